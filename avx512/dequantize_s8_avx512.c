@@ -1,0 +1,5 @@
+/* s8 to f32: the body is src/simd/quantize.h. */
+#include "simd.h"
+#include "../src/simd/quantize.h"
+
+void hunze_dequantize_s8_avx512(const hunze_quantize_run *run) { dequantize_run(HUNZE_TYPE_S8, run); }

@@ -1,0 +1,362 @@
+/* Hunze: tensor kernels (GEMM, convolution, quantised operations) behind one stable C ABI.
+ * C99 and C++; needs no other header.  Licence: Apache-2.0.
+ *
+ * Five nouns.  A TENSOR is a non-owning view, laid out exactly like DLPack's DLTensor.  A CONTEXT owns what would
+ * otherwise be process state: allowed CPU features, threads, allocator, plan cache, meter.  An OP is gemm, conv,
+ * conv_transpose, quantize, dequantize or pack, each with one option struct.  A PLAN is an op with its shapes, dtypes and layouts
+ * bound to one chosen kernel.  A KERNEL is a leaf function with a name that plans report and options can force.
+ *
+ * Option structs start with `uint32_t struct_size` (set it to sizeof) and mean their defaults where zero.  A larger
+ * struct_size than this library knows is accepted if the unknown tail is all zero (HUNZE_ERR_OPTION otherwise).
+ *
+ * Every function that can fail returns a hunze_status; hunze_last_error() says what was wrong with which operand.  On
+ * an argument error the output is untouched.  The library never aborts, exits or prints. */
+#ifndef HUNZE_H
+#define HUNZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define HUNZE_API __attribute__((visibility("default")))
+#else
+#define HUNZE_API
+#endif
+
+#define HUNZE_ABI_VERSION 1
+#define HUNZE_VERSION "0.1.0"
+
+/* ---------------------------------------------------------------- status */
+
+typedef enum hunze_status {
+    HUNZE_OK = 0,
+    HUNZE_ERR_NULL = 1,        /* a required pointer is NULL, or data is NULL with a non-zero extent */
+    HUNZE_ERR_SHAPE = 2,       /* ranks or extents do not fit; the message says what would */
+    HUNZE_ERR_DTYPE = 3,       /* an element type, or a combination, that the op does not have */
+    HUNZE_ERR_STRIDE = 4,      /* a stride that the operand may not have, such as 0 in an output */
+    HUNZE_ERR_ALIAS = 5,       /* the output provably overlaps an input, or itself */
+    HUNZE_ERR_OPTION = 6,      /* an unknown flag or enum value, or a non-zero tail of a newer struct */
+    HUNZE_ERR_UNSUPPORTED = 7, /* well-formed, but no kernel takes it here (also: the forced kernel does not) */
+    HUNZE_ERR_OVERFLOW = 8,    /* a product of extents or strides leaves 63 bits */
+    HUNZE_ERR_NOMEM = 9,       /* the allocator returned NULL */
+    HUNZE_ERR_WORKSPACE = 10,  /* the given workspace is smaller than hunze_plan_workspace() */
+    HUNZE_ERR_PACKED = 11,     /* a packed blob of another version, layout, dtype or shape */
+    HUNZE_ERR_ALIGN = 12,      /* a pointer is less aligned than the op needs */
+    HUNZE_ERR_DEVICE = 13,     /* an operand lives on a device that the op cannot use */
+    HUNZE_ERR_CANCELLED = 14,  /* the cancel callback asked to stop; the output is unspecified */
+    HUNZE_ERR_SYSTEM = 15,     /* the operating system refused something; the message says what */
+    HUNZE_ERR_SLOW = 16        /* HUNZE_REQUIRE_FAST, and only a portable kernel would run */
+} hunze_status;
+
+/* The status's name, such as "HUNZE_ERR_SHAPE"; never NULL.  Thread-safe. */
+HUNZE_API const char *hunze_status_name(hunze_status status);
+/* What was wrong in this thread's last failed call, in words; "" if none failed.  Valid until the thread's next call. */
+HUNZE_API const char *hunze_last_error(void);
+/* HUNZE_ABI_VERSION and HUNZE_VERSION of the library that is loaded. */
+HUNZE_API uint32_t hunze_abi_version(void);
+HUNZE_API const char *hunze_version(void);
+
+/* ---------------------------------------------------------------- tensor */
+
+/* Codes are DLPack's. */
+enum { HUNZE_INT = 0, HUNZE_UINT = 1, HUNZE_FLOAT = 2, HUNZE_OPAQUE_HANDLE = 3, HUNZE_BFLOAT = 4, HUNZE_BOOL = 6 };
+enum { HUNZE_DEVICE_CPU = 1 };
+
+typedef struct hunze_device {
+    int32_t type; /* HUNZE_DEVICE_… */
+    int32_t id;
+} hunze_device;
+
+typedef struct hunze_dtype {
+    uint8_t code;   /* HUNZE_INT, … */
+    uint8_t bits;   /* per element */
+    uint16_t lanes; /* 1 */
+} hunze_dtype;
+
+/* Same layout as DLTensor (48 bytes): a `DLTensor *` may be passed as it is.  strides count elements; NULL means
+ * row-major.  The first element is at data + byte_offset. */
+typedef struct hunze_tensor {
+    void *data;
+    hunze_device device;
+    int32_t ndim;
+    hunze_dtype dtype;
+    int64_t *shape;
+    int64_t *strides;
+    uint64_t byte_offset;
+} hunze_tensor;
+
+/* ---------------------------------------------------------------- context */
+
+typedef struct hunze_context hunze_context;
+
+/* Flags of a context or of a call (a call's flags are added to its context's). */
+enum {
+    HUNZE_REPRODUCIBLE = 1u << 0,      /* f32, f64 and integers: the same bits on every ISA; NaN stored as 0x7FC00000 */
+    HUNZE_REQUIRE_FAST = 1u << 1,      /* a portable fallback is HUNZE_ERR_SLOW */
+    HUNZE_BATCH_INVARIANT = 1u << 2,   /* bits do not depend on the batch (always so on CPUs) */
+    HUNZE_WIPE = 1u << 3,              /* scratch that held operands is zeroed before it is released */
+    HUNZE_IGNORE_ENVIRONMENT = 1u << 4 /* contexts only: HUNZE_ISA and HUNZE_NUM_THREADS are not read */
+};
+
+typedef struct hunze_allocator {
+    uint32_t struct_size;
+    uint32_t reserved;                                          /* 0 */
+    void *(*alloc)(void *user, size_t bytes, size_t alignment); /* NULL result: HUNZE_ERR_NOMEM */
+    void (*free)(void *user, void *pointer, size_t bytes);
+    void *user;
+} hunze_allocator;
+
+/* One record per call, for hunze_context_options.trace. */
+typedef struct hunze_trace_record {
+    uint32_t struct_size;
+    uint32_t threads;
+    const char *kernel;
+    const char *line; /* op and shapes as one line of text that the benchmark accepts with --repro */
+    uint64_t nanoseconds;
+    uint64_t operations;
+    uint64_t bytes;
+} hunze_trace_record;
+
+typedef struct hunze_context_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    /* Highest bundle allowed: "portable", "avx2", "avxvnni", "avx512", "avx512vnni"; NULL: all, or HUNZE_ISA. */
+    const char *isa;
+    int32_t threads;                  /* per call; 0: HUNZE_NUM_THREADS, else what affinity and cgroup allow */
+    int32_t plan_cache;               /* plans kept; 0: 256 */
+    const hunze_allocator *allocator; /* NULL: the C library's */
+    void (*trace)(void *user, const hunze_trace_record *record); /* NULL: off, and no clock is read */
+    void *trace_user;
+} hunze_context_options;
+
+/* options may be NULL.  The environment is read here, once.  No thread starts before work needs one.
+ * HUNZE_ERR_OPTION for an ISA that is not known, _UNSUPPORTED for one that this CPU or OS does not have.  A context may be shared between threads. */
+HUNZE_API hunze_status hunze_context_create(const hunze_context_options *options, hunze_context **context);
+/* Gives the caller's reference back; plans keep their context alive.  NULL is ignored. */
+HUNZE_API void hunze_context_release(hunze_context *context);
+/* Threads per call from now on; 0 restores the default. */
+HUNZE_API hunze_status hunze_context_set_threads(hunze_context *context, int32_t threads);
+HUNZE_API int32_t hunze_context_threads(const hunze_context *context);
+/* JSON: version, CPU, bundles found and allowed, threads, kernels.  *text is freed with hunze_string_free. */
+HUNZE_API hunze_status hunze_context_info(hunze_context *context, char **text);
+HUNZE_API void hunze_string_free(char *text);
+
+/* The meter counts between start and stop: exact operations and bytes from shapes, seconds, and joules where the
+ * machine lets RAPL be read.  JSON; what cannot be read is null and says why.  Off, no clock is read.  Meters nest per context. */
+typedef struct hunze_meter hunze_meter;
+HUNZE_API hunze_status hunze_meter_start(hunze_context *context, hunze_meter **meter);
+/* Ends the meter; *text (freed with hunze_string_free) may be NULL to drop the figures. */
+HUNZE_API hunze_status hunze_meter_stop(hunze_meter *meter, char **text);
+
+/* ---------------------------------------------------------------- run-time arguments, common to all ops */
+
+typedef struct hunze_run {
+    uint32_t struct_size;
+    int32_t threads; /* 0: the context's */
+    void *workspace; /* at least hunze_plan_workspace() bytes, 64-byte aligned; then nothing is allocated */
+    size_t workspace_bytes;
+    void *stream; /* NULL on CPUs */
+    /* Runs task(task_user, i) for every i in [0, count), in any order, on any threads; returns when all are done.
+     * Tasks never wait for each other.  NULL: the context's own pool. */
+    void (*parallel_for)(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user);
+    void *parallel_user;
+    /* Polled by the calling thread only; non-zero ends the call with HUNZE_ERR_CANCELLED. */
+    int (*cancel)(void *user);
+    void *cancel_user;
+} hunze_run;
+
+typedef enum hunze_activation_kind {
+    HUNZE_ACT_NONE = 0,
+    HUNZE_ACT_RELU = 1, /* x < 0 ? 0 : x: keeps NaN and -0 */
+    HUNZE_ACT_RELU6 = 2,
+    HUNZE_ACT_GELU = 3, /* x/2 (1 + erf(x/sqrt 2)) */
+    HUNZE_ACT_GELU_TANH = 4,
+    HUNZE_ACT_SILU = 5,
+    HUNZE_ACT_SIGMOID = 6,
+    HUNZE_ACT_HARDSIGMOID = 7, /* clip(alpha x + beta, 0, 1); alpha = beta = 0 mean 1/6 and 1/2 */
+    HUNZE_ACT_HARDSWISH = 8,   /* x clip(x/6 + 1/2, 0, 1) */
+    HUNZE_ACT_TANH = 9,
+    HUNZE_ACT_LEAKY_RELU = 10, /* x < 0 ? alpha x : x */
+    HUNZE_ACT_CLIP = 11        /* min(max(x, alpha), beta), NaN kept */
+} hunze_activation_kind;
+
+typedef struct hunze_activation {
+    uint32_t struct_size;
+    uint32_t kind; /* hunze_activation_kind */
+    float alpha;
+    float beta;
+} hunze_activation;
+
+enum { HUNZE_PER_TENSOR = 0, HUNZE_PER_AXIS = 1 };
+
+/* real = (code - zero_point) * scale.  Presence and shapes are fixed by the plan, values are read when it runs.
+ * scale is f32: one element per tensor, or one per index of `axis` of the tensor that this describes.  zero_point has
+ * the codes' dtype and scale's shape; NULL means 0. */
+typedef struct hunze_quant {
+    uint32_t struct_size;
+    uint32_t granularity; /* HUNZE_PER_… */
+    int32_t axis;
+    uint32_t reserved; /* 0 */
+    const hunze_tensor *scale;
+    const hunze_tensor *zero_point;
+} hunze_quant;
+
+/* ---------------------------------------------------------------- ops */
+
+typedef enum hunze_op {
+    HUNZE_OP_GEMM = 1,
+    HUNZE_OP_CONV = 2,
+    HUNZE_OP_CONV_TRANSPOSE = 3,
+    HUNZE_OP_QUANTIZE = 4,
+    HUNZE_OP_DEQUANTIZE = 5,
+    HUNZE_OP_PACK = 6,
+    HUNZE_OP_ACTIVATION = 7
+} hunze_op;
+
+typedef struct hunze_gemm_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    const double *alpha;          /* NULL: 1 */
+    const double *beta;           /* NULL: 0 */
+    uint32_t transpose_a;         /* 1: the last two axes of A are (k, m) */
+    uint32_t transpose_b;         /* 1: the last two axes of B are (n, k) */
+    const hunze_tensor *bias;     /* (n,) or (1, n): per column; (m, 1): per row */
+    const hunze_tensor *residual; /* D's shape, or one that broadcasts to it */
+    const hunze_activation *activation;
+    const hunze_quant *a_quant;
+    const hunze_quant *b_quant;
+    const hunze_quant *d_quant;
+    const char *kernel; /* forces a row by its name; HUNZE_ERR_UNSUPPORTED says why it cannot run */
+} hunze_gemm_options;
+
+/* D = act(alpha * A @ B + beta * C + bias + residual)       order of rounding: docs/NUMERICS.md
+ *   A (…, m, k)   B (…, k, n), or packed by hunze_pack   C, D (…, m, n); leading axes broadcast as in NumPy.  Any strides; 0 in inputs.
+ *   f32, f64: all operands alike.  u8 or s8 with s8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
+ *   activation relu or clip only.  With a_quant and b_quant (scales): D is f32, or u8/s8 with d_quant; bias is f32, or s32 at scale a*b; a zero
+ *   point may be given without scale for an s32 result (MatMulInteger): a's per tensor or per row, b's per tensor or per column.
+ * beta == 0: C is not read and may hold NaN.  alpha == 0: A and B are not read.  k == 0: A @ B counts as zeros.
+ * D may be C; else D must not overlap an input.  Returns HUNZE_OK or the status that names what is wrong.  Thread-safe. */
+HUNZE_API hunze_status hunze_gemm(hunze_context *context, const hunze_tensor *a, const hunze_tensor *b,
+                                  const hunze_tensor *c, const hunze_tensor *d, const hunze_gemm_options *options,
+                                  const hunze_run *run);
+
+enum { HUNZE_CHANNELS_FIRST = 0, HUNZE_CHANNELS_LAST = 1 };
+
+typedef struct hunze_conv_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    uint32_t layout;      /* names the axis order of x's and y's shape; the strides say the memory */
+    uint32_t groups;      /* 0 means 1 */
+    uint32_t stride[3];   /* per spatial axis; 0 means 1 */
+    uint32_t dilation[3]; /* 0 means 1 */
+    int32_t pad_before[3];
+    int32_t pad_after[3];
+    uint32_t pad_mode;            /* 0: zeros (x's zero point when quantised) */
+    uint32_t output_padding[3];   /* conv_transpose only: added at the end of each axis */
+    uint32_t reserved;            /* 0 */
+    const hunze_tensor *bias;     /* (out channels,) */
+    const hunze_tensor *residual; /* y's shape */
+    const hunze_activation *activation;
+    const hunze_quant *x_quant;
+    const hunze_quant *w_quant; /* per axis: axis 0, the output channel */
+    const hunze_quant *y_quant;
+    const char *kernel;
+} hunze_conv_options;
+
+/* y = act(conv(x, w) + bias + residual): cross-correlation, as in ONNX and PyTorch; 1 or 2 spatial axes.
+ *   x (n, c, *in) or (n, *in, c)   w (out, c/groups, *kernel) with any strides, or packed   y (n, out, *out) or (n, *out, out)
+ *   out = floor((in + pad_before + pad_after - dilation * (kernel - 1) - 1) / stride) + 1
+ * dtypes as hunze_gemm.  The sum runs over (kernel row, kernel column, channel) in the order of docs/NUMERICS.md, whatever the
+ * layout.  Scratch: bounded per thread, never an im2col buffer of the input.  Thread-safe. */
+HUNZE_API hunze_status hunze_conv(hunze_context *context, const hunze_tensor *x, const hunze_tensor *w,
+                                  const hunze_tensor *y, const hunze_conv_options *options, const hunze_run *run);
+
+/* Transposed convolution (the data gradient of hunze_conv): w (c, out/groups, *kernel);
+ *   out = (in - 1) * stride - pad_before - pad_after + dilation * (kernel - 1) + 1 + output_padding.  f32 and f64. */
+HUNZE_API hunze_status hunze_conv_transpose(hunze_context *context, const hunze_tensor *x, const hunze_tensor *w,
+                                            const hunze_tensor *y, const hunze_conv_options *options,
+                                            const hunze_run *run);
+
+typedef struct hunze_quantize_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    const hunze_quant *quant; /* scale and zero point: read by quantize and dequantize; written where `dynamic` */
+    /* quantize: 1 computes quant's tensors first: u8 as ONNX DynamicQuantizeLinear, s8 symmetric amax/127. */
+    uint32_t dynamic;
+    uint32_t reserved; /* 0 */
+    const char *kernel;
+} hunze_quantize_options;
+
+/* codes = saturate(round_half_even(x / scale) + zero_point)      ONNX QuantizeLinear; x f32, codes u8 or s8, same shape.
+ * Dynamic: NaN in x is HUNZE_ERR_UNSUPPORTED before codes are written; all zeros give scale 1.  Thread-safe. */
+HUNZE_API hunze_status hunze_quantize(hunze_context *context, const hunze_tensor *x, const hunze_tensor *codes,
+                                      const hunze_quantize_options *options, const hunze_run *run);
+/* x = (codes - zero_point) * scale      ONNX DequantizeLinear; codes u8, s8 or s32, x f32.  Thread-safe. */
+HUNZE_API hunze_status hunze_dequantize(hunze_context *context, const hunze_tensor *codes, const hunze_tensor *x,
+                                        const hunze_quantize_options *options, const hunze_run *run);
+
+typedef struct hunze_activation_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    const hunze_activation *activation; /* NULL: copies */
+    const char *kernel;
+} hunze_activation_options;
+
+/* y = act(x), elementwise, with the same bits as the fused form; f32 or f64, any strides; y may be x.  Thread-safe. */
+HUNZE_API hunze_status hunze_activate(hunze_context *context, const hunze_tensor *x, const hunze_tensor *y,
+                                      const hunze_activation_options *options, const hunze_run *run);
+
+typedef struct hunze_pack_options {
+    uint32_t struct_size;
+    uint32_t flags;
+    uint32_t op;          /* the op that will use it: HUNZE_OP_GEMM (0 means it), _CONV or _CONV_TRANSPOSE */
+    uint32_t transpose_b; /* gemm: w is (n, k) */
+    uint32_t groups;      /* conv; 0 means 1 */
+    uint32_t a_unsigned;  /* integers: 1 for u8 activations, 0 for s8 */
+    const char *kernel;   /* pack for the row of this name; NULL: the row a plan would choose in this context */
+} hunze_pack_options;
+
+/* A packed weight is a caller-owned, 64-byte aligned blob, passed as a one-dimensional tensor of dtype
+ * {HUNZE_OPAQUE_HANDLE, 64, 1}; its 64-byte header holds magic, version, layout, dtype and shape.  It is position-independent: it
+ * may be mapped and shared.  *bytes is a multiple of 64. */
+HUNZE_API hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, const hunze_pack_options *options,
+                                       size_t *bytes);
+HUNZE_API hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hunze_tensor *packed,
+                                  const hunze_pack_options *options, const hunze_run *run);
+
+/* ---------------------------------------------------------------- plan */
+
+/* Any op as data.  a: first input (x, codes), b: weights, c: gemm's C or NULL, d: output; options: the op's struct or NULL. */
+typedef struct hunze_call {
+    uint32_t struct_size;
+    uint32_t op; /* hunze_op */
+    const hunze_tensor *a;
+    const hunze_tensor *b;
+    const hunze_tensor *c;
+    const hunze_tensor *d;
+    const void *options;
+} hunze_call;
+
+typedef struct hunze_plan hunze_plan;
+
+/* The support query: HUNZE_OK, or why not.  Data pointers may be NULL here.  Plans are immutable, hold their context, and run
+ * concurrently when each run has its own workspace (or none is given). */
+HUNZE_API hunze_status hunze_plan_create(hunze_context *context, const hunze_call *call, hunze_plan **plan);
+HUNZE_API void hunze_plan_release(hunze_plan *plan);
+/* The call's shapes, dtypes, strides and options must be those of the plan: HUNZE_ERR_SHAPE, _DTYPE, _STRIDE or _OPTION otherwise. */
+HUNZE_API hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *call, const hunze_run *run);
+/* Bytes of workspace for `threads` threads (0: the context's). */
+HUNZE_API size_t hunze_plan_workspace(const hunze_plan *plan, int32_t threads);
+/* The chosen row's name; lives as long as the plan. */
+HUNZE_API const char *hunze_plan_kernel(const hunze_plan *plan);
+/* JSON: kernel, isa, why, each refused row and why, operations, bytes, workspace.  Freed with hunze_string_free. */
+HUNZE_API hunze_status hunze_plan_explain(const hunze_plan *plan, char **text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

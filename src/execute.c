@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One run of a plan: the checks that need data, workspace, the floating-point environment, and who is told about the call. */
+#include "plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TRY(expression)                                                                                                \
+    do {                                                                                                               \
+        const hunze_status status_ = (expression);                                                                     \
+        if (__builtin_expect(status_ != HUNZE_OK, 0))                                                                  \
+            return status_;                                                                                            \
+    } while (0)
+
+static bool same_view(const hunze_tensor *a, const hunze_tensor *b)
+{
+    if (hunze_data(a) != hunze_data(b) || a->ndim != b->ndim)
+        return false;
+    for (int i = 0; i < a->ndim; i++)
+        if (a->shape[i] != b->shape[i] || (a->shape[i] > 1 && hunze_stride(a, i) != hunze_stride(b, i)))
+            return false;
+    return true;
+}
+
+/* What an output may be besides itself: gemm's C, and the input of an activation. */
+static bool may_be_output(const hunze_plan *plan, int role)
+{
+    return role == HUNZE_ROLE_C || (role == HUNZE_ROLE_A && plan->op == HUNZE_OP_ACTIVATION);
+}
+
+static bool meets(const hunze_plan *plan, const hunze_request *request, int a, int b)
+{
+    const char *first_a = hunze_data(request->operand[a]), *first_b = hunze_data(request->operand[b]);
+    const hunze_extent *x = &plan->operands.extent[a], *y = &plan->operands.extent[b];
+    return x->low != x->high && y->low != y->high && first_a + x->low < first_b + y->high &&
+           first_b + y->low < first_a + x->high;
+}
+
+static hunze_status check_overlap(const hunze_plan *plan, const hunze_request *request, int output, int role)
+{
+    const hunze_tensor *d = request->operand[output], *tensor = request->operand[role];
+    if ((may_be_output(plan, role) && same_view(tensor, d)) || !hunze_tensors_overlap(tensor, d))
+        return HUNZE_OK;
+    const char *name = hunze_role_name(plan->op, output), *other = hunze_role_name(plan->op, role);
+    return hunze_fail(HUNZE_ERR_ALIAS, "%s overlaps %s%s", name, other,
+                      may_be_output(plan, role) ? ": it may only be exactly the same view"
+                                                : ": give it memory of its own");
+}
+
+/* Dynamic quantisation writes its scale and zero point too. */
+static hunze_status check_parameters(const hunze_plan *plan, const hunze_request *request)
+{
+    for (int output = HUNZE_ROLE_D_SCALE; output <= HUNZE_ROLE_D_ZERO; output++)
+        for (int role = 0; role < HUNZE_ROLE_COUNT; role++)
+            if (role != output && request->operand[output] && request->operand[role] &&
+                meets(plan, request, output, role))
+                TRY(check_overlap(plan, request, output, role));
+    return HUNZE_OK;
+}
+
+static inline hunze_status check_operands(const hunze_plan *plan, const hunze_request *request)
+{
+    for (uint32_t left = plan->roles; left; left &= left - 1) {
+        const int role = __builtin_ctz(left);
+        const hunze_tensor *tensor = request->operand[role];
+        const uintptr_t first = (uintptr_t)tensor->data + tensor->byte_offset;
+        const hunze_extent *extent = &plan->operands.extent[role];
+        if (extent->low == extent->high)
+            continue;
+        if (__builtin_expect(!tensor->data || (first & plan->operands.misaligned[role]), 0)) {
+            if (role == HUNZE_ROLE_B && plan->packed)
+                return hunze_fail(HUNZE_ERR_ALIGN, "packed %s is not aligned to 64 bytes",
+                                  hunze_role_name(plan->op, role));
+            return hunze_tensor_check_data(tensor, hunze_role_name(plan->op, role));
+        }
+        if (role != HUNZE_ROLE_D && __builtin_expect(meets(plan, request, role, HUNZE_ROLE_D), 0))
+            TRY(check_overlap(plan, request, HUNZE_ROLE_D, role));
+    }
+    if (plan->op == HUNZE_OP_QUANTIZE && plan->quantize.dynamic)
+        return check_parameters(plan, request);
+    return HUNZE_OK;
+}
+
+/* alpha and beta are read when the plan runs. */
+static inline hunze_status check_scalars(const hunze_plan *plan, const hunze_gemm_options *options)
+{
+    const double alpha = options->alpha ? *options->alpha : 1, beta = options->beta ? *options->beta : 0;
+    if (beta != 0 && !(plan->roles & 1u << HUNZE_ROLE_C))
+        return hunze_fail(HUNZE_ERR_NULL, "c is NULL and beta is %g", beta);
+    if (plan->row->int_tile && (alpha != 1 || beta != 0))
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "alpha is %g and beta %g; integer products take 1 and 0", alpha, beta);
+    return HUNZE_OK;
+}
+
+hunze_status hunze_run_check(const hunze_run *run)
+{
+    TRY(hunze_struct_check(run, sizeof *run, "hunze_run"));
+    if (run->threads < 0 || run->threads > HUNZE_MAX_THREADS)
+        return hunze_fail(HUNZE_ERR_OPTION, "hunze_run.threads is %d; 0 to %d are taken", run->threads,
+                          HUNZE_MAX_THREADS);
+    if (run->stream)
+        return hunze_fail(HUNZE_ERR_OPTION, "hunze_run.stream is given; the CPU has none");
+    if ((uintptr_t)run->workspace % 64)
+        return hunze_fail(HUNZE_ERR_ALIGN, "hunze_run.workspace is not aligned to 64 bytes");
+    return HUNZE_OK;
+}
+
+/* Scratch for a call: that of its flight if it is large enough, else a new block, which the flight keeps while the context's sum allows. */
+static hunze_status borrow(hunze_context *context, hunze_flight *flight, size_t bytes, void **workspace)
+{
+    if (flight && flight->scratch_bytes >= bytes) {
+        *workspace = flight->scratch;
+        return HUNZE_OK;
+    }
+    if (flight && flight->scratch) { /* too small: a larger one takes its place */
+        hunze_deallocate(context, flight->scratch, flight->scratch_bytes);
+        atomic_fetch_sub(&context->kept_bytes, flight->scratch_bytes);
+        flight->scratch = NULL;
+        flight->scratch_bytes = 0;
+    }
+    *workspace = hunze_allocate(context, bytes, 64);
+    if (!*workspace)
+        return hunze_fail(HUNZE_ERR_NOMEM, "no memory for a workspace of %zu bytes", bytes);
+    if (flight) {
+        if (atomic_fetch_add(&context->kept_bytes, bytes) + bytes <= HUNZE_KEPT_SCRATCH_BYTES) {
+            flight->scratch = *workspace;
+            flight->scratch_bytes = bytes;
+        } else {
+            atomic_fetch_sub(&context->kept_bytes, bytes);
+        }
+    }
+    return HUNZE_OK;
+}
+
+/* "f32:2x3", with its strides where they are given. */
+static size_t describe(char *text, size_t size, const char *name, const hunze_tensor *tensor)
+{
+    char dtype[24];
+    size_t length = (size_t)snprintf(text, size, " %s=%s:", name, hunze_dtype_text(tensor->dtype, dtype));
+    for (int i = 0; i < tensor->ndim && length < size; i++)
+        length += (size_t)snprintf(text + length, size - length, "%s%lld", i ? "x" : "", (long long)tensor->shape[i]);
+    for (int i = 0; tensor->strides && i < tensor->ndim && length < size; i++)
+        length +=
+            (size_t)snprintf(text + length, size - length, "%c%lld", i ? ',' : '@', (long long)tensor->strides[i]);
+    return length < size ? length : size - 1;
+}
+
+void hunze_call_line(const hunze_plan *plan, const hunze_request *request, char *text, size_t size)
+{
+    size_t length = (size_t)snprintf(text, size, "%s", hunze_op_name(plan->op));
+    for (int role = 0; role < HUNZE_ROLE_COUNT; role++)
+        if (request->operand[role])
+            length += describe(text + length, size - length, hunze_role_name(plan->op, role), request->operand[role]);
+    if (plan->op == HUNZE_OP_GEMM) {
+        const hunze_gemm_options *o = request->call->options;
+        length += (size_t)snprintf(text + length, size - length,
+                                   " alpha=%g beta=%g transpose_a=%u transpose_b=%u activation=%u",
+                                   o->alpha ? *o->alpha : 1, o->beta ? *o->beta : 0, o->transpose_a, o->transpose_b,
+                                   o->activation ? o->activation->kind : 0);
+    } else if (plan->op == HUNZE_OP_CONV || plan->op == HUNZE_OP_CONV_TRANSPOSE) {
+        const hunze_conv_options *o = request->call->options;
+        length += (size_t)snprintf(
+            text + length, size - length,
+            " layout=%u groups=%u stride=%u,%u dilation=%u,%u before=%d,%d after=%d,%d activation=%u", o->layout,
+            o->groups, o->stride[0], o->stride[1], o->dilation[0], o->dilation[1], o->pad_before[0], o->pad_before[1],
+            o->pad_after[0], o->pad_after[1], o->activation ? o->activation->kind : 0);
+    }
+    if (length < size)
+        snprintf(text + length, size - length, " flags=%u kernel=%s", plan->flags, plan->row->name);
+}
+
+static void tell(const hunze_plan *plan, const hunze_request *request, const hunze_exec *exec, uint64_t nanoseconds)
+{
+    hunze_context *context = plan->context;
+    if (atomic_load_explicit(&context->meters, memory_order_relaxed) > 0)
+        hunze_meter_count(context, plan->operations, plan->bytes, nanoseconds);
+    if (context->trace) {
+        char line[1024];
+        hunze_call_line(plan, request, line, sizeof line);
+        const hunze_trace_record record = {sizeof record, (uint32_t)exec->threads, plan->row->name, line,
+                                           nanoseconds,   plan->operations,        plan->bytes};
+        context->trace(context->trace_user, &record);
+    }
+}
+
+hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
+                           hunze_flight *flight)
+{
+    hunze_context *context = plan->context;
+    const hunze_float_state saved = hunze_float_read(); /* long before it is looked at: reading it takes a while */
+    if (run)
+        TRY(hunze_run_check(run));
+    TRY(check_operands(plan, request));
+    if (plan->op == HUNZE_OP_GEMM)
+        TRY(check_scalars(plan, request->call->options));
+    if (!plan->writes)
+        return HUNZE_OK;
+    hunze_exec exec = {
+        .context = context,
+        .flags = plan->flags,
+        .threads = 1,
+        .run = run,
+        .workspace_bytes = plan->workspace_bytes,
+    };
+    if (plan->useful_threads > 1) {
+        exec.threads = hunze_plan_threads(plan, run ? run->threads : 0);
+        exec.workspace_bytes = hunze_plan_workspace_of(plan, exec.threads);
+    }
+    bool keep = true;
+    if (run && run->workspace) {
+        if (run->workspace_bytes < exec.workspace_bytes)
+            return hunze_fail(HUNZE_ERR_WORKSPACE,
+                              "hunze_run.workspace has %zu bytes; the plan needs %zu with %d threads",
+                              run->workspace_bytes, exec.workspace_bytes, exec.threads);
+        exec.workspace = run->workspace;
+    } else if (exec.workspace_bytes > 0) {
+        TRY(borrow(context, flight, exec.workspace_bytes, &exec.workspace));
+        keep = flight && exec.workspace == flight->scratch;
+    }
+    if (run && run->cancel)
+        exec.caller = (uintptr_t)pthread_self();
+    const bool told = context->trace || atomic_load_explicit(&context->meters, memory_order_relaxed) > 0;
+    const uint64_t start = told ? hunze_nanoseconds() : 0;
+    hunze_float_set(saved);
+    hunze_status status = plan->driver(plan, request->call, &exec);
+    hunze_float_leave(saved);
+    if (__builtin_expect(exec.lost, 0))
+        status =
+            hunze_fail(HUNZE_ERR_SYSTEM, "the process was forked in the middle of the call: its output is incomplete");
+    if (told && status == HUNZE_OK)
+        tell(plan, request, &exec, hunze_nanoseconds() - start);
+    if (plan->flags & HUNZE_WIPE && exec.workspace)
+        hunze_wipe(exec.workspace, exec.workspace_bytes);
+    if (!keep)
+        hunze_deallocate(context, exec.workspace, exec.workspace_bytes);
+    return status;
+}

@@ -1,0 +1,92 @@
+/* The GEMM driver as convolution uses it: a list of products that share one kernel row, one k and one set of scalars.
+ *
+ * Activations are A (broadcast operand), weights are B (packed panels), for both layouts of a convolution.  Channels-first convolution,
+ * where conv_planes.c does not take it, reads A by columns (a_row 1) and writes D transposed (d_col != 1) through scratch. */
+#ifndef HUNZE_GEMM_H
+#define HUNZE_GEMM_H
+
+#include "internal.h"
+
+/* Fills rows [i0, i1), columns [p0, p1) of the virtual A into dst: element (i, p) at dst + ((i - i0)*dst_row + (p - p0)*dst_col)
+ * elements.  dst_col == 1, or dst_row == 1 where the driver asked for columns.  Runs in any lane; must not write shared state. */
+typedef void hunze_gather_fn(const void *source, int64_t i0, int64_t i1, int64_t p0, int64_t p1, void *dst,
+                             int64_t dst_row, int64_t dst_col);
+
+/* Columns of A that lie together in memory: element (i, p) at a + i*a_row + p, p counted from the segment's start. */
+typedef struct hunze_gemm_segment {
+    const void *a;
+    int64_t a_row, k;
+} hunze_gemm_segment;
+enum { HUNZE_GEMM_SEGMENTS = 32 };
+/* Rows [i0, i1) as segments that follow each other through k; their number, or 0 where these rows must be gathered. */
+typedef int hunze_segments_fn(const void *source, int64_t i0, int64_t i1,
+                              hunze_gemm_segment segments[HUNZE_GEMM_SEGMENTS]);
+
+typedef struct hunze_gemm_job {
+    int64_t m, n;
+    const void *a; /* element (i, p) at a + i*a_row + p*a_col; unused with gather */
+    int64_t a_row, a_col;
+    hunze_gather_fn *gather; /* NULL: A is in memory */
+    const void *gather_source;
+    int64_t gather_row;          /* added to i0 and i1: this job's first row among those that the source describes */
+    hunze_segments_fn *segments; /* with gather: of the same source, spares gathering where k is one block; or NULL */
+    bool gather_by_columns;      /* the gather is faster with dst_row == 1 (channels-first) */
+    const void *b;               /* element (p, j); unused with packed_b */
+    int64_t b_row, b_col;
+    const void *packed_b; /* the first panel of this group in a packed blob, or NULL */
+    const void *c;
+    int64_t c_row, c_col;
+    void *d;
+    int64_t d_row, d_col;
+    hunze_float_epilogue float_epilogue; /* by the job's rows and columns */
+    hunze_int_epilogue int_epilogue;
+    /* Integers.  The driver adds what zero points and int_bias make to the epilogue's offsets. */
+    int32_t a_zero_point_scalar; /* when a_zero_point is NULL */
+    const void *a_zero_point;    /* A's type, one per row, a_zero_point_stride apart, or NULL */
+    int64_t a_zero_point_stride;
+    const void *b_zero_point; /* B's type, b_zero_point_stride apart over columns (0: one for all), or NULL: 0 */
+    int64_t b_zero_point_stride;
+    const int32_t *int_bias; /* element (i, j) at int_bias + i*int_bias_row + j*int_bias_col, one of them 0; or NULL */
+    int64_t int_bias_row, int_bias_col;
+} hunze_gemm_job;
+
+typedef struct hunze_gemm_jobs {
+    const hunze_row *row;
+    int64_t count; /* jobs; job(user, index, out) fills one; called in any lane */
+    void (*job)(const void *user, int64_t index, hunze_gemm_job *out);
+    const void *user;
+    int64_t m, n, k; /* the largest m and n of the jobs, and k of all: workspace is computed from them */
+    double alpha, beta;
+    bool packed_b;     /* every job has packed_b */
+    bool shared_b;     /* every job has the same B: it is packed once */
+    bool gathers;      /* any job has a gather */
+    bool transposed_d; /* any job has d_col != 1 and n > 1 */
+} hunze_gemm_jobs;
+
+/* K blocks of a float type (kernels.h): their count for k >= 0, and the first index of block `index`; that of block `count` is k. */
+static inline int64_t hunze_gemm_k_blocks(int64_t k, int64_t kc)
+{
+    return k < kc ? 1 : k / kc + (k % kc >= kc / 2 && k % kc != 0);
+}
+static inline int64_t hunze_gemm_k_block_start(int64_t k, int64_t kc, int64_t index)
+{
+    return index == hunze_gemm_k_blocks(k, kc) ? k : index * kc;
+}
+
+/* The length of a K block of a row's type. */
+int64_t hunze_gemm_kc(const hunze_row *row);
+/* Lanes that are worth it, at most `threads`. */
+int32_t hunze_gemm_lanes(double operations, int32_t threads);
+size_t hunze_gemm_jobs_workspace(const hunze_gemm_jobs *jobs, int32_t threads);
+hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec);
+
+/* Packed panels of (n, k) in a row's layout: panel j holds columns [j*nr, (j+1)*nr) over all of k and starts j times
+ * hunze_packed_panel_bytes behind the first; integers: the panel's nr column sums stand hunze_packed_sums_offset behind its start. */
+size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k); /* a multiple of 64 */
+size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k);
+size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k);
+/* Packs panel j of b (element (p, j) at b + p*b_row + j*b_col) into panels. */
+void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
+                      int64_t j, void *panels);
+
+#endif

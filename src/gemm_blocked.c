@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GEMM by blocks: how a list of products is cut into units, and the phases that run them.
+ *
+ * A pass covers some columns of D over all of k.  Its B is in packed panels: given by the caller, packed by one phase into a buffer that all
+ * lanes share, or (jobs with their own, small B) prepared by the lane that needs it.  The next phase computes: units of unit_m rows by unit_n
+ * columns are handed out by an atomic counter.  No result bit depends on the cut: each element of D is one chain over k
+ * (docs/NUMERICS.md) whatever tile it falls into. */
+#include "gemm_unit.h"
+
+enum { UNITS_PER_LANE = 4, TILES_TO_SPLIT = 8 };
+/* Operations below which a further lane costs more than it brings, and below which a job of many is not worth phases of its own. */
+static const double lane_operations = 2e6, phase_operations = 3e7;
+
+/* ------------------------------------------------------------------ packed panels */
+
+size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k)
+{
+    return (size_t)(hunze_ceil_div(k, row->kr) * row->kr * row->nr) * hunze_type_bytes(row->b);
+}
+
+size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k)
+{
+    size_t sums = row->int_tile ? (size_t)row->nr * sizeof(int32_t) : 0;
+    return hunze_align64(hunze_packed_sums_offset(row, k) + sums);
+}
+
+size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k)
+{
+    return (size_t)hunze_ceil_div(n, row->nr) * hunze_packed_panel_bytes(row, k);
+}
+
+/* Rows [p0, p1) of panel j; integers take all of k at once, for their sums. */
+static void pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
+                            int64_t j, int64_t p0, int64_t p1, char *panel)
+{
+    const size_t size = hunze_type_bytes(row->b);
+    const char *from = (const char *)b + (p0 * b_row + j * row->nr * b_col) * (int64_t)size;
+    row->pack_b(p1 - p0, hunze_least(row->nr, n - j * row->nr), from, b_row, b_col,
+                panel + (size_t)(p0 * row->nr) * size, (int32_t *)(void *)(panel + hunze_packed_sums_offset(row, k)));
+}
+
+void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
+                      int64_t j, void *panels)
+{
+    char *panel = (char *)panels + (size_t)j * hunze_packed_panel_bytes(row, k);
+    pack_panel_rows(row, n, k, b, b_row, b_col, j, 0, k, panel);
+}
+
+/* ------------------------------------------------------------------ blocking */
+
+int64_t hunze_gemm_kc(const hunze_row *row)
+{
+    return row->int_tile ? HUNZE_GEMM_KC_INT : row->a == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
+}
+
+int32_t hunze_gemm_lanes(double operations, int32_t threads)
+{
+    double lanes = operations / lane_operations;
+    return lanes < 2 ? 1 : lanes < threads ? (int32_t)lanes : threads;
+}
+
+/* Depends on what workspace is computed from, and on nothing else: not on alpha. */
+static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t threads)
+{
+    const hunze_row *row = jobs->row;
+    const int64_t m = jobs->m, n = jobs->n, k = jobs->k;
+    const double job_operations = 2.0 * (double)m * (double)n * (double)(k + 1);
+    const bool integers = row->int_tile, one_b = jobs->count == 1 || jobs->shared_b;
+    hunze_gemm_blocking bl = {.k = k, .kc = hunze_gemm_kc(row), .element = hunze_type_bytes(row->a)};
+    bl.k_blocks = hunze_gemm_k_blocks(k, bl.kc);
+    bl.kc_longest = hunze_least(k, bl.kc + bl.kc / 2);
+    bl.panel_bytes = hunze_packed_panel_bytes(row, k);
+
+    bl.jobs_per_pass = jobs->count;
+    if (jobs->packed_b) {
+        bl.source = HUNZE_B_GIVEN;
+    } else if (one_b && (integers || (double)m * (double)jobs->count > HUNZE_GEMM_IN_PLACE_TILES * row->mr)) {
+        bl.source = HUNZE_B_SHARED;
+    } else if (m > HUNZE_GEMM_IN_PLACE_TILES * row->mr && job_operations > phase_operations) {
+        bl.source = HUNZE_B_SHARED;
+        bl.jobs_per_pass = 1;
+    } else {
+        bl.source = HUNZE_B_LANE;
+    }
+    bl.skinny = !integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M;
+    /* Few rows wait for memory: then it is B's elements that count. */
+    const double weight = m < 8 ? 8 / (double)m : 1;
+    bl.lanes = hunze_gemm_lanes(job_operations * weight * (double)bl.jobs_per_pass, threads);
+
+    const int64_t panels = hunze_ceil_div(n, row->nr), tiles = hunze_ceil_div(m, row->mr);
+    int64_t pass_panels = panels;
+    if (bl.source == HUNZE_B_SHARED) {
+        int64_t budget = HUNZE_GEMM_PASS_BYTES / (int64_t)(bl.panel_bytes ? bl.panel_bytes : 1);
+        pass_panels = hunze_least(panels, budget > 1 ? budget : 1);
+        pass_panels = hunze_ceil_div(panels, hunze_ceil_div(panels, pass_panels)); /* passes of like width */
+        bl.shared_bytes = (size_t)pass_panels * bl.panel_bytes;
+    }
+    bl.pass_n = pass_panels * row->nr;
+
+    /* A unit's B stays in L2 or L3 while its rows of A pass; so does t where it lives in scratch. */
+    const size_t lane_panel_bytes = integers ? bl.panel_bytes : (size_t)(bl.kc_longest * row->nr) * bl.element;
+    int64_t most_panels = hunze_least(pass_panels, (bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc) / row->nr);
+    if ((integers || jobs->transposed_d) && !bl.skinny)
+        most_panels =
+            hunze_least(most_panels, HUNZE_GEMM_SCRATCH_BYTES_N / (int64_t)hunze_type_bytes(row->d) / row->nr);
+    if (bl.source == HUNZE_B_LANE && lane_panel_bytes && !bl.skinny)
+        most_panels = hunze_least(most_panels, HUNZE_GEMM_LANE_B_BYTES / (int64_t)lane_panel_bytes);
+    if (most_panels < 1)
+        most_panels = 1;
+    const int64_t most_tiles = row->mc > row->mr ? row->mc / row->mr : 1;
+    int64_t blocks_m = hunze_ceil_div(tiles, most_tiles), blocks_n = hunze_ceil_div(pass_panels, most_panels);
+    if (bl.lanes > 1) {
+        while (bl.jobs_per_pass * blocks_m * blocks_n < bl.lanes * (bl.skinny ? 1 : UNITS_PER_LANE)) {
+            if (tiles / blocks_m >= TILES_TO_SPLIT)
+                blocks_m *= 2;
+            else if (pass_panels / blocks_n >= 2)
+                blocks_n *= 2;
+            else if (tiles / blocks_m >= 2)
+                blocks_m *= 2;
+            else
+                break;
+        }
+    }
+    bl.unit_m = hunze_ceil_div(tiles, blocks_m) * row->mr;
+    bl.unit_n = hunze_ceil_div(pass_panels, blocks_n) * row->nr;
+    bl.units_m = hunze_ceil_div(m, bl.unit_m);
+    bl.units_n = hunze_ceil_div(bl.pass_n, bl.unit_n);
+    bl.lanes = (int32_t)hunze_least(bl.lanes, bl.jobs_per_pass * bl.units_m * bl.units_n);
+
+    /* Lane scratch: A (a unit's rows where gathered, a tile's where copied), the panels of B, t, and what integers need. */
+    bl.copy_a = integers || bl.unit_n >= HUNZE_GEMM_COPY_A_PANELS * row->nr;
+    if (bl.copy_a || jobs->gathers)
+        bl.a_bytes = hunze_align64(
+            (size_t)((jobs->gathers ? bl.unit_m : row->mr) * (bl.kc_longest + HUNZE_GEMM_A_PAD)) * bl.element);
+    if (bl.source == HUNZE_B_LANE)
+        bl.b_bytes = hunze_align64((size_t)(bl.unit_n / row->nr) * lane_panel_bytes);
+    if (bl.skinny) { /* sums of the unit, or one panel of B */
+        const size_t sums = (size_t)(bl.unit_m * bl.unit_n) * bl.element;
+        bl.b_bytes = hunze_align64(sums > lane_panel_bytes ? sums : lane_panel_bytes);
+    }
+    if (integers || jobs->transposed_d)
+        bl.t_bytes = hunze_align64((size_t)(bl.unit_m * bl.unit_n) * hunze_type_bytes(row->d));
+    if (integers) {
+        bl.stage_bytes = hunze_align64((size_t)(row->mr * row->nr));
+        bl.integer_bytes = hunze_gemm_integer_scratch_bytes(bl.unit_m, bl.unit_n);
+    }
+    bl.lane_bytes = bl.a_bytes + bl.b_bytes + bl.t_bytes + bl.stage_bytes + bl.integer_bytes;
+    return bl;
+}
+
+size_t hunze_gemm_jobs_workspace(const hunze_gemm_jobs *jobs, int32_t threads)
+{
+    if (jobs->count == 0 || jobs->m == 0 || jobs->n == 0)
+        return 0;
+    hunze_gemm_blocking bl = blocking_of(jobs, threads);
+    return bl.shared_bytes + (size_t)bl.lanes * bl.lane_bytes;
+}
+
+/* ------------------------------------------------------------------ phases */
+
+typedef struct gemm_pass {
+    const hunze_gemm_jobs *jobs;
+    const hunze_gemm_blocking *blocking;
+    int64_t first_job, first_panel; /* a pass covers blocking->jobs_per_pass jobs and pass_n columns */
+    char *shared, *lane_scratch;
+    hunze_items items;
+} gemm_pass;
+
+static void pack_phase(void *user, int32_t lane, int32_t lanes)
+{
+    (void)lane, (void)lanes;
+    gemm_pass *pass = user;
+    const hunze_gemm_blocking *bl = pass->blocking;
+    const hunze_row *row = pass->jobs->row;
+    const int64_t pieces = row->int_tile ? 1 : bl->k_blocks;
+    hunze_gemm_job job = {0};
+    pass->jobs->job(pass->jobs->user, pass->first_job, &job);
+    const int64_t panels = hunze_least(bl->pass_n / row->nr, hunze_ceil_div(job.n, row->nr) - pass->first_panel);
+    for (int64_t index; hunze_take_item(&pass->items, &index);) {
+        int64_t panel = index / pieces, piece = index % pieces;
+        if (panel >= panels)
+            continue; /* of a last pass, narrower than the others */
+        int64_t p0 = pieces == 1 ? 0 : hunze_gemm_k_block_start(bl->k, bl->kc, piece);
+        int64_t p1 = pieces == 1 ? bl->k : hunze_gemm_k_block_start(bl->k, bl->kc, piece + 1);
+        pack_panel_rows(row, job.n, bl->k, job.b, job.b_row, job.b_col, pass->first_panel + panel, p0, p1,
+                        pass->shared + (size_t)panel * bl->panel_bytes);
+    }
+}
+
+static void compute_phase(void *user, int32_t lane, int32_t lanes)
+{
+    (void)lanes;
+    gemm_pass *pass = user;
+    const hunze_gemm_blocking *bl = pass->blocking;
+    const hunze_row *row = pass->jobs->row;
+    char *scratch = pass->lane_scratch + (size_t)lane * bl->lane_bytes;
+    const int64_t units_per_job = bl->units_m * bl->units_n;
+    hunze_gemm_unit unit = {.jobs = pass->jobs, .blocking = bl};
+    unit.a_scratch = scratch;
+    unit.b_scratch = scratch + bl->a_bytes;
+    unit.t_scratch = scratch + bl->a_bytes + bl->b_bytes;
+    unit.stage = scratch + bl->a_bytes + bl->b_bytes + bl->t_bytes;
+    unit.integer_scratch = scratch + bl->a_bytes + bl->b_bytes + bl->t_bytes + bl->stage_bytes;
+    unit.alpha32 = (float)pass->jobs->alpha;
+    unit.beta32 = (float)pass->jobs->beta;
+    unit.alpha64 = bl->k == 0 ? 0 : pass->jobs->alpha;
+    if (bl->k == 0)
+        unit.alpha32 = 0;
+    int64_t job_index = -1;
+    for (int64_t index; hunze_take_item(&pass->items, &index);) {
+        if (index / units_per_job != job_index) {
+            job_index = index / units_per_job;
+            unit.job = (hunze_gemm_job){0};
+            pass->jobs->job(pass->jobs->user, pass->first_job + job_index, &unit.job);
+        }
+        int64_t in_job = index % units_per_job;
+        unit.i0 = in_job / bl->units_n * bl->unit_m;
+        unit.i1 = hunze_least(unit.i0 + bl->unit_m, unit.job.m);
+        unit.j0 = pass->first_panel * row->nr + in_job % bl->units_n * bl->unit_n;
+        unit.j1 = hunze_least(hunze_least(unit.j0 + bl->unit_n, pass->first_panel * row->nr + bl->pass_n), unit.job.n);
+        if (unit.i0 >= unit.i1 || unit.j0 >= unit.j1)
+            continue;
+        const char *panels = bl->source == HUNZE_B_GIVEN    ? unit.job.packed_b
+                             : bl->source == HUNZE_B_SHARED ? pass->shared - (size_t)pass->first_panel * bl->panel_bytes
+                                                            : NULL;
+        unit.panels = panels ? panels + (size_t)(unit.j0 / row->nr) * bl->panel_bytes : NULL;
+        hunze_gemm_run_unit(&unit);
+    }
+}
+
+static void run_phase(gemm_pass *pass, int64_t items, void (*body)(void *user, int32_t lane, int32_t lanes))
+{
+    pass->items.next = 0;
+    pass->items.count = items;
+    hunze_parallel(pass->items.exec, pass->blocking->lanes, body, pass);
+}
+
+hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec)
+{
+    if (jobs->count == 0 || jobs->m == 0 || jobs->n == 0)
+        return HUNZE_OK;
+    hunze_gemm_blocking bl = blocking_of(jobs, exec->threads);
+    if (jobs->alpha == 0) { /* A and B are not read */
+        bl.k = 0;
+        bl.k_blocks = 1;
+    }
+    if (exec->workspace_bytes < bl.shared_bytes + (size_t)bl.lanes * bl.lane_bytes)
+        return hunze_fail(HUNZE_ERR_WORKSPACE, "workspace has %zu bytes, gemm needs %zu", exec->workspace_bytes,
+                          bl.shared_bytes + (size_t)bl.lanes * bl.lane_bytes);
+    gemm_pass pass = {.jobs = jobs, .blocking = &bl, .shared = exec->workspace, .items = {.exec = exec}};
+    pass.lane_scratch = pass.shared + bl.shared_bytes;
+    const int64_t panels = hunze_ceil_div(jobs->n, jobs->row->nr), pass_panels = bl.pass_n / jobs->row->nr;
+    const int64_t pieces = jobs->row->int_tile ? 1 : bl.k_blocks;
+    for (pass.first_job = 0; pass.first_job < jobs->count; pass.first_job += bl.jobs_per_pass) {
+        for (pass.first_panel = 0; pass.first_panel < panels; pass.first_panel += pass_panels) {
+            if (bl.source == HUNZE_B_SHARED && (bl.k > 0 || jobs->row->int_tile))
+                run_phase(&pass, pass_panels * pieces, pack_phase);
+            run_phase(&pass, bl.jobs_per_pass * bl.units_m * bl.units_n, compute_phase);
+            if (pass.items.stopped)
+                return hunze_fail(HUNZE_ERR_CANCELLED, "the cancel callback ended gemm");
+        }
+    }
+    return HUNZE_OK;
+}

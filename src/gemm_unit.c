@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One unit of a product: for each K block, for each few rows of A (which stay in L1), panel after panel of B streams by from L2; the
+ * epilogue follows the last block while the tile is in L1.  t lives in D where D's rows are contiguous and of t's type, else in scratch, panel by panel [unit_m][nr]. */
+#include "gemm_unit.h"
+#include "simd/transpose.h"
+
+#include <string.h>
+
+enum {
+    SEGMENT_SUMS_BYTES = 2048, /* one tile of sums */
+    SKINNY_ROWS = 8            /* of B, read together */
+};
+
+/* Element (i, j) at base + (i*row + j*col) elements of `size` bytes. */
+static void *at(const void *base, size_t size, int64_t i, int64_t row, int64_t j, int64_t col)
+{
+    return (char *)(uintptr_t)base + (i * row + j * col) * (int64_t)size;
+}
+
+static void copy_strided(size_t size, int64_t m, int64_t n, const void *from, int64_t from_row, int64_t from_col,
+                         void *to, int64_t to_row, int64_t to_col)
+{
+    if (size > 1 && from_col == 1 && to_row == 1) {
+        transpose((int)size, false, m, n, from, from_row, to, to_col);
+        return;
+    }
+    if (size > 1 && from_row == 1 && to_col == 1) {
+        transpose((int)size, true, n, m, from, from_col, to, to_row);
+        return;
+    }
+#define COPY(type)                                                                                                     \
+    for (int64_t j = 0; j < n; j++)                                                                                    \
+        for (int64_t i = 0; i < m; i++)                                                                                \
+    ((type *)to)[i * to_row + j * to_col] = ((const type *)from)[i * from_row + j * from_col]
+    if (size == 1)
+        COPY(uint8_t);
+    else if (size == 4)
+        COPY(uint32_t);
+    else
+        COPY(uint64_t);
+#undef COPY
+}
+
+/* Rows of A as a tile reads them. */
+typedef struct a_rows {
+    const void *a;
+    int64_t row, col;
+} a_rows;
+
+/* Rows whose starts are a multiple of 4 KB apart share one set of L1, and a tile has more rows than the set has ways. */
+static bool rows_collide(int64_t row, size_t size)
+{
+    uint64_t bytes = (uint64_t)(row < 0 ? -row : row) * size % 4096;
+    return bytes < 128 || bytes > 4096 - 128;
+}
+
+static bool gathers_by_columns(const hunze_gemm_unit *unit)
+{
+    return unit->job.gather && unit->job.gather_by_columns && unit->jobs->row->float_tile;
+}
+
+/* All rows of the unit, columns [p0, p1): in memory, or gathered into scratch by columns.  Gathers by rows are left to a_of_tile. */
+static a_rows a_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1)
+{
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_gemm_blocking *bl = unit->blocking;
+    if (!job->gather)
+        return (a_rows){at(job->a, bl->element, unit->i0, job->a_row, p0, job->a_col), job->a_row, job->a_col};
+    if (gathers_by_columns(unit) && p1 > p0)
+        job->gather(job->gather_source, job->gather_row + unit->i0, job->gather_row + unit->i1, p0, p1, unit->a_scratch,
+                    1, bl->unit_m);
+    return (a_rows){unit->a_scratch, 1, bl->unit_m};
+}
+
+/* m rows from row i of the block on, columns [p0, p0 + k): gathered, or copied where reading them panel after panel in place would be slow
+ * or (bytes) is not possible. */
+static a_rows a_of_tile(const hunze_gemm_unit *unit, a_rows block, int64_t i, int64_t m, int64_t p0, int64_t k)
+{
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_gemm_blocking *bl = unit->blocking;
+    const hunze_row *row = unit->jobs->row;
+    const size_t size = bl->element;
+    if (job->gather && !gathers_by_columns(unit)) {
+        const a_rows gathered = {unit->a_scratch, bl->kc_longest + HUNZE_GEMM_A_PAD, 1};
+        const int64_t first = job->gather_row + unit->i0 + i;
+        if (k > 0)
+            job->gather(job->gather_source, first, first + m, p0, p0 + k, unit->a_scratch, gathered.row, 1);
+        return gathered;
+    }
+    const a_rows rows = {at(block.a, size, i, block.row, 0, 0), block.row, block.col};
+    bool copy = rows.col != 1;
+    if (unit->job.gather || k <= 1)
+        copy = false;
+    else if (row->float_tile)
+        copy = bl->copy_a && (copy || (m > 8 && rows_collide(rows.row, size)));
+    if (!copy)
+        return rows;
+    a_rows copied = {unit->a_scratch, bl->kc_longest + HUNZE_GEMM_A_PAD, 1};
+    if (rows.col == 1) {
+        for (int64_t r = 0; r < m; r++)
+            memcpy(at(copied.a, size, r, copied.row, 0, 0), at(rows.a, size, r, rows.row, 0, 0), (size_t)k * size);
+    } else if (rows.row == 1 && row->float_tile) {
+        copied.row = 1;
+        copied.col = row->mr;
+        for (int64_t p = 0; p < k; p++)
+            memcpy(at(copied.a, size, 0, 0, p, copied.col), at(rows.a, size, 0, 0, p, rows.col), (size_t)m * size);
+    } else {
+        copy_strided(size, m, k, rows.a, rows.row, rows.col, unit->a_scratch, copied.row, 1);
+    }
+    return copied;
+}
+
+/* What holds for all tiles of a unit. */
+typedef struct unit_state {
+    hunze_gemm_unit *unit;
+    hunze_gemm_integer integer;
+    size_t t_size, d_size;
+    bool t_in_d, float_epilogue, read_c;
+} unit_state;
+
+static void *t_of(const unit_state *s, int64_t i, int64_t j, int64_t *t_row)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const int64_t nr = unit->jobs->row->nr;
+    if (s->t_in_d) {
+        *t_row = unit->job.d_row;
+        return at(unit->job.d, s->t_size, unit->i0 + i, unit->job.d_row, unit->j0 + j, 1);
+    }
+    *t_row = nr;
+    return at(unit->t_scratch, s->t_size, i, nr, j, unit->blocking->unit_m);
+}
+
+static hunze_float_epilogue float_epilogue_at(const hunze_float_epilogue *whole, size_t size, int64_t i, int64_t j)
+{
+    hunze_float_epilogue part = *whole;
+    if (part.bias)
+        part.bias = at(part.bias, size, i, part.bias_row, j, part.bias_col);
+    if (part.residual)
+        part.residual = at(part.residual, size, i, part.residual_row, j, part.residual_col);
+    return part;
+}
+
+/* Rows [i, i + tile.m) and columns [j, j + tile.n) of the unit, over one K block. */
+static void float_tile(const unit_state *s, hunze_float_tile *tile, int64_t i, int64_t j, bool last)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_row *row = unit->jobs->row;
+    const size_t size = s->t_size;
+    tile->t = t_of(s, i, j, &tile->t_row);
+    if (tile->flags & HUNZE_TILE_READ_C) {
+        tile->c = at(job->c, size, unit->i0 + i, job->c_row, unit->j0 + j, job->c_col);
+        tile->c_row = job->c_row;
+        if (job->c_col != 1 && tile->n > 1) {
+            copy_strided(size, tile->m, tile->n, tile->c, job->c_row, job->c_col, tile->t, tile->t_row, 1);
+            tile->c = tile->t;
+            tile->c_row = tile->t_row;
+        }
+    }
+    row->float_tile(tile);
+    if (last && s->float_epilogue) {
+        hunze_float_epilogue part = float_epilogue_at(&job->float_epilogue, size, unit->i0 + i, unit->j0 + j);
+        row->float_epilogue(&part, tile->m, tile->n, tile->t, tile->t_row);
+    }
+}
+
+/* Rows [i, i + tile.m) read in place, segment after segment of k, against every panel; between segments the sums wait in scratch.  False:
+ * these rows must be gathered. */
+static bool float_segments(const unit_state *s, hunze_float_tile *tile, int64_t i, const char *panels,
+                           size_t panel_bytes)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_row *row = unit->jobs->row;
+    const int64_t n = unit->j1 - unit->j0, nr = row->nr, first = job->gather_row + unit->i0 + i;
+    const size_t size = s->t_size;
+    _Alignas(64) char sums[SEGMENT_SUMS_BYTES];
+    hunze_gemm_segment segments[HUNZE_GEMM_SEGMENTS];
+    const int count = job->segments(job->gather_source, first, first + tile->m, segments);
+    if (count == 0)
+        return false;
+    /* The next tile's rows usually follow these; strided short runs are nothing that hardware foresees. */
+    for (int at_segment = 0; at_segment < count; at_segment++) {
+        const int64_t bytes = tile->m * segments[at_segment].a_row * (int64_t)size;
+        for (int64_t ahead = 0; ahead < bytes; ahead += 64)
+            __builtin_prefetch((const char *)segments[at_segment].a + bytes + ahead, 0, 3);
+    }
+    tile->a_col = 1;
+    for (int64_t j = 0; j < n; j += nr) {
+        const int64_t columns = hunze_least(nr, n - j);
+        tile->b = panels + (size_t)(j / nr) * panel_bytes;
+        tile->start = NULL;
+        for (int at_segment = 0; at_segment < count; at_segment++) {
+            tile->a = segments[at_segment].a;
+            tile->a_row = segments[at_segment].a_row;
+            tile->k = segments[at_segment].k;
+            tile->n = (int32_t)columns;
+            if (at_segment + 1 == count) {
+                float_tile(s, tile, i, j, true);
+            } else {
+                tile->n = (int32_t)(columns <= nr / 2 ? nr / 2 : nr);
+                tile->t = sums;
+                tile->t_row = nr;
+                row->float_tile(tile);
+                tile->start = sums;
+                tile->start_row = nr;
+            }
+            tile->b = (const char *)tile->b + (size_t)(tile->k * nr) * size;
+        }
+    }
+    tile->start = NULL;
+    return true;
+}
+
+/* One K block of very few rows, B where it is: some of B's rows at a time over all of the unit's columns, as memory likes to be read.  Between
+ * them the sums wait in scratch, panel by panel [m][nr]. */
+static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
+{
+    static const float one_f32 = 1;
+    static const double one_f64 = 1;
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_row *row = unit->jobs->row;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr, k = tile.k;
+    const size_t size = s->t_size;
+    const uint32_t flags = tile.flags;
+    const void *alpha = tile.alpha;
+    tile.a_row = a.row;
+    tile.a_col = a.col;
+    tile.b_row = job->b_row;
+    for (int64_t p = 0; p < k || p == 0; p += SKINNY_ROWS) {
+        const bool end = p + SKINNY_ROWS >= k;
+        tile.k = end ? k - p : SKINNY_ROWS;
+        tile.flags = end ? flags : HUNZE_TILE_FIRST;
+        tile.alpha = end ? alpha : size == 4 ? (const void *)&one_f32 : &one_f64;
+        for (int64_t j = 0; j < n; j += nr) {
+            tile.n = (int32_t)hunze_least(nr, n - j);
+            tile.b = at(job->b, size, p0 + p, job->b_row, unit->j0 + j, 1);
+            for (int64_t i = 0; i < m; i += mr) {
+                char *sums = at(unit->b_scratch, size, i, nr, j, m);
+                tile.m = (int32_t)hunze_least(mr, m - i);
+                tile.a = at(a.a, size, i, a.row, p, a.col);
+                tile.start = p > 0 ? sums : NULL;
+                tile.start_row = nr;
+                if (end) {
+                    float_tile(s, &tile, i, j, last);
+                } else {
+                    tile.t = sums;
+                    tile.t_row = nr;
+                    row->float_tile(&tile);
+                }
+            }
+        }
+    }
+}
+
+/* One K block of few rows, B where it is: panel after panel, so that each is read once. */
+static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = unit->jobs->row->nr, mr = unit->jobs->row->mr;
+    tile.a_row = a.row;
+    tile.a_col = a.col;
+    tile.b_row = job->b_row;
+    for (int64_t j = 0; j < n; j += nr) {
+        tile.n = (int32_t)hunze_least(nr, n - j);
+        tile.b = at(job->b, s->t_size, p0, job->b_row, unit->j0 + j, 1);
+        for (int64_t i = 0; i < m; i += mr) {
+            tile.m = (int32_t)hunze_least(mr, m - i);
+            tile.a = at(a.a, s->t_size, i, a.row, 0, 0);
+            float_tile(s, &tile, i, j, last);
+        }
+    }
+}
+
+/* One K block. */
+static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, bool last)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_gemm_blocking *bl = unit->blocking;
+    const hunze_row *row = unit->jobs->row;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
+    const size_t size = bl->element;
+    const a_rows block = a_of_block(unit, p0, p0 + tile.k);
+    const bool in_place = bl->source == HUNZE_B_LANE && (job->b_col == 1 || job->n == 1);
+    if (in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) {
+        (bl->skinny ? float_skinny : float_few_rows)(s, tile, block, p0, last);
+        return;
+    }
+    tile.flags |= HUNZE_TILE_B_FULL;
+    tile.b_row = nr;
+    const char *panels = unit->panels + (size_t)(p0 * nr) * size;
+    size_t panel_bytes = bl->panel_bytes;
+    if (!unit->panels) {
+        panels = unit->b_scratch;
+        panel_bytes = (size_t)(tile.k * nr) * size;
+        for (int64_t j = 0; j < n && tile.k > 0; j += nr)
+            row->pack_b(tile.k, hunze_least(nr, n - j), at(job->b, size, p0, job->b_row, unit->j0 + j, job->b_col),
+                        job->b_row, job->b_col, unit->b_scratch + (size_t)(j / nr) * panel_bytes, NULL);
+    }
+    const int64_t k = tile.k;
+    const bool segments = job->segments && bl->k_blocks == 1 && !s->read_c && unit->jobs->alpha == 1 &&
+                          (size_t)(mr * nr) * size <= SEGMENT_SUMS_BYTES;
+    for (int64_t i = 0; i < m; i += mr) {
+        tile.m = (int32_t)hunze_least(mr, m - i);
+        if (segments && float_segments(s, &tile, i, panels, panel_bytes))
+            continue;
+        tile.k = k;
+        const a_rows a = a_of_tile(unit, block, i, tile.m, p0, k);
+        tile.a = a.a;
+        tile.a_row = a.row;
+        tile.a_col = a.col;
+        for (int64_t j = 0; j < n; j += nr) {
+            tile.n = (int32_t)hunze_least(nr, n - j);
+            tile.b = panels + (size_t)(j / nr) * panel_bytes;
+            float_tile(s, &tile, i, j, last);
+        }
+    }
+}
+
+/* t in scratch to a D whose rows are not contiguous, panel by panel. */
+static void store_transposed(const unit_state *s)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = unit->jobs->row->nr;
+    for (int64_t j = 0; j < n; j += nr) {
+        int64_t t_row;
+        const void *t = t_of(s, 0, j, &t_row);
+        copy_strided(s->t_size, m, hunze_least(nr, n - j), t, t_row, 1,
+                     at(job->d, s->t_size, unit->i0, job->d_row, unit->j0 + j, job->d_col), job->d_row, job->d_col);
+    }
+}
+
+static void float_columns(const unit_state *s)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_blocking *bl = unit->blocking;
+    hunze_float_tile tile = {.alpha = bl->element == 4 ? (const void *)&unit->alpha32 : &unit->alpha64,
+                             .beta = bl->element == 4 ? (const void *)&unit->beta32 : &unit->jobs->beta};
+    for (int64_t block = 0; block < bl->k_blocks; block++) {
+        const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
+        tile.k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - p0;
+        tile.flags = block > 0 ? 0 : s->read_c ? HUNZE_TILE_FIRST | HUNZE_TILE_READ_C : HUNZE_TILE_FIRST;
+        float_block(s, tile, p0, block + 1 == bl->k_blocks);
+    }
+    if (!s->t_in_d)
+        store_transposed(s);
+}
+
+static void float_unit(unit_state *s)
+{
+    hunze_gemm_unit *unit = s->unit;
+    if (!unit->blocking->skinny || unit->job.b_col == 1 || unit->job.n == 1) {
+        float_columns(s);
+        return;
+    }
+    /* Few rows, B by columns: one panel over all of k after the other, as B lies in memory. */
+    const int64_t end = unit->j1;
+    for (; unit->j0 < end; unit->j0 = unit->j1) {
+        unit->j1 = hunze_least(unit->j0 + unit->jobs->row->nr, end);
+        float_columns(s);
+    }
+}
+
+/* s32 sums that are the result as they are. */
+static bool is_result(const hunze_int_epilogue *e)
+{
+    return e->output == HUNZE_TYPE_S32 && !e->row_offset && !e->column_offset && e->activation == HUNZE_ACT_NONE;
+}
+
+static void int_tile(const unit_state *s, hunze_int_tile *tile, int64_t i, int64_t j, bool last)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_row *row = unit->jobs->row;
+    tile->t = t_of(s, i, j, &tile->t_row);
+    row->int_tile(tile);
+    if (!last)
+        return;
+    if (s->integer.outer)
+        hunze_gemm_integer_outer(&s->integer, unit->blocking->k, i, j, tile->m, tile->n, tile->t, tile->t_row);
+    /* The epilogue writes where it may: D itself, t, or (bytes of a D whose rows are not contiguous) the stage. */
+    void *d = at(job->d, s->d_size, unit->i0 + i, job->d_row, unit->j0 + j, job->d_col);
+    const bool direct = job->d_col == 1 || tile->n == 1;
+    void *out = direct ? d : s->d_size == s->t_size ? (void *)tile->t : unit->stage;
+    const int64_t out_row = direct ? job->d_row : row->nr;
+    if (out != tile->t || !is_result(&s->integer.epilogue)) {
+        hunze_int_epilogue part = hunze_gemm_integer_epilogue_at(&s->integer.epilogue, i, j);
+        row->int_epilogue(&part, tile->m, tile->n, tile->t, tile->t_row, out, out_row);
+    }
+    if (!direct)
+        copy_strided(s->d_size, tile->m, tile->n, out, out_row, 1, d, job->d_row, job->d_col);
+}
+
+static void int_unit(unit_state *s)
+{
+    hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_gemm_blocking *bl = unit->blocking;
+    const hunze_row *row = unit->jobs->row;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
+    const size_t sums_offset = hunze_packed_sums_offset(row, bl->k);
+    static const int32_t no_sums[64] = {0}; /* the first K block carries the sums over all of k */
+    if (!unit->panels) {
+        for (int64_t panel = 0; panel * nr < n; panel++)
+            hunze_pack_panel(row, n, bl->k, at(job->b, 1, 0, 0, unit->j0, job->b_col), job->b_row, job->b_col, panel,
+                             unit->b_scratch);
+        unit->panels = unit->b_scratch;
+    }
+    hunze_gemm_integer_begin(&s->integer, unit);
+    for (int64_t block = 0; block < bl->k_blocks; block++) {
+        const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
+        const bool last = block + 1 == bl->k_blocks;
+        hunze_int_tile tile = {.k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - p0,
+                               .flags = block == 0 ? HUNZE_TILE_FIRST : 0};
+        const a_rows rows = a_of_block(unit, p0, p0 + tile.k);
+        for (int64_t i = 0; i < m; i += mr) {
+            tile.m = (int32_t)hunze_least(mr, m - i);
+            const a_rows a = a_of_tile(unit, rows, i, tile.m, p0, tile.k);
+            tile.a = a.a;
+            tile.a_row = a.row;
+            if (s->integer.row_sums)
+                hunze_gemm_integer_sum_rows(&s->integer, row->a == HUNZE_TYPE_S8, i, tile.m, tile.k, a.a, a.row);
+            if (last)
+                hunze_gemm_integer_offsets(&s->integer, unit, i, tile.m);
+            for (int64_t j = 0; j < n; j += nr) {
+                const char *panel = unit->panels + (size_t)(j / nr) * bl->panel_bytes;
+                tile.n = (int32_t)hunze_least(nr, n - j);
+                tile.b = panel + p0 * nr;
+                tile.column_sums = block == 0 ? (const int32_t *)(const void *)(panel + sums_offset) : no_sums;
+                int_tile(s, &tile, i, j, last);
+            }
+        }
+    }
+}
+
+void hunze_gemm_run_unit(hunze_gemm_unit *unit)
+{
+    const hunze_row *row = unit->jobs->row;
+    unit_state s = {.unit = unit, .t_size = hunze_type_bytes(row->d)};
+    s.d_size = row->int_tile ? hunze_type_bytes(unit->job.int_epilogue.output) : s.t_size;
+    s.t_in_d = (unit->job.d_col == 1 || unit->job.n == 1) && s.d_size == s.t_size;
+    s.float_epilogue = hunze_float_epilogue_is_needed(&unit->job.float_epilogue);
+    s.read_c = unit->jobs->beta != 0 && unit->job.c;
+    if (row->int_tile)
+        int_unit(&s);
+    else
+        float_unit(&s);
+}

@@ -1,0 +1,79 @@
+/* What the files of the GEMM driver share: gemm_blocked.c cuts a product into units, gemm_unit.c runs one, gemm_integer.c adds
+ * what integers need. */
+#ifndef HUNZE_GEMM_UNIT_H
+#define HUNZE_GEMM_UNIT_H
+
+#include "gemm.h"
+
+enum {
+    HUNZE_GEMM_KC_INT =
+        2048, /* no result depends on it: a multiple of every kr; 1 to 3 % faster than 1024, 5 % than 512, at 2048^3 */
+    HUNZE_GEMM_A_PAD = 16,            /* elements between rows of copied A: 4 KB apart they would share one set of L1 */
+    HUNZE_GEMM_COPY_A_PANELS = 4,     /* from so many panels on, copying A pays where its rows collide */
+    HUNZE_GEMM_IN_PLACE_TILES = 3,    /* up to so many tiles of rows, B is not worth packing */
+    HUNZE_GEMM_SKINNY_M = 6,          /* up to so many rows, memory is what a product waits for */
+    HUNZE_GEMM_SKINNY_N = 4096,       /* columns of a unit of such a product */
+    HUNZE_GEMM_PASS_BYTES = 32 << 20, /* of B packed at a time */
+    HUNZE_GEMM_LANE_B_BYTES = 1 << 20, /* of B that a lane packs for itself at a time */
+    HUNZE_GEMM_SCRATCH_BYTES_N = 2048, /* bytes of a row of t in scratch */
+};
+
+typedef enum hunze_gemm_b_source {
+    HUNZE_B_GIVEN,  /* packed by the caller */
+    HUNZE_B_SHARED, /* packed by a phase into the shared buffer */
+    HUNZE_B_LANE    /* read in place, or packed by the lane panel by panel */
+} hunze_gemm_b_source;
+
+typedef struct hunze_gemm_blocking {
+    int64_t k; /* 0 where alpha is 0 */
+    int64_t kc, k_blocks, kc_longest;
+    size_t element;     /* bytes of A and of B */
+    size_t panel_bytes; /* of B over all of k */
+    hunze_gemm_b_source source;
+    int64_t jobs_per_pass, pass_n;
+    int64_t unit_m, unit_n, units_m, units_n; /* units of one job and pass */
+    int32_t lanes;
+    bool copy_a; /* there is scratch for it */
+    bool skinny; /* very few rows of floats, B_LANE */
+    size_t shared_bytes, a_bytes, b_bytes, t_bytes, stage_bytes, integer_bytes, lane_bytes;
+} hunze_gemm_blocking;
+
+/* Rows [i0, i1) and columns [j0, j1) of a job's D; j0 is a multiple of nr. */
+typedef struct hunze_gemm_unit {
+    const hunze_gemm_jobs *jobs;
+    const hunze_gemm_blocking *blocking;
+    hunze_gemm_job job;
+    int64_t i0, i1, j0, j1;
+    const char *panels; /* of column j0 on; NULL: B_LANE */
+    char *a_scratch, *b_scratch, *t_scratch, *stage, *integer_scratch;
+    float alpha32, beta32;
+    double alpha64;
+} hunze_gemm_unit;
+
+void hunze_gemm_run_unit(hunze_gemm_unit *unit);
+
+/* ------------------------------------------------------------------ integers (gemm_integer.c) */
+
+/* Zero points of one unit.  Where both are one number per tensor they become offsets; else `outer` is applied to t itself. */
+typedef struct hunze_gemm_integer {
+    hunze_int_epilogue epilogue; /* by rows and columns of the unit */
+    bool row_sums;               /* rows of A must be summed: some zero point of B is not 0 */
+    bool outer;
+    int32_t *row_offset, *column_offset, *row_sum, *row_zero, *column_zero, *column_sum;
+} hunze_gemm_integer;
+
+size_t hunze_gemm_integer_scratch_bytes(int64_t unit_m, int64_t unit_n);
+/* unit->panels are packed: column offsets come from their sums. */
+void hunze_gemm_integer_begin(hunze_gemm_integer *integer, const hunze_gemm_unit *unit);
+/* Adds to the sums of rows [i, i + m) of the unit those over k values; element (r, p) at a + r*a_row + p. */
+void hunze_gemm_integer_sum_rows(hunze_gemm_integer *integer, bool is_signed, int64_t i, int64_t m, int64_t k,
+                                 const void *a, int64_t a_row);
+/* Once their sums are complete: the offsets of rows [i, i + m). */
+void hunze_gemm_integer_offsets(hunze_gemm_integer *integer, const hunze_gemm_unit *unit, int64_t i, int64_t m);
+/* Zero points that are no offsets, on rows [i, i + m), columns [j, j + n) of the unit, t pointing at (i, j). */
+void hunze_gemm_integer_outer(const hunze_gemm_integer *integer, int64_t k, int64_t i, int64_t j, int64_t m, int64_t n,
+                              int32_t *t, int64_t t_row);
+/* The epilogue as it applies from (i, j) of the unit on. */
+hunze_int_epilogue hunze_gemm_integer_epilogue_at(const hunze_int_epilogue *epilogue, int64_t i, int64_t j);
+
+#endif

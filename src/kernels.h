@@ -1,0 +1,260 @@
+/* What a kernel is: the contracts of the leaf functions, and the row that declares one.
+ *
+ * A kernel is one leaf function in one file with one row in kernels.def.  It allocates nothing, starts no thread, reports no
+ * error and reads no global.  Drivers (gemm.c, conv.c, quantize.c) call kernels through the row that the plan chose. */
+#ifndef HUNZE_KERNELS_H
+#define HUNZE_KERNELS_H
+
+#include "../include/hunze.h"
+
+#include <stdbool.h>
+
+/* K blocks of the numeric contract (docs/NUMERICS.md): part of the result's bits, equal on every ISA.  A last block shorter than half joins
+ * its predecessor. */
+enum { HUNZE_KC_F32 = 512, HUNZE_KC_F64 = 256 };
+
+/* CPU feature bundles; a set is a mask of (1u << bundle). */
+typedef enum hunze_isa {
+    HUNZE_ISA_PORTABLE = 0,
+    HUNZE_ISA_AVX2 = 1,    /* AVX2, FMA, F16C */
+    HUNZE_ISA_AVXVNNI = 2, /* + VEX-encoded vpdpbusd */
+    HUNZE_ISA_AVX512 = 3,  /* F BW DQ VL */
+    HUNZE_ISA_AVX512VNNI = 4,
+    HUNZE_ISA_AVX512BF16 = 5,
+    HUNZE_ISA_COUNT = 6
+} hunze_isa;
+
+/* Element types that rows name. */
+typedef enum hunze_type {
+    HUNZE_TYPE_NONE = 0,
+    HUNZE_TYPE_F32,
+    HUNZE_TYPE_F64,
+    HUNZE_TYPE_S32,
+    HUNZE_TYPE_S8,
+    HUNZE_TYPE_U8
+} hunze_type;
+
+/* order: EXACT integers; CHAIN the contract of docs/NUMERICS.md; OWN its own. */
+typedef enum hunze_order { HUNZE_ORDER_EXACT, HUNZE_ORDER_CHAIN, HUNZE_ORDER_OWN } hunze_order;
+
+/* Error bound that a row's tests use (docs/NUMERICS.md, "Bounds"). */
+typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64 } hunze_bound;
+
+/* ------------------------------------------------------------------ GEMM tile, floating point
+ *
+ * One tile of t (m <= mr rows, n <= nr columns) over one K block:
+ *     s = sum over p in [0, k) of a[i, p] * b[p, j], one fma after the other, p ascending, from +0
+ *     FIRST and not READ_C:  t = alpha * s
+ *     FIRST and READ_C:      t = fma(alpha, s, beta * c)
+ *     else:                  t = fma(alpha, s, t)
+ *
+ *   a: element (i, p) at a + i*a_row + p*a_col: row-major in place, packed, or transposed; read as broadcasts
+ *   b: element (p, j) at b + p*b_row + j.   B_FULL: nr columns may be read whatever n is (packed panels, zero-filled,
+ *      64-byte aligned, b_row == nr).  Else only n columns of each row are readable, and unaligned.
+ *   b_offset: NULL, or k offsets: row p of b is at b + b_offset[p] instead.  Then a_row is 1, and n columns are readable, unaligned.
+ *   start: NULL, or the chain goes on: s begins with start + i*start_row + j instead of +0 (nr columns are readable).
+ *   t: element (i, j) at t + i*t_row + j; c likewise.  t may be c.  Strides count elements.
+ * alpha and beta point to the element type. */
+enum { HUNZE_TILE_FIRST = 1, HUNZE_TILE_READ_C = 2, HUNZE_TILE_B_FULL = 4 };
+
+typedef struct hunze_float_tile {
+    int32_t m, n;
+    int64_t k;
+    uint32_t flags;
+    const void *a;
+    int64_t a_row, a_col;
+    const void *b;
+    int64_t b_row;
+    const int32_t *b_offset;
+    const void *start;
+    int64_t start_row;
+    void *t;
+    int64_t t_row;
+    const void *c;
+    int64_t c_row;
+    const void *alpha, *beta;
+} hunze_float_tile;
+typedef void hunze_float_tile_fn(const hunze_float_tile *tile);
+
+/* ------------------------------------------------------------------ GEMM tile, integers: u8 or s8 times s8, exact in s32 (wrapping)
+ *
+ *     FIRST: t = s   else  t += s        s = sum over p in [0, k) of a[i, p] * b[p, j]
+ *   a: bytes, element (i, p) at a + i*a_row + p; exactly k bytes of a row are readable
+ *   b: a packed panel in the row's layout (see pack_b), zero-filled to kr in k and nr in n, 64-byte aligned
+ *   t: s32, element (i, j) at t + i*t_row + j
+ * A row whose instruction needs unsigned A (s8 as u8 by XOR 0x80) gets -128 * column sum folded into column_offset, which pack_b
+ * writes behind each panel: after the panel's bytes come nr s32 column sums of b, and the tile adds what its trick needs. */
+typedef struct hunze_int_tile {
+    int32_t m, n;
+    int64_t k;
+    uint32_t flags; /* HUNZE_TILE_FIRST */
+    const void *a;
+    int64_t a_row;
+    const void *b;              /* this K block of one panel */
+    const int32_t *column_sums; /* nr sums of b over this K block */
+    int32_t *t;
+    int64_t t_row;
+} hunze_int_tile;
+typedef void hunze_int_tile_fn(const hunze_int_tile *tile);
+
+/* ------------------------------------------------------------------ packing B
+ *
+ * Packs columns [0, n) (n <= nr) and rows [0, k) of b (element (p, j) at b + p*b_row + j*b_col) into one panel, zero-filled to nr
+ * columns.  Floating point: [k][nr].  Integers: [ceil(k/kr)][nr][kr], and the column sums over these k rows to column_sums. */
+typedef void hunze_pack_b_fn(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
+                             int32_t *column_sums);
+
+/* ------------------------------------------------------------------ epilogues
+ *
+ * Floating point, in place on t, in this order, each present step one rounding: t += bias; t += residual; t = act(t).
+ *   bias (i, j) at bias + i*bias_row + j*bias_col (NULL: none; a stride may be 0); residual likewise. */
+typedef struct hunze_float_epilogue {
+    const void *bias;
+    int64_t bias_row, bias_col;
+    const void *residual;
+    int64_t residual_row, residual_col;
+    hunze_activation_kind activation;
+    float alpha, beta;  /* of the activation */
+    bool canonical_nan; /* HUNZE_REPRODUCIBLE: NaN becomes 0x7FC00000 (f64: 0x7FF8000000000000) */
+} hunze_float_epilogue;
+/* Whether it changes t at all. */
+static inline bool hunze_float_epilogue_is_needed(const hunze_float_epilogue *e)
+{
+    return e->bias || e->residual || e->activation != HUNZE_ACT_NONE || e->canonical_nan;
+}
+typedef void hunze_float_epilogue_fn(const hunze_float_epilogue *epilogue, int64_t m, int64_t n, void *t,
+                                     int64_t t_row);
+
+/* Integers: v = t + row_offset[i] + column_offset[j] (wrapping; NULL: 0; zero points and an s32 bias live there), then by `output`:
+ *   S32: d = act(v), relu or clip only.
+ *   F32: f = (float)v * (row_scale * column_scale); f += bias; f += residual; d = act(f).
+ *   S8/U8: as F32 and d = saturate(round_half_even(f / output_scale) + output_zero_point); with neither bias, residual nor
+ *          activation f / output_scale is (float)v * (row_scale * column_scale / output_scale), the product formed in f32.
+ *   A scale's stride is 0 or 1.  d: element (i, j) at d + (i*d_row + j) elements of the output type; d may be t for S32 and F32. */
+typedef struct hunze_int_epilogue {
+    hunze_type output;
+    const int32_t *row_offset, *column_offset;
+    const float *row_scale, *column_scale; /* never NULL for F32, S8, U8 */
+    int64_t row_scale_stride, column_scale_stride;
+    const float *bias;
+    int64_t bias_row, bias_col;
+    const float *residual;
+    int64_t residual_row, residual_col;
+    hunze_activation_kind activation;
+    float alpha, beta;
+    const float *output_scale;
+    int64_t output_scale_stride;   /* over columns */
+    const void *output_zero_point; /* NULL: 0; the output's type, same stride */
+    bool canonical_nan;
+} hunze_int_epilogue;
+typedef void hunze_int_epilogue_fn(const hunze_int_epilogue *epilogue, int64_t m, int64_t n, const int32_t *t,
+                                   int64_t t_row, void *d, int64_t d_row);
+
+/* ------------------------------------------------------------------ depthwise convolution, channels contiguous
+ *
+ * One output row segment: for x in [0, width), c in [0, channels):
+ *     floating point: s = +0; over (r, s) ascending: s = fma(x[r, x*stride_x + s*dilation_x, c], w[r, s, c], s); t = s.
+ *     integers:       t = the same sum, exact in s32.  w is widened to s32 with its zero point taken off; x's zero point is the driver's.
+ * row[r] points at channel 0 of the first output's first tap in the input row of tap r.  Every tap is readable: where taps leave the
+ * image the driver passes padded copies. */
+typedef struct hunze_depthwise_row {
+    int32_t kernel_h, kernel_w;
+    int64_t width, channels;
+    const void *const *row; /* kernel_h pointers */
+    int64_t column;         /* elements between input columns */
+    int64_t stride_x, dilation_x;
+    const void *w; /* [kernel_h][kernel_w][w_row]: f32, or s32 for integers */
+    int64_t w_row;
+    void *t; /* f32 or s32; output x, channel c at t + x*t_column + c */
+    int64_t t_column;
+} hunze_depthwise_row;
+typedef void hunze_depthwise_fn(const hunze_depthwise_row *args);
+
+/* ------------------------------------------------------------------ depthwise convolution, columns contiguous
+ *
+ * Outputs [0, height) x [0, width) of one channel, the same sum as above: tap (r, s) of output (y, x) is input row
+ * y*stride[0] - before[0] + r*dilation[0] and column likewise; outside [0, in[0]) x [0, in[1]) nothing is read and x is pad (0 for
+ * floats).  before may be negative: a block from the middle of a plane.  bias: f32, added to each sum, rounded once. */
+typedef struct hunze_depthwise_plane {
+    int64_t height, width;
+    int64_t in[2], kernel[2], stride[2], dilation[2], before[2];
+    const void *x; /* input row i, column j at x + i*x_row + j */
+    int64_t x_row;
+    int32_t pad;
+    const void *w; /* tap r*kernel[1] + s at w + tap*w_step: f32, or s32 for integers */
+    int64_t w_step;
+    const void *bias; /* NULL: none */
+    void *t;          /* f32 or s32; output (y, x) at t + y*t_row + x */
+    int64_t t_row;
+} hunze_depthwise_plane;
+typedef void hunze_depthwise_plane_fn(const hunze_depthwise_plane *plane);
+
+/* ------------------------------------------------------------------ quantize and dequantize, contiguous runs of n elements */
+
+typedef struct hunze_quantize_run {
+    int64_t n;
+    const void *x;
+    void *y;
+    const float *scale;     /* stride 0 (one for the run) or 1 (one per element) */
+    const void *zero_point; /* NULL: 0; the codes' type */
+    int64_t parameter_stride;
+} hunze_quantize_run;
+typedef void hunze_quantize_fn(const hunze_quantize_run *run);
+/* Folds n elements into range[0] = min, range[1] = max (both start at 0 or at the first element, as the caller set them) and sets
+ * *has_nan.  -0 counts as +0. */
+typedef void hunze_minmax_fn(int64_t n, const float *x, float range[2], bool *has_nan);
+
+/* ------------------------------------------------------------------ the row
+ *
+ * A GEMM row also serves convolution by blocks and transposed convolution; a CONV row is a depthwise kernel. */
+
+typedef struct hunze_row {
+    const char *name; /* the leaf function's name without "hunze_"; plan option `kernel`, explain, tests, benchmarks */
+    hunze_op op;
+    hunze_isa isa;
+    hunze_type a, b, d; /* types of the first input, the weights, and t */
+    hunze_order order;
+    hunze_bound bound;
+    hunze_float_tile_fn *float_tile;
+    hunze_int_tile_fn *int_tile;
+    hunze_pack_b_fn *pack_b;
+    hunze_float_epilogue_fn *float_epilogue;
+    hunze_int_epilogue_fn *int_epilogue;
+    hunze_depthwise_fn *depthwise;
+    hunze_depthwise_plane_fn *depthwise_plane;
+    hunze_quantize_fn *quantize;
+    hunze_minmax_fn *minmax;
+    uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
+    int32_t mr, nr, kr;
+    int32_t mc, nc;    /* rows and columns of a unit of work, at most */
+    float step_cycles; /* modelled cycles per tile and step of kr in k: ranks rows of one order */
+    bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */
+} hunze_row;
+
+/* Layouts of packed weights; append only.  KN<nr>: panels [k][nr]; K4N<nr>: [ceil(k/4)][nr][4], K2N<nr>: [ceil(k/2)][nr][2], each
+ * followed by nr s32 column sums; DEPTHWISE: [kernel_h][kernel_w][channels]. */
+enum {
+    HUNZE_LAYOUT_NONE = 0,
+    HUNZE_LAYOUT_F32_KN16 = 1,
+    HUNZE_LAYOUT_F32_KN32 = 2,
+    HUNZE_LAYOUT_F64_KN8 = 3,
+    HUNZE_LAYOUT_F64_KN16 = 4,
+    HUNZE_LAYOUT_S8_K2N8 = 5,
+    HUNZE_LAYOUT_S8_K2N16 = 6,
+    HUNZE_LAYOUT_S8_K4N8 = 7,
+    HUNZE_LAYOUT_S8_K4N16 = 8,
+    HUNZE_LAYOUT_S8_K4N32 = 9,
+    HUNZE_LAYOUT_F32_KN8 = 10,
+    HUNZE_LAYOUT_DEPTHWISE = 11,
+    HUNZE_LAYOUT_S8_K4N64 = 12,
+    HUNZE_LAYOUT_F32_KN48 = 13,
+    HUNZE_LAYOUT_S8_KN8 = 14,
+    HUNZE_LAYOUT_S8_K2N32 = 15,
+    HUNZE_LAYOUT_F64_KN4 = 16
+};
+
+/* The table, in the order of kernels.def; a row with NULL name follows the last. */
+extern const hunze_row hunze_rows[];
+extern const int hunze_row_count;
+
+#endif

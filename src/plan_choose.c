@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which row a plan gets: those that take the call are ranked by modelled cost, and each other one has a reason. */
+#include "conv.h"
+#include "plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool depthwise_takes(const hunze_plan *plan, const char **why)
+{
+    if (plan->op != HUNZE_OP_CONV) {
+        *why = "computes convolution, not its transpose";
+        return false;
+    }
+    return hunze_depthwise_takes(&plan->conv, why);
+}
+
+/* Whether rows of this op can serve the plan's. */
+static bool serves(const hunze_row *row, hunze_op op)
+{
+    return row->op == op || (row->op == HUNZE_OP_GEMM && (op == HUNZE_OP_CONV || op == HUNZE_OP_CONV_TRANSPOSE)) ||
+           (row->op == HUNZE_OP_CONV && op == HUNZE_OP_CONV_TRANSPOSE);
+}
+
+static hunze_type row_d(const hunze_plan *plan)
+{
+    const bool product = plan->op == HUNZE_OP_GEMM || plan->op == HUNZE_OP_CONV || plan->op == HUNZE_OP_CONV_TRANSPOSE;
+    return product && plan->b_type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : plan->d_type;
+}
+
+/* NULL if the row takes the plan's call, else why not; `text` may hold it. */
+static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *text, size_t size)
+{
+    if (row->a != plan->a_type || row->b != plan->b_type || row->d != row_d(plan)) {
+        if (row->b == HUNZE_TYPE_NONE)
+            snprintf(text, size, "takes %s to %s", hunze_type_name(row->a), hunze_type_name(row->d));
+        else
+            snprintf(text, size, "takes %s with %s", hunze_type_name(row->a), hunze_type_name(row->b));
+        return text;
+    }
+    if (!(plan->context->bundles & 1u << row->isa)) {
+        snprintf(text, size, "this CPU has no %s", hunze_isa_name(row->isa));
+        return text;
+    }
+    if (!(plan->context->allowed & 1u << row->isa)) {
+        snprintf(text, size, "the context does not allow %s", hunze_isa_name(row->isa));
+        return text;
+    }
+    if ((plan->flags & HUNZE_REPRODUCIBLE) && row->order == HUNZE_ORDER_OWN)
+        return "has an order of its own, and the call is to be reproducible";
+    const char *why = NULL;
+    if (row->op == HUNZE_OP_CONV && !depthwise_takes(plan, &why))
+        return why;
+    if (plan->packed && plan->packed_layout != row->layout) {
+        snprintf(text, size, "the weights are packed in layout %u, not %u", plan->packed_layout, row->layout);
+        return text;
+    }
+    if (row->safe_weights && !(plan->packed_flags & HUNZE_PACKED_SAFE))
+        return plan->packed ? "these weights could saturate it"
+                            : "takes only packed weights that were proved not to saturate it";
+    return NULL;
+}
+
+/* Modelled cycles: tiles times steps of k.  0 where rows have no model: then the later bundle wins. */
+static double cost(const hunze_plan *plan, const hunze_row *row)
+{
+    double m = 0, n = 0, k = 0, times = 1;
+    switch (plan->op) {
+    case HUNZE_OP_GEMM:
+        m = (double)plan->gemm_shape.m;
+        n = (double)plan->gemm_shape.n;
+        k = (double)plan->gemm_shape.k;
+        times = (double)plan->gemm_shape.batch;
+        break;
+    case HUNZE_OP_CONV:
+    case HUNZE_OP_CONV_TRANSPOSE:
+        m = (double)(plan->conv.out[0] * plan->conv.out[1]);
+        n = (double)(plan->conv.k / plan->conv.groups);
+        k = (double)(plan->conv.c / plan->conv.groups * plan->conv.kernel[0] * plan->conv.kernel[1]);
+        times = (double)(plan->conv.n * plan->conv.groups);
+        if (plan->op == HUNZE_OP_CONV && hunze_conv_in_planes(&plan->conv, row)) {
+            const double positions = m;
+            m = n;
+            n = positions;
+        }
+        break;
+    default: return 0;
+    }
+    if (row->op == HUNZE_OP_CONV || row->mr == 0 || row->nr == 0 || row->kr == 0)
+        return 0;
+    double tiles = (double)(int64_t)((m + row->mr - 1) / row->mr) * (double)(int64_t)((n + row->nr - 1) / row->nr);
+    if (row->float_tile) /* has a body for each m, and for half of nr */
+        tiles = m / row->mr * (double)(int64_t)((n + row->nr / 2 - 1) / (row->nr / 2)) / 2;
+    return times * tiles * (double)(int64_t)((k + row->kr - 1) / row->kr) * (double)row->step_cycles;
+}
+
+/* A depthwise row before any other; then the lower cost; then the later bundle. */
+static bool better(const hunze_row *row, double row_cost, const hunze_row *best, double best_cost)
+{
+    if (!best || (row->op == HUNZE_OP_CONV) != (best->op == HUNZE_OP_CONV))
+        return !best || row->op == HUNZE_OP_CONV;
+    return row_cost != best_cost ? row_cost < best_cost : row->isa > best->isa;
+}
+
+static const hunze_row *row_named(const hunze_plan *plan, const char *name)
+{
+    for (int i = 0; i < hunze_row_count; i++)
+        if (serves(&hunze_rows[i], plan->op) && strcmp(hunze_rows[i].name, name) == 0)
+            return &hunze_rows[i];
+    return NULL;
+}
+
+hunze_status hunze_force_row(hunze_plan *plan, const char *name)
+{
+    plan->forced = row_named(plan, name);
+    if (plan->forced)
+        return HUNZE_OK;
+    char names[400];
+    size_t length = 0;
+    names[0] = 0;
+    for (int i = 0; i < hunze_row_count && length < sizeof names - 1; i++)
+        if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == plan->a_type && hunze_rows[i].d == row_d(plan))
+            length +=
+                (size_t)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", hunze_rows[i].name);
+    return hunze_fail(HUNZE_ERR_UNSUPPORTED, "no kernel of this op is called \"%s\"; for these types there are %s",
+                      name, names);
+}
+
+hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
+{
+    char reason[128];
+    const hunze_row *best = NULL;
+    double best_cost = 0;
+    for (int i = 0; i < hunze_row_count; i++) {
+        const hunze_row *row = &hunze_rows[i];
+        if (!serves(row, plan->op) || refusal(plan, row, reason, sizeof reason) ||
+            (plan->forced && plan->forced != row))
+            continue;
+        const double row_cost = cost(plan, row);
+        if (better(row, row_cost, best, best_cost)) {
+            best = row;
+            best_cost = row_cost;
+        }
+    }
+    if (text) {
+        hunze_text_add(text, "[");
+        for (int i = 0, first = 1; i < hunze_row_count; i++) {
+            const hunze_row *row = &hunze_rows[i];
+            if (!serves(row, plan->op) || row == best)
+                continue;
+            const char *why = refusal(plan, row, reason, sizeof reason);
+            if (!why && plan->forced) {
+                why = "another kernel is forced by name";
+            } else if (!why) {
+                if (best->op != row->op)
+                    why = "a depthwise kernel takes the call";
+                else if (best_cost > 0)
+                    snprintf(reason, sizeof reason, "modelled at %.2f times the cycles", cost(plan, row) / best_cost);
+                else
+                    snprintf(reason, sizeof reason, "%s is there", hunze_isa_name(best->isa));
+                why = why ? why : reason;
+            }
+            hunze_text_add(text, "%s{\"kernel\": \"%s\", \"isa\": \"%s\", \"why\": ", first ? "" : ", ", row->name,
+                           hunze_isa_name(row->isa));
+            hunze_text_add_quoted(text, why);
+            hunze_text_add(text, "}");
+            first = 0;
+        }
+        hunze_text_add(text, "]");
+    }
+    if (!best && plan->forced)
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "kernel %s: %s", plan->forced->name,
+                          refusal(plan, plan->forced, reason, sizeof reason));
+    if (!best) {
+        char nearest[160] = "";
+        for (int i = 0; i < hunze_row_count; i++) /* the first row of these types says what is missing */
+            if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == plan->a_type &&
+                hunze_rows[i].b == plan->b_type && !nearest[0])
+                snprintf(nearest, sizeof nearest, ": %s %s", hunze_rows[i].name,
+                         refusal(plan, &hunze_rows[i], reason, sizeof reason));
+        if (plan->packed)
+            return hunze_fail(HUNZE_ERR_PACKED, "no kernel allowed here reads the weights' layout %u%s",
+                              plan->packed_layout, nearest);
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "no kernel takes %s and %s to %s here%s",
+                          hunze_type_name(plan->a_type), hunze_type_name(plan->b_type), hunze_type_name(plan->d_type),
+                          nearest);
+    }
+    if ((plan->flags & HUNZE_REQUIRE_FAST) && best->isa == HUNZE_ISA_PORTABLE)
+        return hunze_fail(HUNZE_ERR_SLOW,
+                          "only the portable kernel %s takes this call here, and HUNZE_REQUIRE_FAST is set",
+                          best->name);
+    plan->row = best;
+    return HUNZE_OK;
+}

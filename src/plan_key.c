@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a call to its key: everything that a plan depends on, as words.  This runs on every call, so it copies and hashes, and leaves the
+ * checks to the plan; what it reads it checks first. */
+#include "plan.h"
+
+#include <string.h>
+
+enum { CALL_FLAGS = HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE };
+
+static const char *const role_names[][HUNZE_ROLE_COUNT] = {
+    [HUNZE_OP_GEMM] = {"d", "a", "b", "c", "bias", "residual", "a_quant.scale", "a_quant.zero_point", "b_quant.scale",
+                       "b_quant.zero_point", "d_quant.scale", "d_quant.zero_point"},
+    [HUNZE_OP_CONV] = {"y", "x", "w", "c", "bias", "residual", "x_quant.scale", "x_quant.zero_point", "w_quant.scale",
+                       "w_quant.zero_point", "y_quant.scale", "y_quant.zero_point"},
+    [HUNZE_OP_CONV_TRANSPOSE] = {"y", "x", "w", "c", "bias", "residual", "x_quant.scale", "x_quant.zero_point",
+                                 "w_quant.scale", "w_quant.zero_point", "y_quant.scale", "y_quant.zero_point"},
+    [HUNZE_OP_QUANTIZE] = {"codes",
+                           "x", [HUNZE_ROLE_D_SCALE] = "quant.scale", [HUNZE_ROLE_D_ZERO] = "quant.zero_point"},
+    [HUNZE_OP_DEQUANTIZE] = {"x",
+                             "codes", [HUNZE_ROLE_A_SCALE] = "quant.scale", [HUNZE_ROLE_A_ZERO] = "quant.zero_point"},
+    [HUNZE_OP_ACTIVATION] = {"y", "x"},
+};
+
+const char *hunze_role_name(hunze_op op, int role) { return role_names[op][role]; }
+
+static inline void put(hunze_request *request, uint64_t word) { request->key[request->words++] = word; }
+
+/* The first word of an operand: rank, dtype (as they lie in memory, one word), its role and whether it has strides. */
+static inline uint64_t operand_word(const hunze_tensor *tensor, int role)
+{
+    uint64_t word;
+    _Static_assert(offsetof(hunze_tensor, dtype) == offsetof(hunze_tensor, ndim) + 4, "rank and dtype are neighbours");
+    memcpy(&word, &tensor->ndim, sizeof word);
+    return word ^ (uint64_t)role << 24 ^ (uint64_t)(tensor->strides != NULL) << 23;
+}
+
+#define TRY(expression)                                                                                                \
+    do {                                                                                                               \
+        const hunze_status status_ = (expression);                                                                     \
+        if (__builtin_expect(status_ != HUNZE_OK, 0))                                                                  \
+            return status_;                                                                                            \
+    } while (0)
+
+static hunze_status put_operand(hunze_request *request, int role, const hunze_tensor *tensor)
+{
+    if (__builtin_expect((uint32_t)tensor->ndim > HUNZE_MAX_NDIM || tensor->device.type != HUNZE_DEVICE_CPU ||
+                             (tensor->ndim > 0 && !tensor->shape),
+                         0))
+        return hunze_tensor_check(tensor, hunze_role_name((hunze_op)request->call->op, role));
+    request->operand[role] = tensor;
+    put(request, operand_word(tensor, role));
+    for (int32_t i = 0; i < tensor->ndim; i++)
+        put(request, (uint64_t)tensor->shape[i]);
+    for (int32_t i = 0; tensor->strides && i < tensor->ndim; i++)
+        put(request, (uint64_t)tensor->strides[i]);
+    return HUNZE_OK;
+}
+
+static hunze_status put_required(hunze_request *request, int role, const hunze_tensor *tensor)
+{
+    return tensor ? put_operand(request, role, tensor)
+                  : hunze_fail(HUNZE_ERR_NULL, "%s is NULL", hunze_role_name((hunze_op)request->call->op, role));
+}
+
+/* The header of a packed weight belongs to the key: its layout and shape choose the row. */
+static hunze_status put_weights(hunze_request *request, const hunze_tensor *tensor)
+{
+    TRY(put_required(request, HUNZE_ROLE_B, tensor));
+    if (__builtin_expect(tensor->dtype.code != HUNZE_OPAQUE_HANDLE, 1))
+        return HUNZE_OK;
+    TRY(hunze_packed_check(tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B)));
+    uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
+    memcpy(words, hunze_data(tensor), sizeof words);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        put(request, words[i]);
+    return HUNZE_OK;
+}
+
+/* What follows the operands may be there or not, so each part starts with a word that tells it from the others. */
+static hunze_status put_optional(hunze_request *request, int role, const hunze_tensor *tensor)
+{
+    return tensor ? put_operand(request, role, tensor) : HUNZE_OK;
+}
+
+static hunze_status put_quant(hunze_request *request, const hunze_quant *quant, int scale_role)
+{
+    if (!quant)
+        return HUNZE_OK;
+    TRY(hunze_struct_check(quant, sizeof *quant, "hunze_quant"));
+    if (quant->reserved)
+        return hunze_fail(HUNZE_ERR_OPTION, "hunze_quant.reserved is not 0");
+    put(request, (uint64_t)scale_role << 32);
+    put(request, (uint64_t)quant->granularity << 32 | (uint32_t)quant->axis);
+    TRY(put_optional(request, scale_role, quant->scale));
+    return put_optional(request, scale_role + 1, quant->zero_point);
+}
+
+static hunze_status put_activation(hunze_request *request, const hunze_activation *activation)
+{
+    if (!activation)
+        return HUNZE_OK;
+    TRY(hunze_struct_check(activation, sizeof *activation, "hunze_activation"));
+    put(request, UINT64_C(1) << 32 | activation->kind);
+    return HUNZE_OK;
+}
+
+/* A kernel's name is forced rarely: its text goes into the key. */
+static hunze_status put_kernel(hunze_request *request, const char *kernel)
+{
+    uint64_t words[8] = {0};
+    if (!kernel)
+        return HUNZE_OK;
+    const size_t length = strnlen(kernel, sizeof words);
+    if (length == sizeof words)
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "no kernel is called \"%.60s…\"", kernel);
+    memcpy(words, kernel, length);
+    request->kernel = kernel;
+    put(request, UINT64_C(2) << 32 | length);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        put(request, words[i]);
+    return HUNZE_OK;
+}
+
+static inline hunze_status check_options(const void *options, size_t known, const char *name, uint32_t flags)
+{
+    const uint32_t size = *(const uint32_t *)options;
+    if (__builtin_expect(size != known, 0)) {
+        const hunze_status status = hunze_struct_check(options, known, name);
+        if (status)
+            return status;
+    }
+    if (__builtin_expect(flags & ~(uint32_t)CALL_FLAGS, 0))
+        return hunze_fail(HUNZE_ERR_OPTION, "%s.flags has bits 0x%x that are unknown or belong to contexts", name,
+                          flags & ~(uint32_t)CALL_FLAGS);
+    return HUNZE_OK;
+}
+
+/* The first word of every key: the op, and the flags of context and call. */
+static void put_head(hunze_request *request, uint32_t flags)
+{
+    request->flags |= flags;
+    put(request, (uint64_t)request->flags << 32 | request->call->op);
+}
+
+static hunze_status put_gemm(hunze_request *request)
+{
+    const hunze_call *call = request->call;
+    const hunze_gemm_options *options = call->options;
+    TRY(check_options(options, sizeof *options, "hunze_gemm_options", options->flags));
+    put_head(request, options->flags);
+    put(request, (uint64_t)options->transpose_a << 32 | options->transpose_b);
+    TRY(put_required(request, HUNZE_ROLE_D, call->d));
+    TRY(put_required(request, HUNZE_ROLE_A, call->a));
+    TRY(put_weights(request, call->b));
+    TRY(put_optional(request, HUNZE_ROLE_C, call->c));
+    TRY(put_optional(request, HUNZE_ROLE_BIAS, options->bias));
+    TRY(put_optional(request, HUNZE_ROLE_RESIDUAL, options->residual));
+    TRY(put_activation(request, options->activation));
+    TRY(put_quant(request, options->a_quant, HUNZE_ROLE_A_SCALE));
+    TRY(put_quant(request, options->b_quant, HUNZE_ROLE_B_SCALE));
+    TRY(put_quant(request, options->d_quant, HUNZE_ROLE_D_SCALE));
+    return put_kernel(request, options->kernel);
+}
+
+static hunze_status put_conv(hunze_request *request)
+{
+    const hunze_call *call = request->call;
+    const hunze_conv_options *options = call->options;
+    enum { FIRST = offsetof(hunze_conv_options, layout), BYTES = offsetof(hunze_conv_options, reserved) + 4 - FIRST };
+    uint64_t words[(BYTES + 7) / 8] = {0};
+    TRY(check_options(options, sizeof *options, "hunze_conv_options", options->flags));
+    put_head(request, options->flags);
+    put(request, 0);
+    TRY(put_required(request, HUNZE_ROLE_D, call->d));
+    TRY(put_required(request, HUNZE_ROLE_A, call->a));
+    TRY(put_weights(request, call->b));
+    memcpy(words, (const char *)options + FIRST, BYTES);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        put(request, words[i]);
+    TRY(put_optional(request, HUNZE_ROLE_BIAS, options->bias));
+    TRY(put_optional(request, HUNZE_ROLE_RESIDUAL, options->residual));
+    TRY(put_activation(request, options->activation));
+    TRY(put_quant(request, options->x_quant, HUNZE_ROLE_A_SCALE));
+    TRY(put_quant(request, options->w_quant, HUNZE_ROLE_B_SCALE));
+    TRY(put_quant(request, options->y_quant, HUNZE_ROLE_D_SCALE));
+    return put_kernel(request, options->kernel);
+}
+
+static hunze_status put_quantize(hunze_request *request)
+{
+    const hunze_call *call = request->call;
+    const hunze_quantize_options *options = call->options;
+    TRY(check_options(options, sizeof *options, "hunze_quantize_options", options->flags));
+    put_head(request, options->flags);
+    put(request, (uint64_t)options->reserved << 32 | options->dynamic);
+    TRY(put_required(request, HUNZE_ROLE_D, call->d));
+    TRY(put_required(request, HUNZE_ROLE_A, call->a));
+    TRY(put_quant(request, options->quant, call->op == HUNZE_OP_QUANTIZE ? HUNZE_ROLE_D_SCALE : HUNZE_ROLE_A_SCALE));
+    return put_kernel(request, options->kernel);
+}
+
+static hunze_status put_activate(hunze_request *request)
+{
+    const hunze_call *call = request->call;
+    const hunze_activation_options *options = call->options;
+    TRY(check_options(options, sizeof *options, "hunze_activation_options", options->flags));
+    put_head(request, options->flags);
+    put(request, 0);
+    TRY(put_required(request, HUNZE_ROLE_D, call->d));
+    TRY(put_required(request, HUNZE_ROLE_A, call->a));
+    TRY(put_activation(request, options->activation));
+    return put_kernel(request, options->kernel);
+}
+
+const void *hunze_default_options(uint32_t op)
+{
+    static const hunze_gemm_options gemm = {.struct_size = sizeof gemm};
+    static const hunze_conv_options conv = {.struct_size = sizeof conv};
+    static const hunze_quantize_options quantize = {.struct_size = sizeof quantize};
+    static const hunze_activation_options activation = {.struct_size = sizeof activation};
+    switch (op) {
+    case HUNZE_OP_GEMM: return &gemm;
+    case HUNZE_OP_CONV:
+    case HUNZE_OP_CONV_TRANSPOSE: return &conv;
+    case HUNZE_OP_QUANTIZE:
+    case HUNZE_OP_DEQUANTIZE: return &quantize;
+    case HUNZE_OP_ACTIVATION: return &activation;
+    default: return NULL;
+    }
+}
+
+/* Products of two words each, with secrets that depend on the place: they do not wait for each other. */
+static inline uint64_t hash_words(const uint64_t *words, uint32_t count)
+{
+    uint64_t hash = count, secret = 0x9E3779B97F4A7C15u;
+    for (uint32_t i = 0; i < count; i += 2) {
+        const unsigned __int128 product =
+            (unsigned __int128)(words[i] ^ secret) * (words[i + 1] ^ (secret + 0xE7037ED1A0B428DBu));
+        hash += (uint64_t)product ^ (uint64_t)(product >> 64);
+        secret += 0xD1B54A32D192ED03u;
+    }
+    hash = (hash ^ hash >> 29) * 0xBF58476D1CE4E5B9u;
+    return (hash ^ hash >> 32) | 1; /* never 0, which marks an empty entry */
+}
+
+/* Whether an operand's words stand at key; *key moves behind them. */
+static inline bool operand_matches(const hunze_tensor *tensor, int role, const uint64_t **key)
+{
+    const uint64_t *expected = *key;
+    const int32_t ndim = tensor->ndim;
+    if (*expected++ != operand_word(tensor, role) || (uint32_t)ndim > HUNZE_MAX_NDIM ||
+        tensor->device.type != HUNZE_DEVICE_CPU || !tensor->shape)
+        return false;
+    int32_t i = 0;
+    do {
+        if (expected[i] != (uint64_t)tensor->shape[i])
+            return false;
+    } while (++i < ndim);
+    expected += ndim;
+    if (tensor->strides) {
+        for (i = 0; i < ndim; i++)
+            if (expected[i] != (uint64_t)tensor->strides[i])
+                return false;
+        expected += ndim;
+    }
+    *key = expected;
+    return true;
+}
+
+bool hunze_request_matches(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
+                           hunze_request *request)
+{
+    const hunze_gemm_options *o = call->options;
+    const uint64_t *key = plan->key;
+    const uintptr_t extras = (uintptr_t)o->bias | (uintptr_t)o->residual | (uintptr_t)o->activation |
+                             (uintptr_t)o->a_quant | (uintptr_t)o->b_quant | (uintptr_t)o->d_quant |
+                             (uintptr_t)o->kernel | (uintptr_t)call->c;
+    if (!plan->plain || extras || o->struct_size != sizeof *o || o->flags & ~(uint32_t)CALL_FLAGS || !call->a ||
+        !call->b || !call->d ||
+        key[0] != ((uint64_t)((context->flags & CALL_FLAGS) | o->flags) << 32 | HUNZE_OP_GEMM) ||
+        key[1] != ((uint64_t)o->transpose_a << 32 | o->transpose_b))
+        return false;
+    key += 2;
+    if (!operand_matches(call->d, HUNZE_ROLE_D, &key) || !operand_matches(call->a, HUNZE_ROLE_A, &key) ||
+        !operand_matches(call->b, HUNZE_ROLE_B, &key))
+        return false;
+    request->call = call;
+    request->operand[HUNZE_ROLE_D] = call->d;
+    request->operand[HUNZE_ROLE_A] = call->a;
+    request->operand[HUNZE_ROLE_B] = call->b;
+    return true;
+}
+
+hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, hunze_request *request)
+{
+    hunze_status status;
+    request->call = call;
+    request->flags = context->flags & CALL_FLAGS;
+    request->kernel = NULL;
+    request->words = 0;
+    memset(request->operand, 0, sizeof request->operand);
+    switch (call->op) {
+    case HUNZE_OP_GEMM: status = put_gemm(request); break;
+    case HUNZE_OP_CONV:
+    case HUNZE_OP_CONV_TRANSPOSE: status = put_conv(request); break;
+    case HUNZE_OP_QUANTIZE:
+    case HUNZE_OP_DEQUANTIZE: status = put_quantize(request); break;
+    case HUNZE_OP_ACTIVATION: status = put_activate(request); break;
+    default: return hunze_fail(HUNZE_ERR_OPTION, "op %u is not one that plans take", call->op);
+    }
+    if (status)
+        return status;
+    request->key[request->words] = 0; /* the hash takes words in pairs */
+    request->hash = hash_words(request->key, request->words);
+    return HUNZE_OK;
+}

@@ -1,0 +1,181 @@
+/* The vector vocabulary for any CPU, by the compiler's vector extensions.
+ *
+ * The same names exist in avx2/simd.h and avx512/simd.h; kernel bodies (src/simd/) are written over them.  vf32, vf64, vi32, vi64: vectors
+ * of VF32_LANES, VF64_LANES, VI32_LANES (= VF32_LANES), VI64_LANES (= VF64_LANES) elements.  Pointers need no alignment.
+ *   _load_first(p, n), _store_first(p, v, n): only the first n lanes touch memory (0 <= n; n >= lanes: all), others load as 0
+ *   _mask_between(low, high): of lanes [low, high), 0 <= low <= high <= lanes, for _load_masked(p, mask): others are not read and 0
+ *   _even(a, b): elements 0, 2, 4, … of a, then those of b
+ *   SIMD_KEEP(v): v stays in its register instead of being loaded again for each use
+ *   _fma(a, b, c) = a*b + c, rounded once            _select_lt(a, b, x, y) = a < b ? x : y, y where unordered
+ * Each operation is IEEE 754, rounded to nearest even: a body gives the same bits whichever vocabulary it runs on. */
+#ifndef HUNZE_SIMD_H
+#define HUNZE_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SIMD_INLINE static inline __attribute__((always_inline, unused))
+
+enum { VF32_LANES = 4, VF64_LANES = 2, VI32_LANES = 4, VI64_LANES = 2 };
+typedef float vf32 __attribute__((vector_size(16)));
+typedef double vf64 __attribute__((vector_size(16)));
+typedef int32_t vi32 __attribute__((vector_size(16)));
+typedef uint32_t vu32 __attribute__((vector_size(16)));
+typedef int64_t vi64 __attribute__((vector_size(16)));
+typedef uint64_t vu64 __attribute__((vector_size(16)));
+
+/* Memory, arithmetic and selection of one vector type; mask is the integer vector of its comparisons. */
+#define SIMD_PORTABLE_TYPE(vector, element, lanes, mask)                                                               \
+    SIMD_INLINE vector vector##_set1(element x) { return x - (vector){0}; }                                            \
+    SIMD_INLINE vector vector##_load(const element *p)                                                                 \
+    {                                                                                                                  \
+        vector v;                                                                                                      \
+        memcpy(&v, p, sizeof v);                                                                                       \
+        return v;                                                                                                      \
+    }                                                                                                                  \
+    SIMD_INLINE void vector##_store(element *p, vector v) { memcpy(p, &v, sizeof v); }                                 \
+    SIMD_INLINE vector vector##_load_first(const element *p, int64_t n)                                                \
+    {                                                                                                                  \
+        vector v = {0};                                                                                                \
+        for (int i = 0; i < lanes; i++)                                                                                \
+            if (i < n)                                                                                                 \
+                v[i] = p[i];                                                                                           \
+        return v;                                                                                                      \
+    }                                                                                                                  \
+    SIMD_INLINE void vector##_store_first(element *p, vector v, int64_t n)                                             \
+    {                                                                                                                  \
+        for (int i = 0; i < lanes; i++)                                                                                \
+            if (i < n)                                                                                                 \
+                p[i] = v[i];                                                                                           \
+    }                                                                                                                  \
+    SIMD_INLINE vector vector##_select_lt(vector a, vector b, vector x, vector y)                                      \
+    {                                                                                                                  \
+        mask m = (mask)(a < b);                                                                                        \
+        return (vector)((m & (mask)x) | (~m & (mask)y));                                                               \
+    }
+
+#define SIMD_PORTABLE_FLOAT(vector, mask)                                                                              \
+    SIMD_INLINE vector vector##_add(vector a, vector b) { return a + b; }                                              \
+    SIMD_INLINE vector vector##_sub(vector a, vector b) { return a - b; }                                              \
+    SIMD_INLINE vector vector##_mul(vector a, vector b) { return a * b; }                                              \
+    SIMD_INLINE vector vector##_div(vector a, vector b) { return a / b; }                                              \
+    SIMD_INLINE vector vector##_select_nan(vector a, vector x, vector y)                                               \
+    {                                                                                                                  \
+        mask m = (mask)(a != a);                                                                                       \
+        return (vector)((m & (mask)x) | (~m & (mask)y));                                                               \
+    }                                                                                                                  \
+    SIMD_INLINE mask vector##_bits(vector v) { return (mask)v; }                                                       \
+    SIMD_INLINE vector vector##_from_bits(mask v) { return (vector)v; }
+
+/* Integers wrap. */
+#define SIMD_PORTABLE_INT(vector, wide_unsigned)                                                                       \
+    SIMD_INLINE vector vector##_add(vector a, vector b) { return (vector)((wide_unsigned)a + (wide_unsigned)b); }      \
+    SIMD_INLINE vector vector##_sub(vector a, vector b) { return (vector)((wide_unsigned)a - (wide_unsigned)b); }      \
+    SIMD_INLINE vector vector##_and(vector a, vector b) { return a & b; }                                              \
+    SIMD_INLINE vector vector##_or(vector a, vector b) { return a | b; }                                               \
+    SIMD_INLINE vector vector##_xor(vector a, vector b) { return a ^ b; }                                              \
+    SIMD_INLINE vector vector##_shift_left(vector a, int count) { return (vector)((wide_unsigned)a << count); }
+
+SIMD_PORTABLE_TYPE(vf32, float, VF32_LANES, vi32)
+SIMD_PORTABLE_TYPE(vf64, double, VF64_LANES, vi64)
+SIMD_PORTABLE_TYPE(vi32, int32_t, VI32_LANES, vi32)
+SIMD_PORTABLE_FLOAT(vf32, vi32)
+SIMD_PORTABLE_FLOAT(vf64, vi64)
+SIMD_PORTABLE_INT(vi32, vu32)
+SIMD_PORTABLE_INT(vi64, vu64)
+
+typedef struct vf32_mask {
+    int64_t low, high;
+} vf32_mask;
+SIMD_INLINE vf32_mask vf32_mask_between(int64_t low, int64_t high) { return (vf32_mask){low, high}; }
+SIMD_INLINE vf32 vf32_load_masked(const float *p, vf32_mask mask)
+{
+    vf32 v = {0};
+    for (int i = 0; i < VF32_LANES; i++)
+        if (i >= mask.low && i < mask.high)
+            v[i] = p[i];
+    return v;
+}
+SIMD_INLINE vf32 vf32_even(vf32 a, vf32 b) { return (vf32){a[0], a[2], b[0], b[2]}; }
+#define SIMD_KEEP(v) ((void)(v)) /* what a compiler does with four lanes is well enough */
+
+SIMD_INLINE vi64 vi64_set1(int64_t x) { return x - (vi64){0}; }
+SIMD_INLINE vi32 vi32_mul(vi32 a, vi32 b) { return (vi32)((vu32)a * (vu32)b); }
+/* Arithmetic: the sign is kept. */
+SIMD_INLINE vi32 vi32_shift_right(vi32 a, int count) { return a >> count; }
+
+#ifdef __FP_FAST_FMAF
+SIMD_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
+{
+    vf32 v;
+    for (int i = 0; i < VF32_LANES; i++)
+        v[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return v;
+}
+#else
+#ifdef __SANITIZE_ADDRESS__ /* inlined a hundred times with its checks, it costs minutes of compile time */
+#define SIMD_FMA static __attribute__((noinline, unused))
+#else
+#define SIMD_FMA SIMD_INLINE
+#endif
+/* Without FMA hardware: the product is exact in double; its sum with c is rounded to odd (TwoSum gives the lost part), so
+ * that rounding once more, to float, is right (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
+SIMD_FMA vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
+{
+    typedef float half_f __attribute__((vector_size(8)));
+    vf32 v;
+    for (int h = 0; h < 2; h++) {
+        half_f a_half = {a[2 * h], a[2 * h + 1]}, b_half = {b[2 * h], b[2 * h + 1]}, c_half = {c[2 * h], c[2 * h + 1]};
+        vf64 p = __builtin_convertvector(a_half, vf64) * __builtin_convertvector(b_half, vf64);
+        vf64 q = __builtin_convertvector(c_half, vf64);
+        vf64 s = p + q;
+        vf64 q_virtual = s - p;
+        vf64 lost = (p - (s - q_virtual)) + (q - q_virtual);
+        vi64 bits = (vi64)s;
+        vi64 inexact = (vi64)(lost < 0.0) | (vi64)(lost > 0.0); /* false where s is Inf or NaN */
+        vi64 away = ((vi64)((vi64)lost ^ bits) >= 0) & 1; /* lost has the sign of s: the truth is larger in magnitude */
+        vi64 step = (away << 1) - 1;
+        bits += inexact & ((bits & 1) - 1) & step;
+        half_f rounded = __builtin_convertvector((vf64)bits, half_f);
+        v[2 * h] = rounded[0];
+        v[2 * h + 1] = rounded[1];
+    }
+    return v;
+}
+#endif
+/* Without FMA hardware the C library's fma: right, and some 65 times slower than an instruction. */
+SIMD_INLINE vf64 vf64_fma(vf64 a, vf64 b, vf64 c) { return (vf64){fma(a[0], b[0], c[0]), fma(a[1], b[1], c[1])}; }
+
+SIMD_INLINE vf32 vf32_from_vi32(vi32 v) { return __builtin_convertvector(v, vf32); }
+/* v holds integers within the range of s32. */
+SIMD_INLINE vi32 vi32_from_vf32(vf32 v) { return __builtin_convertvector(v, vi32); }
+/* To the nearest integer, ties to even. */
+SIMD_INLINE vf32 vf32_round(vf32 v)
+{
+    vf32 r;
+    for (int i = 0; i < VF32_LANES; i++)
+        r[i] = __builtin_rintf(v[i]);
+    return r;
+}
+
+/* Bytes: widened to s32, or narrowed from s32 that is within their range. */
+#define SIMD_PORTABLE_BYTES(name, element)                                                                             \
+    SIMD_INLINE vi32 vi32_load_##name##_first(const element *p, int64_t n)                                             \
+    {                                                                                                                  \
+        vi32 v = {0};                                                                                                  \
+        for (int i = 0; i < VI32_LANES; i++)                                                                           \
+            if (i < n)                                                                                                 \
+                v[i] = p[i];                                                                                           \
+        return v;                                                                                                      \
+    }                                                                                                                  \
+    SIMD_INLINE void vi32_store_##name##_first(element *p, vi32 v, int64_t n)                                          \
+    {                                                                                                                  \
+        for (int i = 0; i < VI32_LANES; i++)                                                                           \
+            if (i < n)                                                                                                 \
+                p[i] = (element)v[i];                                                                                  \
+    }
+SIMD_PORTABLE_BYTES(s8, int8_t)
+SIMD_PORTABLE_BYTES(u8, uint8_t)
+
+#endif

@@ -1,0 +1,188 @@
+/* One GEMM tile of f32 or f64 (contract: hunze_float_tile in kernels.h), and the packing of its B.
+ *
+ * The including file has bound simd.h and float_type.h and says the tile: MR rows by NV vectors.  MR * NV accumulators, NV vectors of B and
+ * one broadcast of A stay in registers: m, vectors, full and columns are constants in each inlined body, so that all loops over them
+ * unroll.  Rows of A are addressed from one pointer for each five, which leaves the general registers enough. */
+#ifndef HUNZE_SIMD_GEMM_FLOAT_H
+#define HUNZE_SIMD_GEMM_FLOAT_H
+
+#include "../kernels.h"
+#include "transpose.h"
+
+enum { NR = NV * VF_LANES };
+
+/* Added by fma to alpha * s, it changes no bit of the product, signed zeros included. */
+static const scalar gemm_negative_zeros[NR] = {[0 ... NR - 1] = (scalar)-0.0};
+
+/* Element (i, 0) of A; columns: a_row is 1. */
+SIMD_INLINE scalar gemm_float_a(const scalar *a, const char *const group[], int64_t row_bytes, int i, bool columns)
+{
+    return columns ? a[i] : *(const scalar *)(group[i / 5] + i % 5 * row_bytes);
+}
+
+SIMD_INLINE vf gemm_float_load(const scalar *p, int64_t n, int v, int vectors, bool full)
+{
+    if (full || v + 1 < vectors)
+        return vf_load(p + v * VF_LANES);
+    return vf_load_first(p + v * VF_LANES, n - v * VF_LANES);
+}
+
+/* full: n == vectors * VF_LANES; else only the last vector is partly used.  offsets: b's rows stand where b_offset says. */
+SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, const int vectors, const bool full,
+                                 const bool columns, const bool offsets)
+{
+    const int64_t n = tile->n;
+    const scalar *a = tile->a, *b = tile->b;
+    const int64_t a_step = tile->a_col, b_step = tile->b_row, row_bytes = tile->a_row * (int64_t)sizeof(scalar);
+    const char *group[(MR + 4) / 5];
+#pragma GCC unroll 8
+    for (int g = 0; g < (m + 4) / 5; g++)
+        group[g] = (const char *)a + 5 * g * row_bytes;
+
+    /* t comes from beyond L2 while the sums form (1 to 2 % at 1024^3); into L2, since its rows may share a set of L1. */
+    enum { LINE = 64 / sizeof(scalar), AHEAD = 16 /* rows of B: covers L3 (2 to 5 % on AVX2) */ };
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < vectors * VF_LANES; j += LINE)
+            __builtin_prefetch((const scalar *)tile->t + i * tile->t_row + j, 1, 2);
+    vf acc[MR][NV];
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            acc[i][v] = vf_set1(0);
+    if (tile->start) {
+        const scalar *start = tile->start;
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++, start += tile->start_row)
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
+                acc[i][v] = vf_load(start + v * VF_LANES);
+    }
+
+    const int32_t *b_offset = tile->b_offset;
+    for (int64_t p = tile->k; p > 0; p--) {
+        vf b_v[NV];
+        if (offsets)
+            b = (const scalar *)tile->b + *b_offset++;
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            b_v[v] = gemm_float_load(b, n, v, vectors, full);
+        if (!offsets) {
+            for (int j = 0; j < vectors * VF_LANES; j += LINE)
+                __builtin_prefetch(b + AHEAD * b_step + j, 0, 3);
+            b += b_step;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++) {
+            vf a_v = vf_set1(gemm_float_a(a, group, row_bytes, i, columns));
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
+                acc[i][v] = vf_fma(a_v, b_v[v], acc[i][v]);
+        }
+        a += a_step;
+#pragma GCC unroll 8
+        for (int g = 0; g < (m + 4) / 5; g++)
+            group[g] += a_step * (int64_t)sizeof(scalar);
+    }
+
+    const bool first = tile->flags & HUNZE_TILE_FIRST, read_c = tile->flags & HUNZE_TILE_READ_C;
+    scalar *t = tile->t;
+    const scalar *addend = !first ? t : read_c ? tile->c : gemm_negative_zeros;
+    const int64_t addend_row = !first ? tile->t_row : read_c ? tile->c_row : 0;
+    const vf alpha = vf_set1(*(const scalar *)tile->alpha);
+    const vf factor = vf_set1(first && read_c ? *(const scalar *)tile->beta : 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            vf sum = vf_fma(alpha, acc[i][v], vf_mul(factor, gemm_float_load(addend, n, v, vectors, full)));
+            if (full || v + 1 < vectors || n == vectors * VF_LANES)
+                vf_store(t + v * VF_LANES, sum);
+            else
+                vf_store_first(t + v * VF_LANES, sum, n - v * VF_LANES);
+        }
+        addend += addend_row;
+        t += tile->t_row;
+    }
+}
+
+SIMD_INLINE void gemm_float_rows(const hunze_float_tile *tile, const int m)
+{
+#define BODY(vectors, full)                                                                                            \
+    do {                                                                                                               \
+        if (tile->b_offset)                                                                                            \
+            gemm_float_body(tile, m, vectors, full, true, true);                                                       \
+        else if (tile->a_row == 1)                                                                                     \
+            gemm_float_body(tile, m, vectors, full, true, false);                                                      \
+        else                                                                                                           \
+            gemm_float_body(tile, m, vectors, full, false, false);                                                     \
+    } while (0)
+    if (tile->n == NR)
+        BODY(NV, true);
+    else if (tile->n > (NV - 1) * VF_LANES)
+        BODY(NV, false);
+    else
+        BODY(NV - 1, false);
+#undef BODY
+}
+
+SIMD_INLINE void gemm_float_tile(const hunze_float_tile *tile)
+{
+#define ROWS(m)                                                                                                        \
+    case m:                                                                                                            \
+        if (m <= MR)                                                                                                   \
+            gemm_float_rows(tile, m <= MR ? m : MR);                                                                   \
+        break
+    switch (tile->m) {
+        ROWS(1);
+        ROWS(2);
+        ROWS(3);
+        ROWS(4);
+        ROWS(5);
+        ROWS(6);
+        ROWS(7);
+        ROWS(8);
+        ROWS(9);
+        ROWS(10);
+        ROWS(11);
+        ROWS(12);
+        ROWS(13);
+        ROWS(14);
+    }
+#undef ROWS
+    _Static_assert(MR <= 14, "every m up to MR has its case");
+    _Static_assert(NV == 2, "n needs one vector or two");
+}
+
+/* Panel [k][NR], columns from n on zero. */
+SIMD_INLINE void gemm_float_pack_b(int64_t k, int64_t n, const scalar *b, int64_t b_row, int64_t b_col, scalar *panel)
+{
+    if (b_col == 1 || n == 1) {
+        for (int64_t p = 0; p < k; p++, b += b_row, panel += NR)
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; v++) {
+                int64_t left = n - v * VF_LANES;
+                vf_store(panel + v * VF_LANES, left >= VF_LANES ? vf_load(b + v * VF_LANES)
+                                                                : vf_load_first(b + v * VF_LANES, left > 0 ? left : 0));
+            }
+        return;
+    }
+    /* A run of k at a time: whole lines of a column are read, and what is written of the panel stays in L1. */
+    enum { RUN = 512 / sizeof(scalar) };
+    for (int64_t p0 = 0; p0 < k; p0 += RUN) {
+        const int64_t run = k - p0 < RUN ? k - p0 : RUN;
+        const scalar *from = b + p0 * b_row;
+        scalar *to = panel + p0 * NR;
+        if (b_row == 1)
+            transpose((int)sizeof(scalar), true, n, run, from, b_col, to, NR);
+        else
+            for (int64_t p = 0; p < run; p++)
+                for (int64_t j = 0; j < n; j++)
+                    to[p * NR + j] = from[p * b_row + j * b_col];
+        for (int64_t p = 0; p < run; p++)
+            for (int64_t j = n; j < NR; j++)
+                to[p * NR + j] = 0;
+    }
+}
+
+#endif

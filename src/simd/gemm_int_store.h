@@ -1,0 +1,34 @@
+/* The end that all integer tiles share: rows [0, m), columns [0, n) of the sums to t. */
+#ifndef HUNZE_GEMM_INT_STORE_H
+#define HUNZE_GEMM_INT_STORE_H
+
+#include "../kernels.h"
+
+/* GNU vectors: gcc 12 copies and spills arrays of __m512i around vpdpbusd. */
+typedef int32_t int_sums __attribute__((vector_size(sizeof(vi32))));
+
+/* The lines of t that a row of the tile will be written to: their misses pass while the sums form. */
+SIMD_INLINE void gemm_int_prefetch(const hunze_int_tile *tile, int i, const int vectors)
+{
+    const int32_t *t = tile->t + (i < tile->m ? i : tile->m - 1) * tile->t_row;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        __builtin_prefetch(t + v * VI32_LANES, 1);
+}
+
+SIMD_INLINE void gemm_int_store(const hunze_int_tile *tile, int i, int v, vi32 sum)
+{
+    int32_t *t = tile->t + i * tile->t_row + v * VI32_LANES;
+    int64_t left = tile->n - v * VI32_LANES;
+    if (i >= tile->m || left <= 0)
+        return;
+    if (left >= VI32_LANES) {
+        vi32_store(t, tile->flags & HUNZE_TILE_FIRST ? sum : vi32_add(sum, vi32_load(t)));
+    } else {
+        if (!(tile->flags & HUNZE_TILE_FIRST))
+            sum = vi32_add(sum, vi32_load_first(t, left));
+        vi32_store_first(t, sum, left);
+    }
+}
+
+#endif
