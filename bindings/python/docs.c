@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Signatures and docstrings of the functions that C defines; their examples run in the tests. */
+#include "binding.h"
+
+#define PRODUCT_KEYWORDS                                                                                               \
+    "residual=None, activation=None, out=None, dtype=None, threads=None, reproducible=None, out_scale=None, "          \
+    "out_zero_point=None, out_dtype=None, kernel=None)\n--\n\n"
+
+#define PRODUCT_REST                                                                                                   \
+    "residual   an array that broadcasts to the result, added before the activation\n"                                 \
+    "activation 'relu', 'relu6', 'gelu' (erf), 'gelu_tanh', 'silu', 'sigmoid', 'hardsigmoid', 'hardswish', 'tanh',\n"  \
+    "           ('leaky_relu', 0.01) or ('clip', low, high)\n"                                                         \
+    "out        an array of the result's shape and dtype, which is returned; it may not overlap an operand\n"          \
+    "dtype      'float32' or 'float64' casts float operands first\n"                                                   \
+    "threads    for this call; the result has the same bits for any number\n"                                          \
+    "reproducible  True: the same bits on every instruction set too\n"                                                 \
+    "out_scale, out_zero_point, out_dtype  of QArrays: requantise, and return a QArray\n"                              \
+    "kernel     forces a row of the kernel table by its name\n"                                                        \
+    "\n"                                                                                                               \
+    "float32 and float64 keep theirs, together they give float64; 8-bit integers give exact int32; QArrays give\n"     \
+    "float32.  Raises ValueError for shapes, TypeError for dtypes, naming the operand and what would fit; out is "     \
+    "then\n"                                                                                                           \
+    "untouched.  The result is made by the first operand's library (NumPy for lists and buffers).\n"
+
+const char matmul_doc[] = "matmul(a, b, /, *, bias=None, " PRODUCT_KEYWORDS
+                          "activation(a @ b + bias + residual), with NumPy's broadcasting of leading axes.\n"
+                          "\n"
+                          "8-bit products are exact in int32, where NumPy wraps around in int8:\n"
+                          "\n"
+                          ">>> import numpy as np, hunze as hz\n"
+                          ">>> a = np.array([[100, 100]], 'int8')\n"
+                          ">>> hz.matmul(a, a.T)\n"
+                          "array([[20000]], dtype=int32)\n"
+                          ">>> a @ a.T\n"
+                          "array([[32]], dtype=int8)\n"
+                          "\n"
+                          "a          (…, m, k) or (k,)\n"
+                          "b          (…, k, n) or (k,), a QArray, or hz.pack(hz.matmul, b)\n"
+                          "bias       (n,), or what broadcasts to the result\n" PRODUCT_REST;
+
+const char linear_doc[] = "linear(x, w, /, bias=None, *, " PRODUCT_KEYWORDS
+                          "activation(x @ w.T + bias + residual): a layer whose weights have one row per output.\n"
+                          "\n"
+                          ">>> import numpy as np, hunze as hz\n"
+                          ">>> x = np.array([[1, 2, 3]], 'float32')\n"
+                          ">>> w = np.array([[1, 0, 0], [0, 1, -1]], 'float32')\n"
+                          ">>> hz.linear(x, w, [0.5, 0.5], activation='relu')\n"
+                          "array([[1.5, 0. ]], dtype=float32)\n"
+                          "\n"
+                          "x          (…, k)\n"
+                          "w          (n, k), a QArray, or hz.pack(hz.linear, w)\n"
+                          "bias       (n,)\n" PRODUCT_REST;
+
+const char activate_doc[] =
+    "activate(x, /, activation, *, out=None, threads=None, kernel=None)\n--\n\n"
+    "activation(x), element by element, with the same bits as where a product ends with it.\n"
+    "\n"
+    ">>> import numpy as np, hunze as hz\n"
+    ">>> hz.activate(np.array([-1, 0.5, 7], 'float32'), ('clip', 0, 6))\n"
+    "array([0. , 0.5, 6. ], dtype=float32)\n"
+    "\n"
+    "x          float32 or float64, any shape and strides\n"
+    "activation 'relu', 'relu6', 'gelu' (erf), 'gelu_tanh', 'silu', 'sigmoid', 'hardsigmoid', 'hardswish', 'tanh',\n"
+    "           ('leaky_relu', 0.01) or ('clip', low, high), where None leaves a side open\n"
+    "out        an array of x's shape and dtype, which is returned; it may be x\n"
+    "threads    for this call\n"
+    "kernel     forces a row of the kernel table by its name\n"
+    "\n"
+    "Raises ValueError for an activation that is not known, and TypeError for other dtypes.\n";

@@ -1,0 +1,101 @@
+"""Plans: which kernel a call gets, why, and the call bound to it."""
+
+import json
+
+from . import _hunze, _operations
+from ._table import Table
+
+_PLANNED = (
+    _hunze.matmul,
+    _hunze.linear,
+    _hunze.activate,
+    _operations.conv1d,
+    _operations.conv2d,
+    _operations.conv_transpose1d,
+    _operations.conv_transpose2d,
+    _operations.quantize,
+    _operations.dequantize,
+)
+
+
+class Explanation(Table):
+    """What hz.explain returns: all of it as a dict; the table leaves out kernels for other dtypes."""
+
+    def _shown(self):
+        refused = self.get("refused", [])
+        near = [row for row in refused if not row["why"].startswith("takes ")]
+        shown = {**self, "refused": near}
+        if len(near) < len(refused):
+            shown["other dtypes"] = f"{len(refused) - len(near)} kernels"
+        return shown
+
+
+class Plan:
+    """A call bound to one kernel, made by hz.plan: call it with operands of the same shapes, dtypes and strides.
+
+    >>> import numpy as np, hunze as hz
+    >>> a = np.ones((2, 2), "float32")
+    >>> product = hz.plan(hz.matmul, a, a, activation="relu")
+    >>> product(a, -a)
+    array([[0., 0.],
+           [0., 0.]], dtype=float32)
+    """
+
+    __slots__ = ("_handle", "_op", "_options")
+
+    def __init__(self, handle, op, options):
+        self._handle, self._op, self._options = handle, op, options
+
+    def __call__(self, *operands, out=None):
+        if out is not None:
+            return self._op(*operands, **self._options, out=out, kernel=self._handle)
+        return self._op(*operands, **self._options, kernel=self._handle)
+
+    @property
+    def kernel(self):
+        """Name of the kernel that runs."""
+        return self._handle.kernel
+
+    @property
+    def workspace_bytes(self):
+        """Bytes of scratch that a run needs with the number of threads in force."""
+        return self._handle.workspace(_hunze._get_threads())
+
+    def explain(self):
+        """What the library says about its choice: kernel, why, what was refused, operations and bytes."""
+        return Explanation(json.loads(self._handle.explain()))
+
+    def __repr__(self):
+        return f"<hunze.Plan of {self._op.__name__}: {self.kernel}>"
+
+
+def plan(op, /, *operands, **options):
+    """Chooses a kernel for op(*operands, **options) without running it: a Plan.
+
+    >>> import numpy as np, hunze as hz
+    >>> x = np.ones((1, 3, 8, 8), "float32")
+    >>> hz.plan(hz.conv2d, x, np.ones((4, 3, 3, 3), "float32"), padding=1)(x, np.zeros((4, 3, 3, 3), "float32")).shape
+    (1, 4, 8, 8)
+
+    kernel=... forces a row of the kernel table by its name, or raises with the reason why it cannot run.
+    """
+    if op not in _PLANNED:
+        names = ", ".join(f"hz.{function.__name__}" for function in _PLANNED)
+        raise ValueError(f"op={op!r}; there are plans for {names}")
+    out = options.pop("out", None)
+    if out is not None:
+        raise TypeError("out= is given when the plan is called")
+    request = _hunze._PlanRequest(options.pop("kernel", None))
+    handle = op(*operands, **options, kernel=request)
+    return Plan(handle, op, options)
+
+
+def explain(op, /, *operands, **options):
+    """Which kernel op(*operands, **options) would run, and why: a dict that prints as a table and shows as HTML.
+
+    >>> import numpy as np, hunze as hz
+    >>> a = np.ones((64, 64), "float32")
+    >>> hz.explain(hz.matmul, a, a)["operations"]
+    524288
+    """
+    return plan(op, *operands, **options).explain()

@@ -1,0 +1,163 @@
+"""Settings of a block of code: hunze.options, threads and the meter."""
+
+from contextvars import ContextVar
+
+from . import _hunze
+from ._table import Table
+
+_current = ContextVar("hunze.options", default=None)
+_contexts = {}  # by name of the instruction set
+_threads = 0
+
+
+def _context(isa):
+    """The library's context that is held to this instruction set; made once per process."""
+    if isa is None:
+        return None
+    if isa not in _contexts:
+        context = _hunze._Context(isa)
+        if _threads:
+            context.set_threads(_threads)
+        _contexts.setdefault(isa, context)
+    return _contexts[isa]
+
+
+def current_isa():
+    """Name of the innermost block's instruction set, or None."""
+    settings = _current.get()
+    return settings.isa if settings is not None else None
+
+
+class options:
+    """Settings for the calls of a block, in this thread or task; blocks nest.
+
+    >>> import numpy as np, hunze as hz
+    >>> a = np.ones((3, 3), "float32")
+    >>> with hz.options(isa="portable", threads=1, reproducible=True):
+    ...     c = hz.matmul(a, a)
+    >>> bool((c == 3).all())
+    True
+
+    threads       per call; None keeps the outer block's, or hz.get_num_threads()
+    isa           the highest instruction set allowed: "portable", "avx2", "avxvnni", "avx512", "avx512vnni"
+    reproducible  True: the same bits on every instruction set
+    require_fast  True: a call that only a portable kernel would run raises RuntimeError
+
+    Raises ValueError or NotImplementedError when the block is entered, if this CPU has no such instruction set.
+    """
+
+    __slots__ = ("_entered", "_token", "isa", "reproducible", "require_fast", "threads")
+
+    def __init__(self, *, threads=None, isa=None, reproducible=None, require_fast=None):
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"threads={threads!r} is not a positive integer")
+        for name, value in (("reproducible", reproducible), ("require_fast", require_fast)):
+            if value not in (None, True, False):
+                raise TypeError(f"{name}={value!r} is neither True nor False")
+        if isa is not None and not isinstance(isa, str):
+            raise TypeError(f"isa={isa!r} is not a name such as 'avx2'")
+        self.threads, self.isa, self.reproducible, self.require_fast = threads, isa, reproducible, require_fast
+        self._entered, self._token = False, None
+
+    def __repr__(self):
+        names = ("threads", "isa", "reproducible", "require_fast")
+        given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name) is not None]
+        return f"hunze.options({', '.join(given)})"
+
+    def __enter__(self):
+        if self._entered:
+            raise RuntimeError("this options block has been entered already; make another")
+        outer = _current.get()
+        flags = outer.flags if outer else 0
+        for flag, value in (
+            (_hunze.REPRODUCIBLE, self.reproducible),
+            (_hunze.REQUIRE_FAST, self.require_fast),
+        ):
+            if value is not None:
+                flags = flags | flag if value else flags & ~flag
+        isa = self.isa or (outer.isa if outer else None)
+        threads = self.threads or (outer.threads if outer else 0)
+        settings = _hunze._Settings(_context(isa), isa, flags, threads)
+        _hunze._use_settings()
+        self._token, self._entered = _current.set(settings), True
+        return self
+
+    def __exit__(self, *exception):
+        _current.reset(self._token)
+        self._entered, self._token = False, None
+
+
+def set_num_threads(n):
+    """Threads per call from now on, in the whole process; 0 restores what affinity and cgroup allow.
+
+    >>> import hunze as hz
+    >>> hz.set_num_threads(1)
+    >>> hz.get_num_threads()
+    1
+    >>> hz.set_num_threads(0)
+    """
+    global _threads
+    _hunze._set_threads(n)
+    _threads = int(n)
+    for context in list(_contexts.values()):
+        context.set_threads(_threads)
+
+
+def get_num_threads():
+    """Threads that a call uses here: the innermost options block's, else the process's.
+
+    >>> import hunze as hz
+    >>> with hz.options(threads=2):
+    ...     hz.get_num_threads()
+    2
+    """
+    return _hunze._get_threads()
+
+
+class meter:
+    """Counts what the calls of a block used: exact operations and bytes, seconds, and joules where they can be read.
+
+    >>> import numpy as np, hunze as hz
+    >>> with hz.meter() as m:
+    ...     _ = hz.matmul(np.ones((2, 3), "float32"), np.ones((3, 4), "float32"))
+    >>> m["operations"]
+    48
+
+    After the block it is a mapping that prints as a table.  What the machine does not let a user read is None, with
+    the reason beside it.  project is a label that is kept with the figures.  Calls are counted in the context that was
+    active when the block was entered (an options block inside that names another instruction set has its own).
+    """
+
+    __slots__ = ("_meter", "_table", "project")
+
+    def __init__(self, *, project=None):
+        self.project, self._meter, self._table = project, None, None
+
+    def __enter__(self):
+        if self._meter is not None:
+            raise RuntimeError("this meter is running already; make another")
+        self._meter, self._table = _hunze._Meter(), None
+        return self
+
+    def __exit__(self, *exception):
+        import json
+
+        figures = json.loads(self._meter.stop())
+        self._meter = None
+        self._table = Table({"project": self.project, **figures} if self.project is not None else figures)
+
+    @property
+    def figures(self):
+        """The figures as a dict; RuntimeError before the block has ended."""
+        if self._table is None:
+            raise RuntimeError("the meter's block has not ended")
+        return self._table
+
+    def __getitem__(self, name):
+        return self.figures[name]
+
+    def __repr__(self):
+        return repr(self._table) if self._table is not None else "<hunze.meter that has not ended>"
+
+    def _repr_html_(self):
+        return self.figures._repr_html_()

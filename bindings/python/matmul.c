@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * hunze.matmul and hunze.linear: NumPy's shape rules around hunze_gemm. */
+#include "packed.h"
+
+#include <string.h>
+
+static const Keyword keywords[] = {KEYWORD_residual,  KEYWORD_activation,   KEYWORD_out,       KEYWORD_dtype,
+                                   KEYWORD_threads,   KEYWORD_reproducible, KEYWORD_out_scale, KEYWORD_out_zero_point,
+                                   KEYWORD_out_dtype, KEYWORD_kernel,       KEYWORD_bias};
+enum {
+    RESIDUAL,
+    ACTIVATION,
+    OUT,
+    DTYPE_ARGUMENT,
+    THREADS,
+    REPRODUCIBLE,
+    OUT_SCALE,
+    OUT_ZERO_POINT,
+    OUT_DTYPE,
+    KERNEL,
+    BIAS,
+    VALUES
+};
+
+typedef struct Product {
+    Call call;
+    Operand a, b, d, bias, residual;
+    Quant a_quant, b_quant, d_quant;
+    Packed packed;
+    bool b_packed, transposed; /* transposed: b is (n, k) */
+    bool a_vector, b_vector;   /* a one-dimensional operand gains an axis that the result loses */
+    const char *a_name, *b_name;
+    int axes; /* of the result with both axes */
+    int64_t shape[MAX_AXES + 2];
+    int result_axes; /* as the user sees it */
+    int64_t result_shape[MAX_AXES + 2];
+    int64_t m, n, k;
+} Product;
+
+static bool shape_error(Product *p, const char *needs)
+{
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    const hunze_tensor *x = &p->a.tensor;
+    int b_axes = p->b_packed ? p->packed.axes : p->b.tensor.ndim;
+    const int64_t *b_shape = p->b_packed ? p->packed.shape : p->b.tensor.shape;
+    PyErr_Format(PyExc_ValueError, "%s has shape %s; %s %s needs %s %s", p->b_name, shape_text(b_axes, b_shape, b),
+                 p->a_name, shape_text(x->ndim, x->shape, a), p->b_name, needs);
+    return false;
+}
+
+static bool leading_error(Product *p)
+{
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    PyErr_Format(PyExc_ValueError, "%s has shape %s and %s has shape %s: their leading axes do not broadcast",
+                 p->a_name, shape_text(p->a.tensor.ndim, p->a.tensor.shape, a), p->b_name,
+                 shape_text(p->b.tensor.ndim, p->b.tensor.shape, b));
+    return false;
+}
+
+static bool scalar_error(Product *p, const char *name)
+{
+    PyErr_Format(PyExc_ValueError, "%s has no axes; %s needs at least one: use * for a scalar", name, p->call.function);
+    return false;
+}
+
+/* The k of both operands, before anything is reshaped. */
+static bool check_inner(Product *p)
+{
+    const hunze_tensor *a = &p->a.tensor;
+    int b_axes = p->b_packed ? p->packed.axes : p->b.tensor.ndim;
+    const int64_t *b_shape = p->b_packed ? p->packed.shape : p->b.tensor.shape;
+    if (a->ndim == 0)
+        return scalar_error(p, p->a_name);
+    if (b_axes == 0)
+        return scalar_error(p, p->b_name);
+    if (a->ndim > MAX_AXES - 2 || b_axes > MAX_AXES - 2) {
+        PyErr_Format(PyExc_ValueError, "%s takes at most %d axes", p->call.function, MAX_AXES - 2);
+        return false;
+    }
+    p->k = a->shape[a->ndim - 1];
+    int64_t b_k = p->transposed ? b_shape[b_axes - 1] : b_axes == 1 ? b_shape[0] : b_shape[b_axes - 2];
+    if (b_k != p->k || (p->transposed && b_axes != 2)) {
+        char needs[64];
+        const char *format = p->transposed ? "(n, %lld)"
+                             : b_axes == 1 ? "(%lld,)"
+                             : b_axes == 2 ? "(%lld, n)"
+                                           : "(…, %lld, n)";
+        PyOS_snprintf(needs, sizeof needs, format, (long long)p->k);
+        return shape_error(p, needs);
+    }
+    p->n = p->transposed ? b_shape[0] : b_axes == 1 ? 1 : b_shape[b_axes - 1];
+    p->m = a->ndim == 1 ? 1 : a->shape[a->ndim - 2];
+    return true;
+}
+
+static bool broadcast(Product *p)
+{
+    const hunze_tensor *a = &p->a.tensor, *b = &p->b.tensor;
+    int a_axes = a->ndim - 2, b_axes = p->b_packed ? 0 : b->ndim - 2;
+    int axes = a_axes > b_axes ? a_axes : b_axes;
+    for (int i = 0; i < axes; i++) {
+        int64_t of_a = i < axes - a_axes ? 1 : a->shape[i - (axes - a_axes)];
+        int64_t of_b = i < axes - b_axes ? 1 : b->shape[i - (axes - b_axes)];
+        if (of_a != of_b && of_a != 1 && of_b != 1)
+            return leading_error(p);
+        p->shape[i] = of_a == 1 ? of_b : of_a;
+    }
+    p->shape[axes] = p->m;
+    p->shape[axes + 1] = p->n;
+    p->axes = axes + 2;
+    p->result_axes = 0;
+    for (int i = 0; i < p->axes; i++)
+        if (!(i == axes && p->a_vector) && !(i == axes + 1 && p->b_vector))
+            p->result_shape[p->result_axes++] = p->shape[i];
+    return true;
+}
+
+/* bias and residual have the result's axes as the user sees them: they gain what the operands gained. */
+static void match_axes(const Product *p, Operand *operand)
+{
+    if (p->b_vector)
+        operand_insert_axis(operand, operand->tensor.ndim);
+    if (p->a_vector && operand->tensor.ndim > 1)
+        operand_insert_axis(operand, operand->tensor.ndim - 1);
+}
+
+static bool take_operands(Product *p, PyObject *a, PyObject *b)
+{
+    State *state = p->call.state;
+    p->a_quant.present = p->b_quant.present = p->d_quant.present = false;
+    p->b_packed = is_packed(state, b);
+    if (is_quantized(state, a)) {
+        if (!call_take_quantized(&p->call, a, p->a_name, &p->a, -1, &p->a_quant))
+            return false;
+    } else {
+        if (!operand_take(state, a, p->a_name, &p->a))
+            return false;
+        call_keep(&p->call, &p->a);
+    }
+    if (p->b_packed)
+        return packed_take(&p->call, b, p->b_name, p->transposed, &p->b, &p->b_quant, &p->packed);
+    if (is_quantized(state, b))
+        return call_take_quantized(&p->call, b, p->b_name, &p->b, -1, &p->b_quant);
+    if (!operand_take(state, b, p->b_name, &p->b))
+        return false;
+    call_keep(&p->call, &p->b);
+    return operands_mix(&p->a, p->a_name, &p->b, p->b_name);
+}
+
+static bool take_result(Product *p, PyObject *out, hunze_dtype dtype)
+{
+    bool good;
+    if (p->call.plan_only) {
+        operand_describe(dtype, p->axes, p->shape, &p->d);
+        return true;
+    }
+    if (out)
+        good = operand_take_output(p->call.state, out, dtype, p->result_axes, p->result_shape, &p->d) &&
+               (operands_mix(&p->a, p->a_name, &p->d, "out") || (operand_release(&p->d), false));
+    else
+        good = operand_new(dtype, p->result_axes, p->result_shape, &p->d);
+    if (!good)
+        return false;
+    call_keep(&p->call, &p->d);
+    if (p->b_vector)
+        operand_insert_axis(&p->d, p->d.tensor.ndim);
+    if (p->a_vector)
+        operand_insert_axis(&p->d, p->d.tensor.ndim - 1);
+    return true;
+}
+
+static bool take_addends(Product *p, PyObject **values, hunze_dtype dtype)
+{
+    hunze_gemm_options *options = &p->call.options.gemm;
+    if (values[BIAS]) {
+        if (!call_take_addend(&p->call, values[BIAS], "bias", dtype, &p->bias))
+            return false;
+        match_axes(p, &p->bias);
+        options->bias = &p->bias.tensor;
+    }
+    if (values[RESIDUAL]) {
+        if (!call_take_addend(&p->call, values[RESIDUAL], "residual", dtype, &p->residual))
+            return false;
+        match_axes(p, &p->residual);
+        options->residual = &p->residual.tensor;
+    }
+    if (values[ACTIVATION]) {
+        if (!parse_activation(values[ACTIVATION], &p->call.activation))
+            return false;
+        options->activation = &p->call.activation;
+    }
+    return true;
+}
+
+static bool prepare(Product *p, PyObject **values)
+{
+    hunze_dtype dtype, codes;
+    hunze_gemm_options *options = &p->call.options.gemm;
+    if (!check_inner(p))
+        return false;
+    hunze_dtype b_type = p->b_packed ? p->packed.dtype : p->b.tensor.dtype;
+    if (!call_product_dtypes(&p->call, &p->a, &p->a_quant, p->a_name, &p->b, &p->b_quant, p->b_name, p->b_packed,
+                             b_type, values[DTYPE_ARGUMENT], &dtype))
+        return false;
+    codes = dtype;
+    p->a_vector = p->a.tensor.ndim == 1;
+    p->b_vector = !p->b_packed && !p->transposed && p->b.tensor.ndim == 1;
+    if (p->a_vector)
+        operand_insert_axis(&p->a, 0);
+    if (p->b_vector)
+        operand_insert_axis(&p->b, 1);
+    if (!broadcast(p))
+        return false;
+    if (values[OUT_SCALE]) {
+        if (!(p->a_quant.present && p->a_quant.quant.scale)) {
+            PyErr_SetString(PyExc_TypeError, "out_scale requantises a product of QArrays; these operands are none");
+            return false;
+        }
+        if (!call_take_output_quant(&p->call, values[OUT_SCALE], values[OUT_ZERO_POINT], values[OUT_DTYPE], p->axes - 1,
+                                    &p->d_quant, &codes))
+            return false;
+        options->d_quant = &p->d_quant.quant;
+    } else if (values[OUT_ZERO_POINT] || values[OUT_DTYPE]) {
+        PyErr_SetString(PyExc_TypeError, "out_zero_point and out_dtype need out_scale");
+        return false;
+    }
+    if (!take_addends(p, values, dtype) || !take_result(p, values[OUT], codes))
+        return false;
+    options->a_quant = p->a_quant.present ? &p->a_quant.quant : NULL;
+    options->b_quant = p->b_quant.present ? &p->b_quant.quant : NULL;
+    options->transpose_b = p->transposed && !p->b_packed;
+    hunze_call *call = &p->call.call;
+    call->a = &p->a.tensor;
+    call->b = &p->b.tensor;
+    call->d = &p->d.tensor;
+    p->call.work = (double)p->n * (double)p->k;
+    for (int i = 0; i < p->axes - 1; i++)
+        p->call.work *= (double)p->shape[i];
+    return true;
+}
+
+static PyObject *product(State *state, const char *function, PyObject *a, PyObject *b, bool transposed,
+                         PyObject **values)
+{
+    Product p;
+    PyObject *plan = NULL, *result = NULL;
+    p.a_name = transposed ? "x" : "a";
+    p.b_name = transposed ? "w" : "b";
+    p.transposed = transposed;
+    if (!call_begin(state, &p.call, function, HUNZE_OP_GEMM, values[THREADS], values[REPRODUCIBLE], values[KERNEL]))
+        return NULL;
+    p.call.names = transposed ? "a is x, b is w, d is out" : "d is out";
+    if (take_operands(&p, a, b) && prepare(&p, values) && call_run(&p.call, &plan))
+        result = plan ? plan : call_result(&p.call, values[OUT], &p.d, &p.a, &p.d_quant, p.result_axes - 1);
+    call_end(&p.call);
+    return result;
+}
+
+PyObject *binding_matmul(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    static const Signature signature = {"matmul", 2, 2, -1, VALUES, keywords};
+    PyObject *values[2 + VALUES];
+    State *state = state_of(module);
+    if (!parse_arguments(state, &signature, arguments, count, names, values))
+        return NULL;
+    return product(state, "matmul", values[0], values[1], false, values + 2);
+}
+
+PyObject *binding_linear(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    static const Signature signature = {"linear", 2, 3, KEYWORD_bias, VALUES - 1, keywords};
+    PyObject *values[3 + VALUES];
+    State *state = state_of(module);
+    if (!parse_arguments(state, &signature, arguments, count, names, values))
+        return NULL;
+    PyObject *bias = values[2];
+    values[3 + BIAS] = bias;
+    return product(state, "linear", values[0], values[1], true, values + 3);
+}

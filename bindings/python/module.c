@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * hunze._hunze: the module's state, its functions and its start. */
+#define HUNZE_IMPORTS_NUMPY
+#include "binding.h"
+
+#include "../../bench/peak.h"
+
+#include <string.h>
+
+State *state_of(PyObject *module) { return PyModule_GetState(module); }
+
+/* _register(QArray, PackedWeights, settings_get): the package's classes, which C takes as operands. */
+static PyObject *binding_register(PyObject *module, PyObject *const *v, Py_ssize_t count)
+{
+    State *state = state_of(module);
+    if (count != 3 || !PyType_Check(v[0]) || !PyType_Check(v[1])) {
+        PyErr_SetString(PyExc_TypeError, "_register() takes two types and a function");
+        return NULL;
+    }
+    Py_XDECREF(state->quantized_type);
+    Py_XDECREF(state->packed_type);
+    Py_XDECREF(state->settings_get);
+    state->quantized_type = Py_NewRef(v[0]);
+    state->packed_type = Py_NewRef(v[1]);
+    state->settings_get = Py_NewRef(v[2]);
+    Py_RETURN_NONE;
+}
+
+/* From the first options block on, calls ask for the innermost one. */
+static PyObject *binding_use_settings(PyObject *module, PyObject *nothing)
+{
+    (void)nothing;
+    state_of(module)->settings_used = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *binding_info(PyObject *module, PyObject *nothing)
+{
+    Active active;
+    char *text = NULL;
+    (void)nothing;
+    if (!active_settings(state_of(module), &active))
+        return NULL;
+    hunze_status status = hunze_context_info(active.context, &text);
+    if (status)
+        return raise_status(status, "info");
+    PyObject *result = PyUnicode_FromString(text);
+    hunze_string_free(text);
+    return result;
+}
+
+static PyObject *binding_get_threads(PyObject *module, PyObject *nothing)
+{
+    Active active;
+    (void)nothing;
+    if (!active_settings(state_of(module), &active))
+        return NULL;
+    return PyLong_FromLong(active.threads ? active.threads : hunze_context_threads(active.context));
+}
+
+static PyObject *binding_set_threads(PyObject *module, PyObject *value)
+{
+    State *state = state_of(module);
+    Active active;
+    int64_t threads;
+    if (!parse_int(value, "n", 0, 4096, &threads) || !active_settings(state, &active))
+        return NULL;
+    /* active_settings made the default context; blocks with their own are told by the package. */
+    hunze_context *context = state->context ? state->context : active.context;
+    hunze_status status = hunze_context_set_threads(context, (int32_t)threads);
+    return status ? raise_status(status, "set_num_threads") : Py_NewRef(Py_None);
+}
+
+/* _peak(isa, type, seconds): the ceiling of multiply-adds on registers, for hunze.bench. */
+static PyObject *binding_peak(PyObject *module, PyObject *arguments)
+{
+    const char *isa, *type;
+    double seconds;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "ssd:_peak", &isa, &type, &seconds))
+        return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    double rate = hunze_peak_flops(isa, type, seconds);
+    PyEval_RestoreThread(thread);
+    return PyFloat_FromDouble(rate);
+}
+
+#define FAST(function) ((PyCFunction)(void (*)(void))function)
+
+static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL | METH_KEYWORDS, matmul_doc},
+                                {"linear", FAST(binding_linear), METH_FASTCALL | METH_KEYWORDS, linear_doc},
+                                {"activate", FAST(binding_activate), METH_FASTCALL | METH_KEYWORDS, activate_doc},
+                                {"_conv", FAST(binding_conv), METH_FASTCALL, NULL},
+                                {"_quantize", FAST(binding_quantize), METH_FASTCALL, NULL},
+                                {"_dequantize", FAST(binding_dequantize), METH_FASTCALL, NULL},
+                                {"_pack", FAST(binding_pack), METH_FASTCALL, NULL},
+                                {"_register", FAST(binding_register), METH_FASTCALL, NULL},
+                                {"_use_settings", binding_use_settings, METH_NOARGS, NULL},
+                                {"_info", binding_info, METH_NOARGS, NULL},
+                                {"_get_threads", binding_get_threads, METH_NOARGS, NULL},
+                                {"_set_threads", binding_set_threads, METH_O, NULL},
+                                {"_peak", binding_peak, METH_VARARGS, NULL},
+                                {0}};
+
+static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type && PyModule_AddType(module, *type) == 0;
+}
+
+static bool intern_names(State *state)
+{
+    static const char *const keywords[] = {
+#define TEXT(name) #name,
+        KEYWORDS(TEXT)};
+    static const char *const attributes[] = {ATTRIBUTES(TEXT)
+#undef TEXT
+    };
+    for (int i = 0; i < KEYWORD_COUNT; i++)
+        if (!(state->keywords[i] = PyUnicode_InternFromString(keywords[i])))
+            return false;
+    for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+        if (!(state->attributes[i] = PyUnicode_InternFromString(attributes[i])))
+            return false;
+    return (state->dlpack_version = Py_BuildValue("(ii)", 1, 3)) != NULL;
+}
+
+static int import_numpy(void)
+{
+    import_array1(-1);
+    return 0;
+}
+
+static int module_exec(PyObject *module)
+{
+    State *state = state_of(module);
+    if (import_numpy() || !intern_names(state))
+        return -1;
+    bool good = add_type(module, &context_spec, &state->context_type) &&
+                add_type(module, &settings_spec, &state->settings_type) &&
+                add_type(module, &plan_spec, &state->plan_type) &&
+                add_type(module, &request_spec, &state->request_type) &&
+                add_type(module, &bound_spec, &state->bound_type) && add_type(module, &meter_spec, &state->meter_type);
+    if (!good || PyModule_AddStringConstant(module, "version", hunze_version()) ||
+        PyModule_AddIntConstant(module, "REPRODUCIBLE", HUNZE_REPRODUCIBLE) ||
+        PyModule_AddIntConstant(module, "REQUIRE_FAST", HUNZE_REQUIRE_FAST) ||
+        PyModule_AddIntConstant(module, "OP_GEMM", HUNZE_OP_GEMM) ||
+        PyModule_AddIntConstant(module, "OP_CONV", HUNZE_OP_CONV) ||
+        PyModule_AddIntConstant(module, "OP_CONV_TRANSPOSE", HUNZE_OP_CONV_TRANSPOSE))
+        return -1;
+    return 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = state_of(module);
+    Py_VISIT(state->settings_get);
+    Py_VISIT(state->quantized_type);
+    Py_VISIT(state->packed_type);
+    Py_VISIT(state->context_type);
+    Py_VISIT(state->settings_type);
+    Py_VISIT(state->plan_type);
+    Py_VISIT(state->request_type);
+    Py_VISIT(state->bound_type);
+    Py_VISIT(state->meter_type);
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    State *state = state_of(module);
+    Py_CLEAR(state->settings_get);
+    Py_CLEAR(state->quantized_type);
+    Py_CLEAR(state->packed_type);
+    Py_CLEAR(state->context_type);
+    Py_CLEAR(state->settings_type);
+    Py_CLEAR(state->plan_type);
+    Py_CLEAR(state->request_type);
+    Py_CLEAR(state->bound_type);
+    Py_CLEAR(state->meter_type);
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    State *state = state_of(module);
+    module_clear(module);
+    for (int i = 0; i < KEYWORD_COUNT; i++)
+        Py_CLEAR(state->keywords[i]);
+    for (int i = 0; i < ATTRIBUTE_COUNT; i++)
+        Py_CLEAR(state->attributes[i]);
+    Py_CLEAR(state->dlpack_version);
+    hunze_context_release(state->context);
+    state->context = NULL;
+}
+
+/* Filled in PyInit: CPython 3.11 and 3.12 refuse a slot that they do not know, so Py_mod_gil (4) joins from 3.13 on. */
+static PyModuleDef_Slot slots[3];
+enum { SLOT_GIL = 4 };
+
+static struct PyModuleDef definition = {.m_base = PyModuleDef_HEAD_INIT,
+                                        .m_name = "hunze._hunze",
+                                        .m_size = sizeof(State),
+                                        .m_methods = methods,
+                                        .m_slots = slots,
+                                        .m_traverse = module_traverse,
+                                        .m_clear = module_clear,
+                                        .m_free = module_free};
+
+PyMODINIT_FUNC PyInit__hunze(void)
+{
+    int used = 0;
+    slots[used++] = (PyModuleDef_Slot){Py_mod_exec, (void *)module_exec};
+    if (Py_Version >= 0x030D0000)
+        slots[used++] = (PyModuleDef_Slot){SLOT_GIL, (void *)1}; /* Py_MOD_GIL_NOT_USED */
+    slots[used] = (PyModuleDef_Slot){0, NULL};
+    return PyModuleDef_Init(&definition);
+}

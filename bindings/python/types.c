@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The module's own types: handles of the library's contexts, plans and meters, and what an options block sets. */
+#include "binding.h"
+
+#include <structmember.h>
+
+#include <stddef.h>
+
+static void free_self(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+static PyObject *text_result(hunze_status status, char **text, const char *function)
+{
+    if (status)
+        return raise_status(status, function);
+    PyObject *result = PyUnicode_FromString(*text);
+    hunze_string_free(*text);
+    return result;
+}
+
+/* ------------------------------------------------------------------ context */
+
+typedef struct ContextObject {
+    PyObject ob_base;
+    hunze_context *context;
+} ContextObject;
+
+static PyObject *allocate(PyTypeObject *type)
+{
+    allocfunc make = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    return make(type, 0);
+}
+
+static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    const char *isa = NULL;
+    (void)keywords;
+    if (!PyArg_ParseTuple(arguments, "|z:_Context", &isa))
+        return NULL;
+    ContextObject *self = (ContextObject *)allocate(type);
+    if (!self)
+        return NULL;
+    hunze_context_options options = {.struct_size = sizeof options, .isa = isa};
+    hunze_status status = hunze_context_create(&options, &self->context);
+    if (status) {
+        Py_DECREF(self);
+        return raise_status(status, "options");
+    }
+    return (PyObject *)self;
+}
+
+static void context_dealloc(PyObject *self)
+{
+    hunze_context_release(((ContextObject *)self)->context);
+    free_self(self);
+}
+
+static PyObject *context_set_threads(PyObject *self, PyObject *value)
+{
+    int64_t threads;
+    if (!parse_int(value, "n", 0, 4096, &threads))
+        return NULL;
+    hunze_status status = hunze_context_set_threads(((ContextObject *)self)->context, (int32_t)threads);
+    return status ? raise_status(status, "set_num_threads") : Py_NewRef(Py_None);
+}
+
+static PyMethodDef context_methods[] = {{"set_threads", context_set_threads, METH_O, NULL}, {0}};
+static PyType_Slot context_slots[] = {
+    {Py_tp_new, context_new}, {Py_tp_dealloc, context_dealloc}, {Py_tp_methods, context_methods}, {0, NULL}};
+PyType_Spec context_spec = {"hunze._hunze._Context", sizeof(ContextObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, context_slots};
+
+/* ------------------------------------------------------------------ settings: one options block, resolved */
+
+typedef struct SettingsObject {
+    PyObject ob_base;
+    PyObject *context; /* a _Context, or None: the default */
+    PyObject *isa;     /* its name, or None */
+    unsigned flags;
+    int threads;
+} SettingsObject;
+
+static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    PyObject *context, *isa;
+    unsigned flags;
+    int threads;
+    (void)keywords;
+    if (!PyArg_ParseTuple(arguments, "OOIi:_Settings", &context, &isa, &flags, &threads))
+        return NULL;
+    SettingsObject *self = (SettingsObject *)allocate(type);
+    if (!self)
+        return NULL;
+    self->context = Py_NewRef(context);
+    self->isa = Py_NewRef(isa);
+    self->flags = flags;
+    self->threads = threads;
+    return (PyObject *)self;
+}
+
+static void settings_dealloc(PyObject *self)
+{
+    Py_XDECREF(((SettingsObject *)self)->context);
+    Py_XDECREF(((SettingsObject *)self)->isa);
+    free_self(self);
+}
+
+static PyMemberDef settings_members[] = {{"isa", T_OBJECT_EX, offsetof(SettingsObject, isa), READONLY, NULL},
+                                         {"flags", T_UINT, offsetof(SettingsObject, flags), READONLY, NULL},
+                                         {"threads", T_INT, offsetof(SettingsObject, threads), READONLY, NULL},
+                                         {0}};
+
+static PyType_Slot settings_slots[] = {
+    {Py_tp_new, settings_new}, {Py_tp_dealloc, settings_dealloc}, {Py_tp_members, settings_members}, {0, NULL}};
+PyType_Spec settings_spec = {"hunze._hunze._Settings", sizeof(SettingsObject), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, settings_slots};
+
+static bool default_context(State *state)
+{
+    if (__atomic_load_n(&state->context, __ATOMIC_ACQUIRE))
+        return true;
+    hunze_context_options options = {.struct_size = sizeof options};
+    hunze_context *made, *none = NULL;
+    hunze_status status = hunze_context_create(&options, &made);
+    if (status)
+        return raise_status(status, "hunze") != NULL;
+    if (!__atomic_compare_exchange_n(&state->context, &none, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        hunze_context_release(made); /* another thread was first */
+    return true;
+}
+
+bool active_settings(State *state, Active *active)
+{
+    *active = (Active){0};
+    if (state->settings_used) {
+        PyObject *found = PyObject_CallNoArgs(state->settings_get);
+        if (!found)
+            return false;
+        if (Py_TYPE(found) == state->settings_type) {
+            SettingsObject *settings = (SettingsObject *)found;
+            active->flags = settings->flags;
+            active->threads = settings->threads;
+            /* The block's Python object holds the settings, and those the context, until the block ends. */
+            if (settings->context != Py_None)
+                active->context = ((ContextObject *)settings->context)->context;
+        }
+        Py_DECREF(found);
+    }
+    if (active->context)
+        return true;
+    if (!default_context(state))
+        return false;
+    active->context = state->context;
+    return true;
+}
+
+/* ------------------------------------------------------------------ plan, and the request for one */
+
+typedef struct PlanObject {
+    PyObject ob_base;
+    hunze_plan *plan;
+    PyObject *forced; /* the kernel's name as bytes, if the plan was made with one; or NULL */
+} PlanObject;
+
+PyObject *plan_wrap(State *state, hunze_plan *plan, PyObject *forced)
+{
+    PlanObject *self = (PlanObject *)allocate(state->plan_type);
+    if (!self)
+        hunze_plan_release(plan);
+    else {
+        self->plan = plan;
+        self->forced = Py_XNewRef(forced);
+    }
+    return (PyObject *)self;
+}
+
+hunze_plan *plan_of(PyObject *plan) { return ((PlanObject *)plan)->plan; }
+PyObject *plan_forced(PyObject *plan) { return ((PlanObject *)plan)->forced; }
+
+static void plan_dealloc(PyObject *self)
+{
+    hunze_plan_release(plan_of(self));
+    Py_XDECREF(((PlanObject *)self)->forced);
+    free_self(self);
+}
+
+static PyObject *plan_kernel(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyUnicode_FromString(hunze_plan_kernel(plan_of(self)));
+}
+
+static PyObject *plan_workspace(PyObject *self, PyObject *value)
+{
+    int64_t threads;
+    if (!parse_int(value, "threads", 0, 4096, &threads))
+        return NULL;
+    return PyLong_FromSize_t(hunze_plan_workspace(plan_of(self), (int32_t)threads));
+}
+
+static PyObject *plan_explain(PyObject *self, PyObject *nothing)
+{
+    char *text = NULL;
+    (void)nothing;
+    return text_result(hunze_plan_explain(plan_of(self), &text), &text, "explain");
+}
+
+static PyMethodDef plan_methods[] = {
+    {"workspace", plan_workspace, METH_O, NULL}, {"explain", plan_explain, METH_NOARGS, NULL}, {0}};
+static PyGetSetDef plan_attributes[] = {{"kernel", plan_kernel, NULL, NULL, NULL}, {0}};
+static PyType_Slot plan_slots[] = {
+    {Py_tp_dealloc, plan_dealloc}, {Py_tp_methods, plan_methods}, {Py_tp_getset, plan_attributes}, {0, NULL}};
+PyType_Spec plan_spec = {"hunze._hunze._Plan", sizeof(PlanObject), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, plan_slots};
+
+/* Given as kernel=, it makes a function return its plan instead of running it: hunze.plan's way in.  With bind=True it returns the call,
+ * ready to be run. */
+typedef struct RequestObject {
+    PyObject ob_base;
+    PyObject *kernel;
+    bool bind;
+} RequestObject;
+
+PyObject *request_kernel(State *state, PyObject *object)
+{
+    (void)state;
+    return ((RequestObject *)object)->kernel;
+}
+
+bool request_binds(PyObject *object) { return ((RequestObject *)object)->bind; }
+
+static PyObject *request_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    PyObject *kernel;
+    int bind = 0;
+    (void)keywords;
+    if (!PyArg_ParseTuple(arguments, "O|p:_PlanRequest", &kernel, &bind))
+        return NULL;
+    RequestObject *self = (RequestObject *)allocate(type);
+    if (self) {
+        self->kernel = Py_NewRef(kernel);
+        self->bind = bind;
+    }
+    return (PyObject *)self;
+}
+
+static void request_dealloc(PyObject *self)
+{
+    Py_XDECREF(((RequestObject *)self)->kernel);
+    free_self(self);
+}
+
+static PyType_Slot request_slots[] = {{Py_tp_new, request_new}, {Py_tp_dealloc, request_dealloc}, {0, NULL}};
+PyType_Spec request_spec = {"hunze._hunze._PlanRequest", sizeof(RequestObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, request_slots};
+
+/* ------------------------------------------------------------------ meter */
+
+typedef struct MeterObject {
+    PyObject ob_base;
+    hunze_meter *meter;
+} MeterObject;
+
+static PyObject *meter_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    Active active;
+    State *state = PyType_GetModuleState(type);
+    (void)keywords;
+    if (!PyArg_ParseTuple(arguments, ":_Meter") || !state || !active_settings(state, &active))
+        return NULL;
+    MeterObject *self = (MeterObject *)allocate(type);
+    if (!self)
+        return NULL;
+    hunze_status status = hunze_meter_start(active.context, &self->meter);
+    if (status) {
+        Py_DECREF(self);
+        return raise_status(status, "meter");
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *meter_stop(PyObject *self, PyObject *nothing)
+{
+    hunze_meter *meter = ((MeterObject *)self)->meter;
+    char *text = NULL;
+    (void)nothing;
+    if (!meter) {
+        PyErr_SetString(PyExc_ValueError, "the meter has been stopped");
+        return NULL;
+    }
+    ((MeterObject *)self)->meter = NULL;
+    return text_result(hunze_meter_stop(meter, &text), &text, "meter");
+}
+
+static void meter_dealloc(PyObject *self)
+{
+    if (((MeterObject *)self)->meter)
+        hunze_meter_stop(((MeterObject *)self)->meter, NULL);
+    free_self(self);
+}
+
+static PyMethodDef meter_methods[] = {{"stop", meter_stop, METH_NOARGS, NULL}, {0}};
+static PyType_Slot meter_slots[] = {
+    {Py_tp_new, meter_new}, {Py_tp_dealloc, meter_dealloc}, {Py_tp_methods, meter_methods}, {0, NULL}};
+PyType_Spec meter_spec = {"hunze._hunze._Meter", sizeof(MeterObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+                          meter_slots};
