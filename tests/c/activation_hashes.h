@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What test_activation_bits found once and expects ever after: results that change are a change of the numeric contract.
+ * Hashes of the results.  f32: over every 4099th input, every 104729th (in emulators) and all 2^32; f64: over random samples. */
+typedef struct recorded {
+    hunze_type type;
+    hunze_activation_kind kind;
+    uint64_t sample, small, all;
+} recorded;
+
+static const recorded recorded_hashes[] = {
+    {HUNZE_TYPE_F32, HUNZE_ACT_NONE, 0x01ea511603144849, 0xcb225be1ef26c78f, 0x8903214cfe831b73},
+    {HUNZE_TYPE_F32, HUNZE_ACT_RELU, 0x999cd4a4a37351d9, 0x551de6fbbeca3e61, 0x082c66f85bc9749f},
+    {HUNZE_TYPE_F32, HUNZE_ACT_RELU6, 0x310b47e82b92d5c9, 0xa7f36d8781a6b472, 0x023df50e3d17463a},
+    {HUNZE_TYPE_F32, HUNZE_ACT_GELU, 0x7ce497a685d6a599, 0x81dbc723bac627ed, 0x92d1ff49b67d4327},
+    {HUNZE_TYPE_F32, HUNZE_ACT_GELU_TANH, 0xe747de5ba836408d, 0x71c9c43b50b5e53a, 0xa01b1d2d70f29929},
+    {HUNZE_TYPE_F32, HUNZE_ACT_SILU, 0x99ed6cf64cbba70a, 0xf1696ec70ea482e6, 0xda4031dbf7eb9182},
+    {HUNZE_TYPE_F32, HUNZE_ACT_SIGMOID, 0x06f07af6ad70c718, 0x218ed94a17bba9cc, 0x4923c729f36fed91},
+    {HUNZE_TYPE_F32, HUNZE_ACT_HARDSIGMOID, 0xffc33c369364f0f9, 0xd4a5b7d316cc913e, 0x812f0b4db823f75d},
+    {HUNZE_TYPE_F32, HUNZE_ACT_HARDSWISH, 0x2d9dc7f89e5ccfcc, 0xb1b3b568ab6a743b, 0xd0615079ec9ed819},
+    {HUNZE_TYPE_F32, HUNZE_ACT_TANH, 0x052f9de7b01422cc, 0x3391a78996882b60, 0x2b7a9b96046a20b3},
+    {HUNZE_TYPE_F32, HUNZE_ACT_LEAKY_RELU, 0xc392c3b3d350cdc2, 0x463617a0d464c516, 0xa5b3f18006c0bab4},
+    {HUNZE_TYPE_F32, HUNZE_ACT_CLIP, 0x2d31292eaf4ee169, 0x96e4ef196a1c49d2, 0x69e5822ab3b35703},
+    {HUNZE_TYPE_F64, HUNZE_ACT_NONE, 0xf586b4f5e5e04c0c, 0x2c2229e18ae59cbe, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_RELU, 0xf4c7ec0bdd527134, 0x2a3f80f19ffe68d8, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_RELU6, 0x2f80cc429cb2e029, 0x9a7d1f2862978256, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_GELU, 0xa2caf243910c8642, 0xf9120a76c6d73891, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_GELU_TANH, 0x22447843cde6e1e1, 0x1c42938c53c67e56, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_SILU, 0x23f17e2ee06d91cd, 0x25a973c229c35a2a, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_SIGMOID, 0xd735573036556364, 0x448783c1e0364b2b, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_HARDSIGMOID, 0xbeb78ffd8e81605c, 0x54ad2d8baacc89d8, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_HARDSWISH, 0x71594f83df0229fa, 0x088932851a631b83, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_TANH, 0x317448c5c553419e, 0x3579273394723af2, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_LEAKY_RELU, 0x944b394ced4eb680, 0x12ed252ffe897e2a, 0},
+    {HUNZE_TYPE_F64, HUNZE_ACT_CLIP, 0x1daf19113c9922a4, 0xcb6eb99936da7094, 0},
+};

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values for operands, plain and adversarial, and how results are compared and shown. */
+#include "harness.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+uint64_t harness_u64(harness_rng *rng)
+{
+    uint64_t z = rng->state += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+int64_t harness_between(harness_rng *rng, int64_t low, int64_t high)
+{
+    return low + (int64_t)(harness_u64(rng) % (uint64_t)(high - low + 1));
+}
+
+double harness_uniform(harness_rng *rng) { return (double)(harness_u64(rng) >> 11) * 0x1p-52 - 1; }
+
+const char *harness_values_name(harness_values values)
+{
+    static const char *const names[HARNESS_VALUES] = {"uniform",
+                                                      "cancelling",
+                                                      "scaled by 2^±60",
+                                                      "denormal",
+                                                      "signed zeros",
+                                                      "NaN and Inf inside",
+                                                      "NaN and Inf in the corners",
+                                                      "constant"};
+    return names[values];
+}
+
+size_t harness_bytes(hunze_type type)
+{
+    static const size_t bytes[] = {0, 4, 8, 4, 1, 1};
+    return bytes[type];
+}
+
+double harness_get(hunze_type type, const void *data, int64_t index)
+{
+    switch (type) {
+    case HUNZE_TYPE_F32: return ((const float *)data)[index];
+    case HUNZE_TYPE_F64: return ((const double *)data)[index];
+    case HUNZE_TYPE_S32: return ((const int32_t *)data)[index];
+    case HUNZE_TYPE_S8: return ((const int8_t *)data)[index];
+    default: return ((const uint8_t *)data)[index];
+    }
+}
+
+void harness_set(hunze_type type, void *data, int64_t index, double value)
+{
+    switch (type) {
+    case HUNZE_TYPE_F32: ((float *)data)[index] = (float)value; break;
+    case HUNZE_TYPE_F64: ((double *)data)[index] = value; break;
+    case HUNZE_TYPE_S32: ((int32_t *)data)[index] = (int32_t)value; break;
+    case HUNZE_TYPE_S8: ((int8_t *)data)[index] = (int8_t)value; break;
+    default: ((uint8_t *)data)[index] = (uint8_t)value;
+    }
+}
+
+static double special(harness_rng *rng)
+{
+    switch (harness_u64(rng) % 3) {
+    case 0: return NAN;
+    case 1: return INFINITY;
+    default: return -INFINITY;
+    }
+}
+
+void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, harness_values values)
+{
+    const double tiny = type == HUNZE_TYPE_F32 ? 0x1p-149 : 0x1p-1074,
+                 normal = type == HUNZE_TYPE_F32 ? 0x1p-126 : 0x1p-1022;
+    double constant = harness_uniform(rng), pair = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double x = harness_uniform(rng);
+        switch (values) {
+        case HARNESS_CANCEL:
+            pair = i & 1 ? -pair : ldexp(x, (int)harness_between(rng, -12, 12));
+            x = pair;
+            break;
+        case HARNESS_SCALED: x = ldexp(x, (int)harness_between(rng, -60, 60)); break;
+        case HARNESS_DENORMAL:
+            switch (harness_u64(rng) % 4) {
+            case 0: x = tiny * (double)harness_between(rng, -9, 9); break;
+            case 1: x = normal * x; break;
+            case 2: x = normal * (harness_u64(rng) & 1 ? 1 : -1); break;
+            default: break;
+            }
+            break;
+        case HARNESS_ZEROS: x = harness_u64(rng) & 1 ? 0.0 : -0.0; break;
+        case HARNESS_SPECIAL:
+            if (harness_u64(rng) % 8 == 0)
+                x = special(rng);
+            break;
+        case HARNESS_CORNERS:
+            if (i == 0 || i == count - 1)
+                x = special(rng);
+            break;
+        case HARNESS_CONSTANT: x = constant; break;
+        default: break;
+        }
+        harness_set(type, data, i, x);
+    }
+}
+
+void harness_fill_int(harness_rng *rng, hunze_type type, void *data, int64_t count, bool extremes)
+{
+    const int64_t low = type == HUNZE_TYPE_U8 ? 0 : type == HUNZE_TYPE_S8 ? -128 : INT32_MIN;
+    const int64_t high = type == HUNZE_TYPE_U8 ? 255 : type == HUNZE_TYPE_S8 ? 127 : INT32_MAX;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t value = harness_between(rng, low, high);
+        if (extremes)
+            value = (harness_u64(rng) & 1 ? low : high) + (harness_u64(rng) % 8 ? 0 : value < (low + high) / 2 ? 1 : 0);
+        if (extremes && value > high)
+            value = high;
+        harness_set(type, data, i, (double)value);
+    }
+}
+
+bool harness_same(hunze_type type, const void *a, const void *b)
+{
+    if (!memcmp(a, b, harness_bytes(type)))
+        return true;
+    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64)
+        return false;
+    return isnan(harness_get(type, a, 0)) && isnan(harness_get(type, b, 0));
+}
+
+const char *harness_show(hunze_type type, const void *data)
+{
+    static char texts[4][64];
+    static int next;
+    char *text = texts[next = (next + 1) % 4];
+    uint64_t bits = 0;
+    memcpy(&bits, data, harness_bytes(type));
+    if (type == HUNZE_TYPE_F32 || type == HUNZE_TYPE_F64)
+        snprintf(text, sizeof texts[0], "%.9g (%0*llx)", harness_get(type, data, 0), (int)harness_bytes(type) * 2,
+                 (unsigned long long)bits);
+    else
+        snprintf(text, sizeof texts[0], "%.0f", harness_get(type, data, 0));
+    return text;
+}
+
+double harness_ulp_f32(float got, double exact)
+{
+    if (isnan(got) || isnan(exact))
+        return isnan(got) && isnan(exact) ? 0 : INFINITY;
+    if ((double)got == exact || (isinf(got) && fabs(exact) >= 0x1.ffffffp127 && (got > 0) == (exact > 0)))
+        return 0;
+    if (isinf(got) || isinf(exact))
+        return INFINITY;
+    int exponent = 0;
+    frexp(exact, &exponent); /* |exact| in [2^(e-1), 2^e): f32 there is spaced 2^(e-24), at least 2^-149 */
+    return fabs((double)got - exact) / ldexp(1, exponent - 24 < -149 ? -149 : exponent - 24);
+}

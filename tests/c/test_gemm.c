@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The GEMM driver against scalar chains, bit by bit: every floating-point row, over shapes around tiles and K blocks, strides of every
+ * kind, batches, epilogues, alpha and beta; with 1, 2, 3 and 7 threads, a serial and a reversed parallel_for, B packed or not. */
+#include "gemm.h"
+#include "harness.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BATCH_AXES = 2, DIMS = MAX_BATCH_AXES + 2 };
+
+typedef struct operand {
+    hunze_tensor tensor;
+    int64_t shape[DIMS], strides[DIMS];
+    char *memory;
+    size_t bytes;
+} operand;
+
+typedef struct gemm_case {
+    const hunze_row *row;
+    int64_t m, n, k, batch[MAX_BATCH_AXES];
+    int batch_axes;
+    operand a, b, c, d, bias, residual;
+    bool has_c, transpose_a, transpose_b;
+    double alpha, beta;
+    hunze_gemm_options options;
+    hunze_activation activation;
+} gemm_case;
+
+static hunze_context *context;
+
+static hunze_dtype dtype_of(hunze_type type) { return (hunze_dtype){HUNZE_FLOAT, type == HUNZE_TYPE_F64 ? 64 : 32, 1}; }
+
+/* Strides: the axes in a random order, with gaps; inputs also backwards or 0. */
+static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, bool output,
+                 harness_values values)
+{
+    int order[DIMS];
+    bool plain = harness_between(rng, 0, 2) != 0;
+    for (int i = 0; i < ndim; i++)
+        order[i] = ndim - 1 - i;
+    if (!plain)
+        for (int i = ndim - 1; i > 0; i--) {
+            int j = (int)harness_between(rng, 0, i), swap = order[i];
+            order[i] = order[j];
+            order[j] = swap;
+        }
+    int64_t span = 1, first = 0;
+    for (int i = 0; i < ndim; i++) {
+        int axis = order[i];
+        int64_t extent = shape[axis] > 0 ? shape[axis] : 1;
+        x->shape[axis] = shape[axis];
+        if (i > 0 || !plain)
+            span += harness_between(rng, 0, 3) == 0 ? harness_between(rng, 1, 5) : 0;
+        x->strides[axis] = span;
+        if (!output && harness_between(rng, 0, 11) == 0)
+            x->strides[axis] = 0;
+        else
+            span *= extent;
+        if (harness_between(rng, 0, 9) == 0) {
+            x->strides[axis] = -x->strides[axis];
+            first += -x->strides[axis] * (extent - 1);
+        }
+    }
+    const size_t size = hunze_type_bytes(type);
+    int64_t count = 1 + first;
+    for (int axis = 0; axis < ndim; axis++)
+        if (x->strides[axis] > 0 && shape[axis] > 0)
+            count += x->strides[axis] * (shape[axis] - 1);
+    x->bytes = (size_t)count * size;
+    x->memory = malloc(x->bytes);
+    harness_fill(rng, type, x->memory, count, values);
+    x->tensor = (hunze_tensor){
+        x->memory + (size_t)first * size, {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type), x->shape, x->strides, 0};
+}
+
+static void destroy(operand *x)
+{
+    free(x->memory);
+    x->memory = NULL;
+}
+
+/* ------------------------------------------------------------------ the reference */
+
+#define ELEMENT(type, x, ...) (*(type *)element(&(x), sizeof(type), (const int64_t[]){__VA_ARGS__}))
+
+/* Leading axes broadcast; index has DIMS entries, batch axes right-aligned before row and column. */
+static void *element(const operand *x, size_t size, const int64_t *index)
+{
+    int64_t offset = 0;
+    for (int axis = 0; axis < x->tensor.ndim; axis++)
+        if (x->shape[axis] != 1)
+            offset += index[DIMS - x->tensor.ndim + axis] * x->strides[axis];
+    return (char *)x->tensor.data + offset * (int64_t)size;
+}
+
+#define REFERENCE(name, type, fma_, kc)                                                                                \
+    static type name##_activate(const hunze_activation *act, type x)                                                   \
+    {                                                                                                                  \
+        switch (act->kind) {                                                                                           \
+        case HUNZE_ACT_RELU: return x < 0 ? 0 : x;                                                                     \
+        case HUNZE_ACT_LEAKY_RELU: return x < 0 ? (type)act->alpha * x : x;                                            \
+        case HUNZE_ACT_CLIP:                                                                                           \
+            x = x < (type)act->alpha ? (type)act->alpha : x;                                                           \
+            return (type)act->beta < x ? (type)act->beta : x;                                                          \
+        default: return x;                                                                                             \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void name(gemm_case *g)                                                                                     \
+    {                                                                                                                  \
+        const type alpha = g->k == 0 ? 0 : (type)g->alpha, beta = (type)g->beta;                                       \
+        const int64_t k = g->alpha == 0 ? 0 : g->k;                                                                    \
+        for (int64_t z0 = 0; z0 < g->batch[0]; z0++)                                                                   \
+            for (int64_t z1 = 0; z1 < g->batch[1]; z1++)                                                               \
+                for (int64_t i = 0; i < g->m; i++)                                                                     \
+                    for (int64_t j = 0; j < g->n; j++) {                                                               \
+                        type t = g->has_c && beta != 0 ? beta * ELEMENT(type, g->c, z0, z1, i, j) : (type) - 0.0;      \
+                        for (int64_t p = 0, end = -1; end < k;) {                                                      \
+                            type s = 0;                                                                                \
+                            end = k - p < kc + kc / 2 ? k : p + kc; /* a last block under kc/2 joins the one before */ \
+                            for (; p < end; p++)                                                                       \
+                                s = fma_(g->transpose_a ? ELEMENT(type, g->a, z0, z1, p, i)                            \
+                                                        : ELEMENT(type, g->a, z0, z1, i, p),                           \
+                                         g->transpose_b ? ELEMENT(type, g->b, z0, z1, j, p)                            \
+                                                        : ELEMENT(type, g->b, z0, z1, p, j),                           \
+                                         s);                                                                           \
+                            t = fma_(alpha, s, t);                                                                     \
+                        }                                                                                              \
+                        if (g->options.bias)                                                                           \
+                            t += ELEMENT(type, g->bias, z0, z1, i, j);                                                 \
+                        if (g->options.residual)                                                                       \
+                            t += ELEMENT(type, g->residual, z0, z1, i, j);                                             \
+                        ELEMENT(type, g->d, z0, z1, i, j) = name##_activate(&g->activation, t);                        \
+                    }                                                                                                  \
+    }
+REFERENCE(reference_f32, float, fmaf, HUNZE_KC_F32)
+REFERENCE(reference_f64, double, fma, HUNZE_KC_F64)
+
+/* ------------------------------------------------------------------ running the driver */
+
+static void serial(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
+{
+    (void)user;
+    for (int64_t i = 0; i < count; i++)
+        task(task_user, i);
+}
+
+static void backwards(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
+{
+    (void)user;
+    for (int64_t i = count; i-- > 0;)
+        task(task_user, i);
+}
+
+static hunze_status drive(gemm_case *g, const hunze_tensor *packed, int32_t threads, const hunze_run *run)
+{
+    struct hunze_plan plan = {.context = context, .op = HUNZE_OP_GEMM, .row = g->row};
+    bool own_b = false;
+    for (int axis = 0; axis < g->b.tensor.ndim - 2; axis++)
+        own_b |= g->b.shape[axis] != 1;
+    plan.gemm_shape = (hunze_gemm_shape){.m = g->m,
+                                         .n = g->n,
+                                         .k = g->k,
+                                         .batch = g->batch[0] * g->batch[1],
+                                         .packed_b = packed,
+                                         .shared_b = !own_b,
+                                         .transposed_d = g->n > 1 && g->d.strides[g->d.tensor.ndim - 1] != 1};
+    const hunze_call call = {
+        sizeof call,  HUNZE_OP_GEMM, &g->a.tensor, packed ? packed : &g->b.tensor, g->has_c ? &g->c.tensor : NULL,
+        &g->d.tensor, &g->options};
+    hunze_exec exec = {.context = context, .threads = threads, .run = run, .caller = (uintptr_t)pthread_self()};
+    exec.workspace_bytes = hunze_gemm_workspace(&plan, threads);
+    exec.workspace = aligned_alloc(64, (exec.workspace_bytes + 127) & ~(size_t)63);
+    memset(exec.workspace, 0xFF, exec.workspace_bytes); /* NaN, if it were read before it is written */
+    char *end = (char *)exec.workspace + exec.workspace_bytes;
+    memset(end, 0x5A, 64 - exec.workspace_bytes % 64);
+    hunze_status status = hunze_run_gemm(&plan, &call, &exec);
+    harness_check(*end == 0x5A, "the driver wrote beyond its workspace of %zu bytes", exec.workspace_bytes);
+    free(exec.workspace);
+    return status;
+}
+
+static void compare(const gemm_case *g, const char *expected, const char *how)
+{
+    const size_t size = hunze_type_bytes(g->row->d);
+    for (size_t at = 0; at < g->d.bytes; at += size)
+        harness_check(harness_same(g->row->d, expected + at, g->d.memory + at),
+                      "%s: element %zu of D's memory is %s, should be %s", how, at / size,
+                      harness_show(g->row->d, g->d.memory + at), harness_show(g->row->d, expected + at));
+}
+
+static void check_case(gemm_case *g)
+{
+    static const int32_t thread_counts[] = {1, 2, 3, 7};
+    char *before = malloc(g->d.bytes), *expected = malloc(g->d.bytes), how[64];
+    memcpy(before, g->d.memory, g->d.bytes);
+    (g->row->d == HUNZE_TYPE_F32 ? reference_f32 : reference_f64)(g);
+    memcpy(expected, g->d.memory, g->d.bytes);
+
+    hunze_tensor packed = {.ndim = 1};
+    if (g->b.tensor.ndim == 2) {
+        const int64_t row = g->b.strides[g->transpose_b ? 1 : 0], column = g->b.strides[g->transpose_b ? 0 : 1];
+        packed.data = aligned_alloc(64, 64 + (hunze_packed_panels_bytes(g->row, g->n, g->k) + 63) / 64 * 64);
+        for (int64_t panel = 0; panel * g->row->nr < g->n; panel++)
+            hunze_pack_panel(g->row, g->n, g->k, g->b.tensor.data, row, column, panel, (char *)packed.data + 64);
+    }
+    for (size_t t = 0; t < sizeof thread_counts / sizeof *thread_counts; t++)
+        for (int variant = 0; variant < 4; variant++) {
+            if (variant == 3 && !packed.data)
+                continue;
+            const hunze_run run = {.struct_size = sizeof run, .parallel_for = variant == 1 ? serial : backwards};
+            memcpy(g->d.memory, before, g->d.bytes);
+            snprintf(how, sizeof how, "%d threads, %s", thread_counts[t],
+                     (const char *[]){"pool", "serial parallel_for", "reversed parallel_for", "packed"}[variant]);
+            hunze_status status =
+                drive(g, variant == 3 ? &packed : NULL, thread_counts[t], variant == 1 || variant == 2 ? &run : NULL);
+            harness_check(status == HUNZE_OK, "%s: %s", how, hunze_last_error());
+            compare(g, expected, how);
+        }
+    free(packed.data);
+    free(before);
+    free(expected);
+}
+
+/* ------------------------------------------------------------------ cases */
+
+static int64_t pick(harness_rng *rng, const int64_t *values, int count)
+{
+    return values[harness_between(rng, 0, count - 1)];
+}
+
+static void make_operand_shape(const gemm_case *g, harness_rng *rng, int64_t rows, int64_t columns, int64_t *shape,
+                               int *ndim, bool broadcasts)
+{
+    int axes = broadcasts ? (int)harness_between(rng, 0, g->batch_axes) : g->batch_axes;
+    for (int i = 0; i < axes; i++) {
+        int64_t extent = g->batch[MAX_BATCH_AXES - axes + i];
+        shape[i] = broadcasts && harness_between(rng, 0, 3) == 0 ? 1 : extent;
+    }
+    shape[axes] = rows;
+    shape[axes + 1] = columns;
+    *ndim = axes + 2;
+}
+
+static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t n, int64_t k)
+{
+    gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 1};
+    const hunze_type type = row->d;
+    const harness_values values = (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
+    int64_t shape[DIMS];
+    int ndim;
+    if ((double)m * (double)n * (double)k < 1e5) {
+        g.batch_axes = (int)harness_between(rng, 0, MAX_BATCH_AXES);
+        for (int i = 0; i < g.batch_axes; i++)
+            g.batch[MAX_BATCH_AXES - 1 - i] = harness_between(rng, 1, 3);
+    }
+    g.transpose_a = harness_between(rng, 0, 1);
+    g.transpose_b = harness_between(rng, 0, 1);
+    make_operand_shape(&g, rng, g.transpose_a ? k : m, g.transpose_a ? m : k, shape, &ndim, true);
+    make(&g.a, rng, type, ndim, shape, false, values);
+    make_operand_shape(&g, rng, g.transpose_b ? n : k, g.transpose_b ? k : n, shape, &ndim, true);
+    make(&g.b, rng, type, ndim, shape, false, values);
+    make_operand_shape(&g, rng, m, n, shape, &ndim, false);
+    make(&g.d, rng, type, ndim, shape, true, HARNESS_SPECIAL);
+    static const double factors[] = {1, 1, 0, -0.75, 2};
+    g.alpha = factors[harness_between(rng, 0, 4)];
+    if (harness_between(rng, 0, 2) == 0) {
+        g.has_c = true;
+        g.beta = factors[harness_between(rng, 0, 4)];
+        make_operand_shape(&g, rng, m, n, shape, &ndim, false);
+        make(&g.c, rng, type, ndim, shape, false, g.beta == 0 ? HARNESS_SPECIAL : values);
+    }
+    g.options = (hunze_gemm_options){.struct_size = sizeof g.options,
+                                     .alpha = &g.alpha,
+                                     .beta = &g.beta,
+                                     .transpose_a = g.transpose_a,
+                                     .transpose_b = g.transpose_b};
+    switch (harness_between(rng, 0, 4)) {
+    case 0:
+        make(&g.bias, rng, type, 1, (int64_t[]){n}, false, values);
+        g.options.bias = &g.bias.tensor;
+        break;
+    case 1:
+        make(&g.bias, rng, type, 2, (int64_t[]){m, 1}, false, values);
+        g.options.bias = &g.bias.tensor;
+        break;
+    default: break;
+    }
+    if (harness_between(rng, 0, 3) == 0) {
+        make_operand_shape(&g, rng, harness_between(rng, 0, 1) ? m : 1, n, shape, &ndim, true);
+        make(&g.residual, rng, type, ndim, shape, false, values);
+        g.options.residual = &g.residual.tensor;
+    }
+    static const uint32_t kinds[] = {HUNZE_ACT_NONE, HUNZE_ACT_RELU, HUNZE_ACT_LEAKY_RELU, HUNZE_ACT_CLIP};
+    g.activation = (hunze_activation){sizeof g.activation, kinds[harness_between(rng, 0, 3)], -0.5F, 0.5F};
+    g.options.activation = &g.activation;
+    harness_case("m %ld n %ld k %ld batch %ldx%ld, %s, alpha %g beta %g%s%s", (long)m, (long)n, (long)k,
+                 (long)g.batch[0], (long)g.batch[1], harness_values_name(values), g.alpha, g.beta,
+                 g.transpose_a ? " At" : "", g.transpose_b ? " Bt" : "");
+    check_case(&g);
+    operand *all[] = {&g.a, &g.b, &g.c, &g.d, &g.bias, &g.residual};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        destroy(all[i]);
+}
+
+static bool is_float(const hunze_row *row) { return row->float_tile; }
+
+static void check_shapes(const hunze_row *row)
+{
+    harness_rng rng = {0x9E3779B97F4A7C15};
+    const int64_t mr = row->mr, nr = row->nr, kc = row->d == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
+    const int64_t ms[] = {0, 1, 2, 5, mr - 1, mr, mr + 1, 2 * mr + 3, 3 * mr, 3 * mr + 1, 61};
+    const int64_t ns[] = {0, 1, 3, nr / 2, nr / 2 + 1, nr - 1, nr, nr + 1, 2 * nr, 3 * nr - 1, 67};
+    const int64_t ks[] = {
+        0, 1, 2, 7, 31, 64, kc - 1, kc, kc + 1, kc + kc / 2 - 1, kc + kc / 2, 2 * kc + kc / 2 - 1, 2 * kc + kc / 2};
+    const bool slow = row->isa == HUNZE_ISA_PORTABLE;
+    for (int i = 0; i < harness_budget(slow ? 60 : 240, 4); i++) {
+        int64_t k = i % 4 == 0 ? pick(&rng, ks, 13) : pick(&rng, ks, 6);
+        random_case(row, &rng, pick(&rng, ms, 11), pick(&rng, ns, 11), k);
+    }
+}
+
+/* Large enough for several units, lanes and passes. */
+static void check_large(const hunze_row *row)
+{
+    harness_rng rng = {0xD1B54A32D192ED03};
+    const bool slow = row->isa == HUNZE_ISA_PORTABLE && row->d == HUNZE_TYPE_F64;
+    static const int64_t shapes[][3] = {{211, 150, 130}, {9, 1031, 257}, {1, 2053, 520},
+                                        {701, 5, 610},   {97, 128, 800}, {530, 67, 64}};
+    for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++)
+        for (int repeat = 0; repeat < (slow ? 1 : 2); repeat++)
+            random_case(row, &rng, shapes[i][0], shapes[i][1] / (slow ? 4 : 1), shapes[i][2] / (slow ? 2 : 1));
+}
+
+/* D is C, with beta. */
+static void check_in_place(const hunze_row *row)
+{
+    harness_rng rng = {7};
+    for (int i = 0; i < 6; i++) {
+        const int64_t m = 40 + i, n = 33 + i, k = i % 2 ? 600 : 20;
+        gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 0.5, .beta = -2, .has_c = true};
+        make(&g.a, &rng, row->d, 2, (int64_t[]){m, k}, false, HARNESS_UNIFORM);
+        make(&g.b, &rng, row->d, 2, (int64_t[]){k, n}, false, HARNESS_UNIFORM);
+        make(&g.d, &rng, row->d, 2, (int64_t[]){m, n}, true, HARNESS_UNIFORM);
+        g.c = g.d;
+        g.c.tensor.shape = g.c.shape;
+        g.c.tensor.strides = g.c.strides;
+        g.options = (hunze_gemm_options){
+            .struct_size = sizeof g.options, .alpha = &g.alpha, .beta = &g.beta, .activation = &g.activation};
+        g.activation.struct_size = sizeof g.activation;
+        harness_case("in place, m %ld n %ld k %ld", (long)m, (long)n, (long)k);
+        check_case(&g);
+        destroy(&g.a);
+        destroy(&g.b);
+        destroy(&g.d);
+    }
+}
+
+static int stop_at_once(void *user)
+{
+    ++*(int *)user;
+    return 1;
+}
+
+static void check_cancel(const hunze_row *row)
+{
+    harness_rng rng = {11};
+    int polls = 0;
+    gemm_case g = {.row = row, .m = 300, .n = 70, .k = 40, .batch = {1, 1}, .alpha = 1};
+    make(&g.a, &rng, row->d, 2, (int64_t[]){300, 40}, false, HARNESS_UNIFORM);
+    make(&g.b, &rng, row->d, 2, (int64_t[]){40, 70}, false, HARNESS_UNIFORM);
+    make(&g.d, &rng, row->d, 2, (int64_t[]){300, 70}, true, HARNESS_UNIFORM);
+    g.options.struct_size = sizeof g.options;
+    const hunze_run run = {.struct_size = sizeof run, .cancel = stop_at_once, .cancel_user = &polls};
+    harness_case("cancel");
+    hunze_status status = drive(&g, NULL, 1, &run);
+    harness_check(polls > 0 && status == HUNZE_ERR_CANCELLED, "polled %d times, %s", polls, hunze_status_name(status));
+    destroy(&g.a);
+    destroy(&g.b);
+    destroy(&g.d);
+}
+
+int main(int argc, char **argv)
+{
+    const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_IGNORE_ENVIRONMENT};
+    if (hunze_context_create(&options, &context) != HUNZE_OK)
+        return 1;
+    static const harness_part parts[] = {{"shapes", is_float, check_shapes},
+                                         {"large", is_float, check_large},
+                                         {"in place", is_float, check_in_place},
+                                         {"cancel", is_float, check_cancel}};
+    int failed = harness_main(argc, argv, "gemm driver", parts, sizeof parts / sizeof *parts);
+    hunze_context_release(context);
+    return failed;
+}

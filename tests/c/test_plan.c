@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans: the cache is bounded and each context's own, a plan runs again and again without an allocation, refuses other calls, and explains
+ * itself in JSON; a line of a trace fits whatever the call. */
+#include "allocations.h"
+#include "json.h"
+
+static hunze_context *plain;
+static example examples[EXAMPLES];
+static answer answers[EXAMPLES];
+
+static int make_examples(void **state)
+{
+    (void)state;
+    plain = make_all("plans", SMALL, examples, answers);
+    return 0;
+}
+
+static int drop_examples(void **state)
+{
+    (void)state;
+    return drop_all(plain, examples, answers);
+}
+
+static bool has_plans(int kind) { return specs[kind].op != HUNZE_OP_PACK; }
+
+/* A product with rows of its own number. */
+static void multiply(hunze_context *context, int64_t m)
+{
+    enum { MOST = 2000 };
+    static float a[MOST * 2], b[2], d[MOST];
+    const hunze_device cpu = {HUNZE_DEVICE_CPU, 0};
+    int64_t a_shape[] = {m, 2}, b_shape[] = {2, 1}, d_shape[] = {m, 1};
+    const hunze_tensor ta = {a, cpu, 2, dtype_of(HUNZE_TYPE_F32), a_shape, NULL, 0},
+                       tb = {b, cpu, 2, dtype_of(HUNZE_TYPE_F32), b_shape, NULL, 0},
+                       td = {d, cpu, 2, dtype_of(HUNZE_TYPE_F32), d_shape, NULL, 0};
+    assert_true(m <= MOST);
+    assert_int_equal(hunze_gemm(context, &ta, &tb, NULL, &td, NULL, NULL), HUNZE_OK);
+}
+
+static void the_cache_is_bounded(void **state)
+{
+    (void)state;
+    static const int32_t sizes[] = {1, 4, 5, 64, 256, 0};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        allocations a = {0}, b = {0};
+        hunze_context *context = counted_context(&a, (hunze_context_options){.plan_cache = sizes[i], .threads = 1}),
+                      *other = counted_context(&b, (hunze_context_options){.plan_cache = sizes[i], .threads = 1});
+        const int before = a.live, other_calls = b.calls;
+        int32_t room = 4; /* sets of four, a power of two of them */
+        while (room < (sizes[i] ? sizes[i] : 256))
+            room *= 2;
+        harness_case("plan_cache %d", sizes[i]);
+        multiply(context, 1);
+        const int calls = a.calls;
+        multiply(context, 1);
+        harness_check(a.calls == calls, "the same call again allocates");
+        for (int64_t m = 1; m <= 2000; m++)
+            multiply(context, m);
+        /* Beyond the cache: scratch, and a replaced plan that a flight still names. */
+        harness_check(a.live - before <= room + 3, "%d plans are kept, for %d there is room", a.live - before, room);
+        harness_check(a.live - before >= (room < 2000 ? room * 9 / 10 : 1), "only %d plans are kept of %d",
+                      a.live - before, room);
+        harness_check(b.calls == other_calls, "another context's cache was used");
+        multiply(other, 1);
+        harness_check(b.calls > other_calls, "another context's plan was used");
+        hunze_context_release(context);
+        hunze_context_release(other);
+        harness_check(a.live == 0 && b.live == 0, "%d and %d blocks were not given back", a.live, b.live);
+    }
+}
+
+static void a_plan_runs_without_allocation(void **state)
+{
+    (void)state;
+    allocations a = {0};
+    hunze_context *context = counted_context(&a, (hunze_context_options){.threads = 1});
+    for (int kind = 0; kind < EXAMPLES; kind++) {
+        hunze_plan *plan = NULL;
+        if (!has_plans(kind))
+            continue;
+        harness_case("%s", specs[kind].name);
+        assert_int_equal(hunze_plan_create(context, &examples[kind].call, &plan), HUNZE_OK);
+        assert_int_equal(hunze_plan_run(plan, &examples[kind].call, NULL), HUNZE_OK);
+        const int calls = a.calls, library = library_allocations;
+        for (int turn = 0; turn < 50; turn++) {
+            poison_output(&examples[kind]);
+            harness_check(hunze_plan_run(plan, &examples[kind].call, NULL) == HUNZE_OK, "%s", hunze_last_error());
+            harness_check(outputs_are(&examples[kind], &answers[kind]), "other bits than the call");
+        }
+        harness_check(a.calls == calls && library_allocations == library, "%d and %d allocations", a.calls - calls,
+                      library_allocations - library);
+        hunze_plan_release(plan);
+    }
+    hunze_context_release(context);
+    harness_check(a.live == 0, "%d blocks were not given back", a.live);
+}
+
+/* A plan is made once, whether a call or a plan comes first, and lives as long as its last reference. */
+static void plans_are_shared_and_keep_their_context(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < EXAMPLES; kind++) {
+        allocations a = {0};
+        hunze_context *context = counted_context(&a, (hunze_context_options){.threads = 1});
+        hunze_plan *first = NULL, *second = NULL;
+        if (has_plans(kind)) {
+            harness_case("%s", specs[kind].name);
+            assert_int_equal(run_example(context, &examples[kind], NULL), HUNZE_OK);
+            const int calls = a.calls;
+            assert_int_equal(hunze_plan_create(context, &examples[kind].call, &first), HUNZE_OK);
+            assert_int_equal(hunze_plan_create(context, &examples[kind].call, &second), HUNZE_OK);
+            harness_check(first == second && a.calls == calls, "the call's plan was made again");
+        }
+        hunze_context_release(context);
+        hunze_plan_release(first);
+        if (second) {
+            poison_output(&examples[kind]);
+            harness_check(hunze_plan_run(second, &examples[kind].call, NULL) == HUNZE_OK &&
+                              outputs_are(&examples[kind], &answers[kind]),
+                          "the plan does not run without its context's first reference");
+            hunze_plan_release(second);
+        }
+        harness_check(a.live == 0 && a.wrong == 0, "%d blocks were not given back", a.live);
+    }
+}
+
+/* ------------------------------------------------------------------ calls that are not the plan's */
+
+static void expect_mismatch(const hunze_plan *plan, example *e, hunze_status wanted, const char *what)
+{
+    poison_output(e);
+    answer before = copy_outputs(e);
+    const hunze_status status = hunze_plan_run(plan, &e->call, NULL);
+    harness_check(status == wanted, "%s: %s (%s), not %s", what, hunze_status_name(status), hunze_last_error(),
+                  hunze_status_name(wanted));
+    harness_check(outputs_are(e, &before), "%s: an output changed", what);
+    drop_answer(&before);
+}
+
+static void calls_of_another_plan(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < EXAMPLES; kind++)
+        for (int other = 0; other < EXAMPLES; other++) {
+            hunze_plan *plan;
+            if (!has_plans(kind) || !has_plans(other) || kind == other)
+                continue;
+            harness_case("%s brought to the plan of %s", specs[other].name, specs[kind].name);
+            assert_int_equal(hunze_plan_create(plain, &examples[kind].call, &plan), HUNZE_OK);
+            poison_output(&examples[other]);
+            answer before = copy_outputs(&examples[other]);
+            const hunze_status status = hunze_plan_run(plan, &examples[other].call, NULL);
+            harness_check(status == HUNZE_ERR_OPTION || (specs[kind].op == specs[other].op &&
+                                                         (status == HUNZE_ERR_SHAPE || status == HUNZE_ERR_DTYPE)),
+                          "%s", hunze_status_name(status));
+            harness_check(outputs_are(&examples[other], &before), "an output changed");
+            drop_answer(&before);
+            hunze_plan_release(plan);
+        }
+    for (int kind = 0; kind < EXAMPLES; kind++) {
+        hunze_plan *plan;
+        example e;
+        if (!has_plans(kind))
+            continue;
+        assert_int_equal(hunze_plan_create(plain, &examples[kind].call, &plan), HUNZE_OK);
+        make_example(&e, kind, SMALL, plain);
+        harness_case("%s", specs[kind].name);
+        e.shape[HUNZE_ROLE_A][0]++;
+        expect_mismatch(plan, &e, HUNZE_ERR_SHAPE, "another shape");
+        e.shape[HUNZE_ROLE_A][0]--;
+        e.strides[HUNZE_ROLE_A][0] += 8;
+        expect_mismatch(plan, &e, HUNZE_ERR_STRIDE, "another stride");
+        e.tensor[HUNZE_ROLE_A].strides = NULL;
+        expect_mismatch(plan, &e, HUNZE_ERR_STRIDE, "no strides");
+        e.tensor[HUNZE_ROLE_A].strides = e.strides[HUNZE_ROLE_A];
+        e.strides[HUNZE_ROLE_A][0] -= 8;
+        e.tensor[HUNZE_ROLE_A].dtype.bits = 16;
+        expect_mismatch(plan, &e, HUNZE_ERR_DTYPE, "another dtype");
+        e.tensor[HUNZE_ROLE_A].dtype = dtype_of(specs[kind].a);
+        e.options.any.flags = HUNZE_REPRODUCIBLE;
+        expect_mismatch(plan, &e, HUNZE_ERR_OPTION, "another flag");
+        drop_example(&e);
+        hunze_plan_release(plan);
+    }
+}
+
+/* ------------------------------------------------------------------ what a plan tells */
+
+static void plans_explain_themselves(void **state)
+{
+    (void)state;
+    static const char *const members[] = {
+        "op",           "kernel",     "isa",   "order",   "dtypes",          "why",    "shape", "packed",
+        "reproducible", "operations", "bytes", "threads", "workspace_bytes", "refused"};
+    for (int kind = 0; kind < EXAMPLES; kind++)
+        for (int reproducible = 0; has_plans(kind) && reproducible < 2; reproducible++) {
+            hunze_plan *plan;
+            char *text = NULL;
+            example e;
+            make_example(&e, kind, LARGE, plain);
+            e.options.any.flags = reproducible ? HUNZE_REPRODUCIBLE : 0;
+            assert_int_equal(hunze_plan_create(plain, &e.call, &plan), HUNZE_OK);
+            assert_int_equal(hunze_plan_explain(plan, &text), HUNZE_OK);
+            harness_case("%s: %s", specs[kind].name, text);
+            harness_check(json_is_valid(text), "no JSON");
+            for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+                harness_check(json_member(text, members[i]), "%s is not there", members[i]);
+            harness_check(json_says(text, "kernel", hunze_plan_kernel(plan)),
+                          "another kernel than hunze_plan_kernel's");
+            harness_check(strtoull(json_member(text, "workspace_bytes"), NULL, 10) == hunze_plan_workspace(plan, 0),
+                          "another workspace than hunze_plan_workspace's");
+            harness_check(strncmp(json_member(text, "reproducible"), reproducible ? "true" : "false", 4) == 0,
+                          "reproducible");
+            harness_check(strncmp(json_member(text, "packed"), specs[kind].with & PACKED ? "true" : "false", 4) == 0,
+                          "packed");
+            /* Each other row that serves the op stands among the refused ones, with a reason. */
+            const char *at = json_member(text, "refused");
+            int rows = 0;
+            for (at = json_space(at + 1); *at == '{'; rows++) {
+                harness_check(json_member(at, "kernel") && json_member(at, "isa") && json_member(at, "why"),
+                              "a refused row says too little");
+                at = json_space(json_value(at));
+                at = json_space(at + (*at == ','));
+            }
+            harness_check(rows > 0, "no row is refused");
+            hunze_string_free(text);
+            hunze_plan_release(plan);
+            drop_example(&e);
+        }
+    char *info = NULL;
+    harness_case("info");
+    assert_int_equal(hunze_context_info(plain, &info), HUNZE_OK);
+    harness_check(json_is_valid(info) && json_member(info, "kernels") && json_says(info, "version", HUNZE_VERSION),
+                  "%s", info);
+    hunze_string_free(info);
+}
+
+static char traced[4096];
+
+static void keep_line(void *user, const hunze_trace_record *record)
+{
+    (void)user;
+    snprintf(traced, sizeof traced, "%s", record->line);
+}
+
+/* The line of a trace has room for ordinary calls; of the longest it is a part. */
+static void lines_are_cut(void **state)
+{
+    (void)state;
+    enum { NDIM = 16, OPERANDS = 4 };
+    const hunze_context_options options = {
+        .struct_size = sizeof options, .flags = HUNZE_IGNORE_ENVIRONMENT, .trace = keep_line};
+    hunze_context *context = open_context(&options);
+    int64_t shape[NDIM], strides[NDIM];
+    float x[OPERANDS] = {2, 3, 5, 7};
+    hunze_tensor tensor[OPERANDS];
+    for (int i = 0; i < NDIM; i++) {
+        shape[i] = 1;
+        strides[i] = INT64_MIN + 1 + i;
+    }
+    for (int digits = 0; digits < 20; digits++) {
+        for (int i = 0; i < OPERANDS; i++)
+            tensor[i] = (hunze_tensor){&x[i], {HUNZE_DEVICE_CPU, 0}, NDIM, dtype_of(HUNZE_TYPE_F32), shape, strides, 0};
+        harness_case("strides from %lld on", (long long)strides[0]);
+        const hunze_gemm_options gemm = {.struct_size = sizeof gemm, .residual = &tensor[2]};
+        const hunze_status status = hunze_gemm(context, &tensor[0], &tensor[1], NULL, &tensor[3], &gemm, NULL);
+        harness_check(status == HUNZE_OK && x[3] == 11, "%s", hunze_last_error());
+        const size_t length = strlen(traced);
+        harness_check(strncmp(traced, "gemm d=f32:1x1x1", 16) == 0 && length < 1024, "%zu: %s", length, traced);
+        harness_check(digits > 0 || length == 1023, "the longest line has %zu letters", length);
+        harness_check(digits < 19 || strstr(traced, "kernel="), "a short line is cut: %s", traced);
+        for (int i = 0; i < NDIM; i++)
+            strides[i] /= 10;
+    }
+    hunze_context_release(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_cache_is_bounded),
+                                       cmocka_unit_test(a_plan_runs_without_allocation),
+                                       cmocka_unit_test(plans_are_shared_and_keep_their_context),
+                                       cmocka_unit_test(calls_of_another_plan),
+                                       cmocka_unit_test(plans_explain_themselves),
+                                       cmocka_unit_test(lines_are_cut)};
+    return cmocka_run_group_tests_name("plans", tests, make_examples, drop_examples);
+}

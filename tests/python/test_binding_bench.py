@@ -1,0 +1,33 @@
+"""python -m hunze bench: a short run prints every figure and writes the same to a file."""
+
+import json
+import subprocess
+import sys
+
+import hunze as hz
+
+
+def bench(*arguments):
+    command = [sys.executable, "-m", "hunze", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_a_short_run(tmp_path):
+    result = bench("--rounds", "2", "--size", "128", "--json", str(tmp_path / "figures.json"))
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["machine"]["version"] == hz.__version__
+    for figure in written["figures"]:
+        assert figure["figure"] in result.stdout
+        low, high = figure["spread"]
+        assert 0 < low <= figure["ratio"] <= high  # how large it is, a test cannot know: the machine may be busy
+    met = {figure["figure"]: figure["met"] for figure in written["figures"]}
+    assert met["libhunze.so, MB"]
+
+
+def test_wrong_arguments():
+    assert bench("--rounds", "0").returncode == 2
+    assert bench("--json").returncode == 2
+    unwritable = bench("--json", "/proc/self/figures.json")
+    assert unwritable.returncode == 2 and "cannot be written" in unwritable.stderr and not unwritable.stdout
+    assert "mean of five calls" in " ".join(bench("--help").stdout.split())

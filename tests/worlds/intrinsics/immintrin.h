@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The intrinsics that avx2/ and avx512/ use, in plain C: the world "own intrinsics" compiles every row with this header in the
+ * compiler's place, for the base instruction set.  So the kernels' C runs on any CPU and under sanitizers, which do not look into
+ * the compiler's masked loads and stores.  Never part of the library.
+ *
+ * A lane that a mask leaves out touches no memory.  Names are written whole; macros only repeat what 256 and 512 bits share. */
+#ifndef HUNZE_TESTS_IMMINTRIN_H
+#define HUNZE_TESTS_IMMINTRIN_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define OWN static __attribute__((noinline, unused))
+
+#define OWN_VECTOR(element, bytes) element __attribute__((vector_size(bytes), may_alias))
+typedef OWN_VECTOR(long long, 16) __m128i;
+typedef OWN_VECTOR(float, 32) __m256;
+typedef OWN_VECTOR(double, 32) __m256d;
+typedef OWN_VECTOR(long long, 32) __m256i;
+typedef OWN_VECTOR(float, 64) __m512;
+typedef OWN_VECTOR(double, 64) __m512d;
+typedef OWN_VECTOR(long long, 64) __m512i;
+typedef uint8_t __mmask8;
+typedef uint16_t __mmask16;
+typedef uint32_t __mmask32;
+
+/* Lanes: the same bytes by another type. */
+typedef int8_t own_s8x16 __attribute__((vector_size(16)));
+typedef uint8_t own_u8x16 __attribute__((vector_size(16)));
+typedef int16_t own_s16x8 __attribute__((vector_size(16)));
+typedef int32_t own_s32x4 __attribute__((vector_size(16)));
+typedef int8_t own_s8x32 __attribute__((vector_size(32)));
+typedef uint8_t own_u8x32 __attribute__((vector_size(32)));
+typedef int16_t own_s16x16 __attribute__((vector_size(32)));
+typedef int32_t own_s32x8 __attribute__((vector_size(32)));
+typedef uint32_t own_u32x8 __attribute__((vector_size(32)));
+typedef int64_t own_s64x4 __attribute__((vector_size(32)));
+typedef uint64_t own_u64x4 __attribute__((vector_size(32)));
+typedef int8_t own_s8x64 __attribute__((vector_size(64)));
+typedef uint8_t own_u8x64 __attribute__((vector_size(64)));
+typedef int16_t own_s16x32 __attribute__((vector_size(64)));
+typedef int32_t own_s32x16 __attribute__((vector_size(64)));
+typedef uint32_t own_u32x16 __attribute__((vector_size(64)));
+typedef uint64_t own_u64x8 __attribute__((vector_size(64)));
+
+enum { _CMP_LT_OQ = 17, _CMP_UNORD_Q = 3, _MM_FROUND_TO_NEAREST_INT = 0, _MM_FROUND_NO_EXC = 8 };
+
+/* ------------------------------------------------------------------ 256 and 512 bits alike */
+
+#define OWN_UNARY(name, result, argument, expression)                                                                  \
+    OWN result name(argument a) { return expression; }
+#define OWN_BINARY(name, vector, expression)                                                                           \
+    OWN vector name(vector a, vector b) { return expression; }
+#define OWN_MEMORY(vector, pointer, load, store)                                                                       \
+    OWN vector load(const pointer *p)                                                                                  \
+    {                                                                                                                  \
+        vector v;                                                                                                      \
+        memcpy(&v, p, sizeof v);                                                                                       \
+        return v;                                                                                                      \
+    }                                                                                                                  \
+    OWN void store(pointer *p, vector v) { memcpy(p, &v, sizeof v); }
+/* One lane after the other: r[i] = expression. */
+#define OWN_LANES(name, result, lanes, argument, expression)                                                           \
+    OWN result name(argument a_)                                                                                       \
+    {                                                                                                                  \
+        lanes r;                                                                                                       \
+        for (int i = 0; i < (int)(sizeof r / sizeof r[0]); i++)                                                        \
+            r[i] = expression;                                                                                         \
+        return (result)r;                                                                                              \
+    }
+
+#define OWN_FLOATS(vector, scalar, set1, load, store, add, sub, mul, div, fmadd, fma_of_lane)                          \
+    OWN_MEMORY(vector, scalar, load, store)                                                                            \
+    OWN_UNARY(set1, vector, scalar, a - (vector){0})                                                                   \
+    OWN_BINARY(add, vector, a + b)                                                                                     \
+    OWN_BINARY(sub, vector, a - b)                                                                                     \
+    OWN_BINARY(mul, vector, a *b)                                                                                      \
+    OWN_BINARY(div, vector, a / b)                                                                                     \
+    OWN vector fmadd(vector a, vector b, vector c)                                                                     \
+    {                                                                                                                  \
+        for (int i = 0; i < (int)(sizeof c / sizeof c[0]); i++)                                                        \
+            c[i] = fma_of_lane(a[i], b[i], c[i]);                                                                      \
+        return c;                                                                                                      \
+    }
+OWN_FLOATS(__m256, float, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps,
+           _mm256_mul_ps, _mm256_div_ps, _mm256_fmadd_ps, fmaf)
+OWN_FLOATS(__m256d, double, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd,
+           _mm256_mul_pd, _mm256_div_pd, _mm256_fmadd_pd, fma)
+OWN_FLOATS(__m512, float, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
+           _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps, fmaf)
+OWN_FLOATS(__m512d, double, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd,
+           _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd, fma)
+
+/* Sums wrap; a shift by the width or more gives 0 or the sign. */
+#define OWN_INTEGERS(vector, signed32, unsigned32, unsigned64, add32, sub32, mullo32, slli32, srai32, add64, sub64,    \
+                     slli64, and_all, or_all, xor_all)                                                                 \
+    OWN_BINARY(add32, vector, (vector)((unsigned32)a + (unsigned32)b))                                                 \
+    OWN_BINARY(sub32, vector, (vector)((unsigned32)a - (unsigned32)b))                                                 \
+    OWN_BINARY(mullo32, vector, (vector)((unsigned32)a * (unsigned32)b))                                               \
+    OWN_BINARY(add64, vector, (vector)((unsigned64)a + (unsigned64)b))                                                 \
+    OWN_BINARY(sub64, vector, (vector)((unsigned64)a - (unsigned64)b))                                                 \
+    OWN_BINARY(and_all, vector, a &b)                                                                                  \
+    OWN_BINARY(or_all, vector, a | b)                                                                                  \
+    OWN_BINARY(xor_all, vector, a ^ b)                                                                                 \
+    OWN vector slli32(vector a, unsigned n) { return n > 31 ? (vector){0} : (vector)((unsigned32)a << n); }            \
+    OWN vector slli64(vector a, unsigned n) { return n > 63 ? (vector){0} : (vector)((unsigned64)a << n); }            \
+    OWN vector srai32(vector a, unsigned n) { return (vector)((signed32)a >> (n > 31 ? 31 : n)); }
+OWN_INTEGERS(__m256i, own_s32x8, own_u32x8, own_u64x4, _mm256_add_epi32, _mm256_sub_epi32, _mm256_mullo_epi32,
+             _mm256_slli_epi32, _mm256_srai_epi32, _mm256_add_epi64, _mm256_sub_epi64, _mm256_slli_epi64,
+             _mm256_and_si256, _mm256_or_si256, _mm256_xor_si256)
+OWN_INTEGERS(__m512i, own_s32x16, own_u32x16, own_u64x8, _mm512_add_epi32, _mm512_sub_epi32, _mm512_mullo_epi32,
+             _mm512_slli_epi32, _mm512_srai_epi32, _mm512_add_epi64, _mm512_sub_epi64, _mm512_slli_epi64,
+             _mm512_and_si512, _mm512_or_si512, _mm512_xor_si512)
+
+OWN_UNARY(_mm256_castps_si256, __m256i, __m256, (__m256i)a)
+OWN_UNARY(_mm256_castpd_si256, __m256i, __m256d, (__m256i)a)
+OWN_UNARY(_mm256_castsi256_ps, __m256, __m256i, (__m256)a)
+OWN_UNARY(_mm256_castsi256_pd, __m256d, __m256i, (__m256d)a)
+OWN_UNARY(_mm512_castps_si512, __m512i, __m512, (__m512i)a)
+OWN_UNARY(_mm512_castpd_si512, __m512i, __m512d, (__m512i)a)
+OWN_UNARY(_mm512_castsi512_ps, __m512, __m512i, (__m512)a)
+OWN_UNARY(_mm512_castsi512_pd, __m512d, __m512i, (__m512d)a)
+
+OWN_UNARY(_mm256_set1_epi8, __m256i, int8_t, (__m256i)(a - (own_s8x32){0}))
+OWN_UNARY(_mm256_set1_epi16, __m256i, int16_t, (__m256i)(a - (own_s16x16){0}))
+OWN_UNARY(_mm256_set1_epi32, __m256i, int32_t, (__m256i)(a - (own_s32x8){0}))
+OWN_UNARY(_mm256_set1_epi64x, __m256i, long long, a - (__m256i){0})
+OWN_UNARY(_mm512_set1_epi32, __m512i, int32_t, (__m512i)(a - (own_s32x16){0}))
+OWN_UNARY(_mm512_set1_epi64, __m512i, long long, a - (__m512i){0})
+OWN __m256i _mm256_setzero_si256(void) { return (__m256i){0}; }
+
+/* Conversions: to the nearest even; what does not fit s32 becomes its minimum, as in hardware. */
+OWN int32_t own_s32_of_float(float x) { return x >= -0x1p31f && x < 0x1p31f ? (int32_t)rintf(x) : INT32_MIN; }
+OWN_UNARY(_mm256_cvtepi32_ps, __m256, __m256i, __builtin_convertvector((own_s32x8)a, __m256))
+OWN_UNARY(_mm512_cvtepi32_ps, __m512, __m512i, __builtin_convertvector((own_s32x16)a, __m512))
+OWN_LANES(_mm256_cvtps_epi32, __m256i, own_s32x8, __m256, own_s32_of_float(a_[i]))
+OWN_LANES(_mm512_cvtps_epi32, __m512i, own_s32x16, __m512, own_s32_of_float(a_[i]))
+OWN_LANES(own_round_256, __m256, __m256, __m256, rintf(a_[i]))
+OWN_LANES(own_round_512, __m512, __m512, __m512, rintf(a_[i]))
+#define _mm256_round_ps(a, how) ((void)sizeof(char[(how) == 8 ? 1 : -1]), own_round_256(a))
+#define _mm512_roundscale_ps(a, how) ((void)sizeof(char[(how) == 8 ? 1 : -1]), own_round_512(a))
+
+OWN_LANES(_mm256_cvtepi8_epi16, __m256i, own_s16x16, __m128i, ((own_s8x16)a_)[i])
+OWN_LANES(_mm256_cvtepu8_epi16, __m256i, own_s16x16, __m128i, ((own_u8x16)a_)[i])
+OWN_LANES(_mm256_cvtepi8_epi32, __m256i, own_s32x8, __m128i, ((own_s8x16)a_)[i])
+OWN_LANES(_mm256_cvtepu8_epi32, __m256i, own_s32x8, __m128i, ((own_u8x16)a_)[i])
+OWN_LANES(_mm512_cvtepi8_epi16, __m512i, own_s16x32, __m256i, ((own_s8x32)a_)[i])
+OWN_LANES(_mm512_cvtepu8_epi16, __m512i, own_s16x32, __m256i, ((own_u8x32)a_)[i])
+OWN_LANES(_mm512_cvtepi8_epi32, __m512i, own_s32x16, __m128i, ((own_s8x16)a_)[i])
+OWN_LANES(_mm512_cvtepu8_epi32, __m512i, own_s32x16, __m128i, ((own_u8x16)a_)[i])
+
+/* Sums of products of neighbours: s16 pairs to s32; u8 and s8 pairs to s16, saturating; u8 and s8 fours added to s32. */
+OWN int32_t own_wrapping_sum(int32_t x, int32_t y) { return (int32_t)((uint32_t)x + (uint32_t)y); }
+OWN int16_t own_saturated_s16(int x) { return (int16_t)(x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x); }
+#define OWN_DOTS(vector, u8, s8, s16, s32, madd, maddubs, dpbusd)                                                      \
+    OWN vector madd(vector a, vector b)                                                                                \
+    {                                                                                                                  \
+        s16 x = (s16)a, y = (s16)b;                                                                                    \
+        s32 r;                                                                                                         \
+        for (int i = 0; i < (int)sizeof r / 4; i++)                                                                    \
+            r[i] = own_wrapping_sum(x[2 * i] * y[2 * i], x[2 * i + 1] * y[2 * i + 1]);                                 \
+        return (vector)r;                                                                                              \
+    }                                                                                                                  \
+    OWN vector maddubs(vector a, vector b)                                                                             \
+    {                                                                                                                  \
+        u8 x = (u8)a;                                                                                                  \
+        s8 y = (s8)b;                                                                                                  \
+        s16 r;                                                                                                         \
+        for (int i = 0; i < (int)sizeof r / 2; i++)                                                                    \
+            r[i] = own_saturated_s16(x[2 * i] * y[2 * i] + x[2 * i + 1] * y[2 * i + 1]);                               \
+        return (vector)r;                                                                                              \
+    }                                                                                                                  \
+    OWN vector dpbusd(vector c, vector a, vector b)                                                                    \
+    {                                                                                                                  \
+        u8 x = (u8)a;                                                                                                  \
+        s8 y = (s8)b;                                                                                                  \
+        s32 r = (s32)c;                                                                                                \
+        for (int i = 0; i < (int)sizeof x; i++)                                                                        \
+            r[i / 4] = own_wrapping_sum(r[i / 4], x[i] * y[i]);                                                        \
+        return (vector)r;                                                                                              \
+    }
+OWN_DOTS(__m256i, own_u8x32, own_s8x32, own_s16x16, own_s32x8, _mm256_madd_epi16, _mm256_maddubs_epi16,
+         _mm256_dpbusd_avx_epi32)
+OWN_DOTS(__m512i, own_u8x64, own_s8x64, own_s16x32, own_s32x16, _mm512_madd_epi16, _mm512_maddubs_epi16,
+         _mm512_dpbusd_epi32)
+
+/* ------------------------------------------------------------------ AVX2: masks are vectors, the sign bit counts */
+
+OWN_MEMORY(__m256i, void, _mm256_loadu_si256, _mm256_storeu_si256) /* void: no alignment is promised */
+
+#define OWN_MASKED_AVX2(vector, lanes, masks, scalar, load, store)                                                     \
+    OWN vector load(const scalar *p, __m256i mask)                                                                     \
+    {                                                                                                                  \
+        lanes r = {0};                                                                                                 \
+        for (int i = 0; i < (int)(32 / sizeof *p); i++)                                                                \
+            if (((masks)mask)[i] < 0)                                                                                  \
+                r[i] = p[i];                                                                                           \
+        return (vector)r;                                                                                              \
+    }                                                                                                                  \
+    OWN void store(scalar *p, __m256i mask, vector v)                                                                  \
+    {                                                                                                                  \
+        for (int i = 0; i < (int)(32 / sizeof *p); i++)                                                                \
+            if (((masks)mask)[i] < 0)                                                                                  \
+                p[i] = ((lanes)v)[i];                                                                                  \
+    }
+OWN_MASKED_AVX2(__m256, __m256, own_s32x8, float, _mm256_maskload_ps, _mm256_maskstore_ps)
+OWN_MASKED_AVX2(__m256d, __m256d, own_s64x4, double, _mm256_maskload_pd, _mm256_maskstore_pd)
+OWN_MASKED_AVX2(__m256i, own_s32x8, own_s32x8, int32_t, _mm256_maskload_epi32, _mm256_maskstore_epi32)
+
+OWN __m256 _mm256_cmp_ps(__m256 a, __m256 b, int how)
+{
+    return (__m256)(how == _CMP_LT_OQ ? a < b : (a != a) | (b != b));
+}
+OWN __m256d _mm256_cmp_pd(__m256d a, __m256d b, int how)
+{
+    return (__m256d)(how == _CMP_LT_OQ ? a < b : (a != a) | (b != b));
+}
+OWN_BINARY(_mm256_cmpgt_epi32, __m256i, (__m256i)((own_s32x8)a > (own_s32x8)b))
+OWN __m256i _mm256_blendv_epi8(__m256i a, __m256i b, __m256i mask)
+{
+    own_s8x32 take = (own_s8x32)mask < 0;
+    return (__m256i)(((own_s8x32)b & take) | ((own_s8x32)a & ~take));
+}
+OWN __m256 _mm256_blendv_ps(__m256 a, __m256 b, __m256 mask)
+{
+    own_s32x8 take = (own_s32x8)mask < 0;
+    return (__m256)(((own_s32x8)b & take) | ((own_s32x8)a & ~take));
+}
+OWN __m256d _mm256_blendv_pd(__m256d a, __m256d b, __m256d mask)
+{
+    own_s64x4 take = (own_s64x4)mask < 0;
+    return (__m256d)(((own_s64x4)b & take) | ((own_s64x4)a & ~take));
+}
+
+/* Within each half of 16 bytes; an index with the top bit gives 0. */
+OWN __m256i _mm256_shuffle_epi8(__m256i a, __m256i pick)
+{
+    own_s8x32 from = (own_s8x32)a, index = (own_s8x32)pick, r;
+    for (int i = 0; i < 32; i++)
+        r[i] = index[i] < 0 ? 0 : from[i / 16 * 16 + (index[i] & 15)];
+    return (__m256i)r;
+}
+#define _mm256_setr_epi8(...) ((__m256i)(own_s8x32){__VA_ARGS__})
+OWN_BINARY(_mm256_andnot_si256, __m256i, ~a &b)
+OWN_UNARY(_mm256_castps_pd, __m256d, __m256, (__m256d)a)
+OWN_UNARY(_mm256_castpd_ps, __m256, __m256d, (__m256)a)
+#define _MM_SHUFFLE(d, c, b, a) ((d) << 6 | (c) << 4 | (b) << 2 | (a))
+/* Within each half of 16 bytes: two lanes of a, then two of b. */
+OWN __m256 _mm256_shuffle_ps(__m256 a, __m256 b, int pick)
+{
+    __m256 r;
+    for (int i = 0; i < 8; i++)
+        r[i] = (i % 4 < 2 ? a : b)[i / 4 * 4 + (pick >> i % 4 * 2 & 3)];
+    return r;
+}
+OWN __m256d _mm256_permute4x64_pd(__m256d a, int pick)
+{
+    __m256d r;
+    for (int i = 0; i < 4; i++)
+        r[i] = a[pick >> i * 2 & 3];
+    return r;
+}
+OWN_UNARY(_mm256_castsi256_si128, __m128i, __m256i, ((__m128i){a[0], a[1]}))
+OWN __m128i _mm256_extracti128_si256(__m256i a, int half) { return (__m128i){a[2 * half], a[2 * half + 1]}; }
+
+/* ------------------------------------------------------------------ 128 bits */
+
+OWN_MEMORY(__m128i, void, _mm_loadu_si128, _mm_storeu_si128)
+OWN __m128i _mm_loadl_epi64(const void *p)
+{
+    __m128i v = {0};
+    memcpy(&v, p, 8);
+    return v;
+}
+OWN void _mm_storel_epi64(void *p, __m128i v) { memcpy(p, &v, 8); }
+OWN __m128i _mm_set_epi64x(long long high, long long low) { return (__m128i){low, high}; }
+OWN_UNARY(_mm_cvtsi64_si128, __m128i, long long, ((__m128i){a, 0}))
+OWN_UNARY(_mm_cvtsi128_si64, long long, __m128i, a[0])
+/* The first, or last, half of a's lanes, each followed by b's. */
+#define OWN_UNPACK(name, lanes, first)                                                                                 \
+    OWN __m128i name(__m128i a, __m128i b)                                                                             \
+    {                                                                                                                  \
+        lanes r;                                                                                                       \
+        const int count = sizeof r / sizeof r[0];                                                                      \
+        for (int i = 0; i < count; i++)                                                                                \
+            r[i] = (i % 2 ? (lanes)b : (lanes)a)[(first ? 0 : count / 2) + i / 2];                                     \
+        return (__m128i)r;                                                                                             \
+    }
+OWN_UNPACK(_mm_unpacklo_epi8, own_s8x16, 1)
+OWN_UNPACK(_mm_unpackhi_epi8, own_s8x16, 0)
+OWN_UNPACK(_mm_unpacklo_epi16, own_s16x8, 1)
+OWN_UNPACK(_mm_unpackhi_epi16, own_s16x8, 0)
+OWN_UNPACK(_mm_unpacklo_epi32, own_s32x4, 1)
+
+/* ------------------------------------------------------------------ AVX-512: masks are integers, a bit for each lane */
+
+OWN_MEMORY(__m512i, void, _mm512_loadu_si512, _mm512_storeu_si512)
+
+#define OWN_MASKED_LOAD(vector, lanes, scalar, mask_type, load)                                                        \
+    OWN vector load(mask_type mask, const void *p)                                                                     \
+    {                                                                                                                  \
+        lanes r = {0};                                                                                                 \
+        for (int i = 0; i < (int)(sizeof r / sizeof r[0]); i++)                                                        \
+            if (mask >> i & 1)                                                                                         \
+                r[i] = ((const scalar *)p)[i];                                                                         \
+        return (vector)r;                                                                                              \
+    }
+#define OWN_MASKED_STORE(vector, lanes, scalar, mask_type, store)                                                      \
+    OWN void store(void *p, mask_type mask, vector v)                                                                  \
+    {                                                                                                                  \
+        for (int i = 0; i < (int)(sizeof(lanes) / sizeof((lanes){0})[0]); i++)                                         \
+            if (mask >> i & 1)                                                                                         \
+                ((scalar *)p)[i] = (scalar)((lanes)v)[i];                                                              \
+    }
+OWN_MASKED_LOAD(__m512, __m512, float, __mmask16, _mm512_maskz_loadu_ps)
+OWN_MASKED_LOAD(__m512d, __m512d, double, __mmask8, _mm512_maskz_loadu_pd)
+OWN_MASKED_LOAD(__m512i, own_s32x16, int32_t, __mmask16, _mm512_maskz_loadu_epi32)
+OWN_MASKED_LOAD(__m256i, own_s8x32, int8_t, __mmask32, _mm256_maskz_loadu_epi8)
+OWN_MASKED_LOAD(__m128i, own_s8x16, int8_t, __mmask16, _mm_maskz_loadu_epi8)
+OWN_MASKED_STORE(__m512, __m512, float, __mmask16, _mm512_mask_storeu_ps)
+OWN_MASKED_STORE(__m512d, __m512d, double, __mmask8, _mm512_mask_storeu_pd)
+OWN_MASKED_STORE(__m512i, own_s32x16, int32_t, __mmask16, _mm512_mask_storeu_epi32)
+OWN_MASKED_STORE(__m512i, own_s32x16, int8_t, __mmask16, _mm512_mask_cvtepi32_storeu_epi8)
+
+/* A bit for each lane where the expression over a[i] and b[i] holds; b's lane where the bit is set, else a's. */
+#define OWN_COMPARE(name, vector, lanes, mask_type, parameters, expression)                                            \
+    OWN mask_type name(vector a_, vector b_ parameters)                                                                \
+    {                                                                                                                  \
+        lanes a = (lanes)a_, b = (lanes)b_;                                                                            \
+        unsigned mask = 0;                                                                                             \
+        for (int i = 0; i < (int)(sizeof a / sizeof a[0]); i++)                                                        \
+            mask |= (unsigned)(expression) << i;                                                                       \
+        return (mask_type)mask;                                                                                        \
+    }
+#define OWN_HOW , int how
+OWN_COMPARE(_mm512_cmp_ps_mask, __m512, __m512, __mmask16, OWN_HOW,
+            how == _CMP_LT_OQ ? a[i] < b[i] : __builtin_isunordered(a[i], b[i]))
+OWN_COMPARE(_mm512_cmp_pd_mask, __m512d, __m512d, __mmask8, OWN_HOW,
+            how == _CMP_LT_OQ ? a[i] < b[i] : __builtin_isunordered(a[i], b[i]))
+OWN_COMPARE(_mm512_cmplt_epi32_mask, __m512i, own_s32x16, __mmask16, , a[i] < b[i])
+#define OWN_BLEND(name, vector, lanes, mask_type)                                                                      \
+    OWN vector name(mask_type mask, vector a, vector b)                                                                \
+    {                                                                                                                  \
+        lanes r = (lanes)a;                                                                                            \
+        for (int i = 0; i < (int)(sizeof r / sizeof r[0]); i++)                                                        \
+            if (mask >> i & 1)                                                                                         \
+                r[i] = ((lanes)b)[i];                                                                                  \
+        return (vector)r;                                                                                              \
+    }
+OWN_BLEND(_mm512_mask_blend_ps, __m512, __m512, __mmask16)
+OWN_BLEND(_mm512_mask_blend_pd, __m512d, __m512d, __mmask8)
+OWN_BLEND(_mm512_mask_blend_epi32, __m512i, own_s32x16, __mmask16)
+
+#define _mm512_setr_epi32(...) ((__m512i)(own_s32x16){__VA_ARGS__})
+/* Lanes of a, and from 16 on of b. */
+OWN __m512 _mm512_permutex2var_ps(__m512 a, __m512i pick, __m512 b)
+{
+    __m512 r;
+    for (int i = 0; i < 16; i++) {
+        const int from = ((own_s32x16)pick)[i] & 31;
+        r[i] = from < 16 ? a[from] : b[from - 16];
+    }
+    return r;
+}
+
+#endif

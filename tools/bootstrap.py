@@ -1,0 +1,170 @@
+"""Brings a fresh Debian with git, make, gcc and python3 to where `make demo` or `make check` can run.
+
+    python3 tools/bootstrap.py demo|check
+
+Missing system packages are installed by apt as root; a plain user gets the one line to run.
+Python packages, CMake and Ninja among them, come as pinned wheels into .venv.
+Only the standard library, and syntax that an old Python can read."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+if sys.version_info < (3, 11):
+    sys.exit(
+        "Hunze needs Python 3.11 or later; %s is %d.%d. Try: make PYTHON=/path/to/python3.11"
+        % ((sys.executable,) + sys.version_info[:2])
+    )
+
+from steps import PYTHON, ROOT, VENV, environment, run, say, stop  # noqa: E402  (after the version check)
+
+# The interpreter itself, also where this runs inside a virtual environment.
+INTERPRETER = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+STAMP = VENV / "hunze.json"
+REQUIREMENTS = {"demo": ["build", "demo"], "check": ["build", "demo", "check"]}
+
+
+def compiles(program, *flags):
+    """Whether the C compiler takes the program."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [os.environ.get("CC", "gcc"), "-x", "c", "-", "-o", os.path.join(folder, "out")] + list(flags)
+        try:
+            return (
+                subprocess.run(
+                    command, input=program.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                ).returncode
+                == 0
+            )
+        except OSError:
+            return False
+
+
+def missing_packages(goal):
+    """Debian packages whose content this machine lacks, found by trying what they are for."""
+    missing = []
+    if not shutil.which(os.environ.get("CC", "gcc").split()[0]):
+        missing.append("gcc")
+    if not compiles('#include <stdio.h>\n#include <pthread.h>\nint main(void) { return puts("") < 0; }'):
+        missing.append("libc6-dev")
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        missing.append("python3-venv")
+    if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+        missing.append("python3-dev")
+    if goal == "check":
+        for program, package in (
+            ("g++", "g++"),
+            ("clang-19", "clang-19"),
+            ("clang-format-19", "clang-format-19"),
+            ("qemu-x86_64", "qemu-user"),
+            ("abidiff", "abigail-tools"),
+            ("pkg-config", "pkg-config"),
+            ("file", "file"),
+        ):
+            if not shutil.which(program):
+                missing.append(package)
+        if not compiles(
+            "#include <stdarg.h>\n#include <stddef.h>\n#include <setjmp.h>\n#include <stdint.h>\n#include <cmocka.h>\n"
+            "int main(void) { return 0; }",
+            "-lcmocka",
+        ):
+            missing.append("libcmocka-dev")
+    return missing
+
+
+def system_packages(goal):
+    missing = missing_packages(goal)
+    if not missing:
+        return
+    line = "apt-get install -y --no-install-recommends " + " ".join(missing)
+    if not shutil.which("apt-get"):
+        stop(
+            "This machine lacks, by their Debian names: %s. Install them, then run make %s again."
+            % (" ".join(missing), goal)
+        )
+    if os.geteuid() != 0:
+        stop("Missing system packages. Run this line, then make %s again:\n  sudo %s" % (goal, line))
+    say("== system packages: " + " ".join(missing))
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    if (
+        subprocess.run(["apt-get", "update", "-q"], env=env).returncode
+        or subprocess.run(line.split(), env=env).returncode
+    ):
+        stop("apt-get could not install: %s" % " ".join(missing))
+    still = missing_packages(goal)
+    if still:
+        stop("Still missing after apt-get install: %s (this Python is %s)" % (" ".join(still), sys.executable))
+
+
+def interpreter():
+    """What a .venv must have been made by, and for which place."""
+    return {"python": INTERPRETER, "version": "%d.%d.%d" % sys.version_info[:3], "path": str(VENV)}
+
+
+def virtual_environment():
+    """Makes .venv, again if it belongs to another interpreter or was copied here.  Returns what is recorded in it."""
+    recorded = {}
+    if VENV.exists():
+        try:
+            recorded = json.loads(STAMP.read_text())
+        except (OSError, ValueError):
+            pass
+        works = (
+            subprocess.run(
+                [str(PYTHON), "-m", "pip", "--version"],
+                env=environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ).returncode
+            == 0
+            if PYTHON.exists()
+            else False
+        )
+        if works and recorded.get("interpreter") == interpreter():
+            return recorded
+        if not recorded and not (VENV / "pyvenv.cfg").exists() and any(VENV.iterdir()):
+            stop("%s is no virtual environment; move it away" % VENV)
+        say("== .venv is unfinished, of another Python, or from another place: making it again")
+        shutil.rmtree(str(VENV))
+    say("== .venv with %s" % INTERPRETER)
+    VENV.mkdir()
+    STAMP.write_text(json.dumps({"unfinished": True}))  # until all packages are in it
+    if subprocess.run([INTERPRETER, "-m", "venv", str(VENV)], env=environment()).returncode:
+        stop("python -m venv failed")
+    return {"interpreter": interpreter()}
+
+
+def python_packages(goal, recorded):
+    """Installs the pinned wheels of the goal, where their list is not installed yet."""
+    files = [ROOT / "requirements" / (name + ".txt") for name in REQUIREMENTS[goal]]
+    installed = recorded.setdefault("requirements", {})
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    if all(installed.get(name) == digest for name, digest in digests.items()):
+        return
+    say("== Python packages into .venv: " + ", ".join(digests))
+    command = [str(PYTHON), "-m", "pip", "install", "--only-binary", ":all:", "--no-deps"]
+    for file in files:
+        command += ["-r", str(file)]
+    if subprocess.run(command, cwd=str(ROOT), env=environment()).returncode:
+        stop("pip could not install the packages of %s; is the network there?" % ", ".join(digests))
+    installed.update(digests)
+    STAMP.write_text(json.dumps(recorded, indent=1))
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1] not in REQUIREMENTS:
+        stop("usage: bootstrap.py demo|check")
+    goal = sys.argv[1]
+    system_packages(goal)
+    python_packages(goal, virtual_environment())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,104 @@
+"""Every test, each step with its seconds, ending with the closing lines of ctest and pytest."""
+
+import os
+import sys
+
+from steps import NINJA, PYTHON, ROOT, Steps, forget_foreign_cache, run, say
+from wheel import install_wheel
+
+JOBS = "-j%d" % len(os.sched_getaffinity(0))
+
+
+def configure_and_build(steps, preset):
+    forget_foreign_cache(ROOT / "build" / preset)
+    steps.run("%s: configure" % preset, "cmake", "--preset", preset, quiet=True)
+    steps.run(
+        "%s: build, warnings are errors" % preset,
+        "cmake",
+        "--build",
+        "build/" + preset,
+        JOBS,
+        quiet=True,
+        progress=NINJA,
+    )
+
+
+def ctest(steps, preset, *selection, env=None):
+    """Runs the C tests of a build; the closing lines of ctest."""
+    command = ["ctest", "--test-dir", "build/" + preset, "--output-on-failure", "--no-tests=error", JOBS, *selection]
+    output = steps.run("%s: C tests %s" % (preset, " ".join(selection)), *command, env=env)
+    lines = output.splitlines()
+    first = next((i for i, line in enumerate(lines) if "tests passed" in line), 0)
+    return "\n".join(line for line in lines[first:] if line.strip())
+
+
+def pytest(steps, *selection):
+    """Runs the Python tests; pytest's closing line."""
+    output = steps.run(
+        "Python tests %s" % " ".join(selection), PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selection
+    )
+    return output.rstrip().splitlines()[-1]
+
+
+def style(steps):
+    steps.run("style: ruff", "ruff", "check", ".", quiet=True)
+    files = [
+        str(path)
+        for folder in ("include", "src", "avx2", "avx512", "bindings", "tests", "bench")
+        for path in sorted((ROOT / folder).rglob("*.[ch]"))
+    ]
+    steps.run("style: clang-format", "clang-format-19", "--dry-run", "--Werror", *files, quiet=True)
+
+
+def sanitizers(steps):
+    configure_and_build(steps, "asan")
+    ctest(
+        steps,
+        "asan",
+        "-LE",
+        "long",
+        "-E",
+        "world|kernel_names|wide_instructions",
+        env={"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
+    )
+    configure_and_build(steps, "tsan")
+    ctest(steps, "tsan", "-R", "^test_threads$")
+
+
+def check(steps):
+    os.environ["HUNZE_TEST_EVERY_WORLD"] = "1"  # what they need is installed: none may be left out
+    style(steps)
+    configure_and_build(steps, "clang")
+    ctest(steps, "clang", "-L", "fast")
+    sanitizers(steps)
+    configure_and_build(steps, "gcc")
+    closing = [ctest(steps, "gcc", "-LE", "long")]
+    install_wheel(steps)
+    closing.append(pytest(steps, "tests"))
+    return closing
+
+
+def check_fast(steps):
+    configure_and_build(steps, "gcc")
+    closing = [ctest(steps, "gcc", "-L", "fast")]
+    install_wheel(steps)
+    closing.append(pytest(steps, "-m", "not slow", "-x", "tests/python"))
+    return closing
+
+
+def check_long(steps):
+    configure_and_build(steps, "gcc")
+    return [ctest(steps, "gcc", "-L", "long")]
+
+
+def main():
+    steps = Steps()
+    goal = {"check": check, "check-fast": check_fast, "check-long": check_long}[sys.argv[1]]
+    closing = goal(steps)
+    steps.table()
+    for lines in closing:
+        say(lines)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""The table of operations, types and instruction sets, made from src/kernels.def.
+
+    kernel_table.py [--write]
+
+Prints it; with --write it replaces what stands between the markers of README.md.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKERS = "<!-- kernels: made by tools/kernel_table.py -->\n", "<!-- end of kernels -->\n"
+BUNDLES = ("PORTABLE", "AVX2", "AVXVNNI", "AVX512", "AVX512VNNI")
+OPERATIONS = {
+    "HUNZE_GEMM_FLOAT": "gemm, conv, conv_transpose",
+    "HUNZE_GEMM_INT": "gemm, conv",
+    "HUNZE_DEPTHWISE": "conv, depthwise",
+    "HUNZE_QUANTIZE": "quantize",
+    "HUNZE_DEQUANTIZE": "dequantize",
+    "HUNZE_ACTIVATION": "activate",
+}
+
+
+def rows(text):
+    """(operation, types, bundle, mark) of every row of the table; the mark is the tile of a product, m × n."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    for macro, bundle, rest in re.findall(r'^(HUNZE_\w+)\("\w+", (\w+), ([^)]*)\)', text, re.M):
+        types = [word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|S32|S8|U8", word)]
+        if macro == "HUNZE_GEMM_FLOAT":
+            label = "%s × %s → %s" % (types[0], types[0], types[0])
+        elif macro == "HUNZE_GEMM_INT":
+            label = "%s × s8 → s32, f32, s8, u8" % types[0]
+        elif macro == "HUNZE_DEPTHWISE":
+            label = "%s × %s → %s" % tuple(types)
+        elif macro == "HUNZE_QUANTIZE":
+            label = "f32 → %s" % types[0]
+        elif macro == "HUNZE_DEQUANTIZE":
+            label = "%s → f32" % types[0]
+        else:
+            label = types[0]
+        tile = re.search(r"\.mr = (\d+), \.nr = (\d+)", rest)
+        yield OPERATIONS[macro], label, bundle, "%s×%s" % tile.groups() if tile else "✓"
+
+
+def table():
+    cells = {}
+    for operation, types, bundle, mark in rows((ROOT / "src" / "kernels.def").read_text()):
+        marks = cells.setdefault((operation, types), {}).setdefault(bundle, [])
+        if mark not in marks:
+            marks.append(mark)
+    merged = {}  # types whose marks are alike share a line
+    for (operation, types), marks in cells.items():
+        line = tuple(", ".join(marks.get(bundle, [])) for bundle in BUNDLES)
+        merged.setdefault((operation, line), []).append(types)
+    lines = [
+        "| operation | types | " + " | ".join(bundle.lower() for bundle in BUNDLES) + " |",
+        "|" + " --- |" * (2 + len(BUNDLES)),
+    ]
+    for (operation, line), types in merged.items():
+        lines.append("| %s | %s | %s |" % (operation, "; ".join(types), " | ".join(line)))
+    return "\n".join(lines) + "\n"
+
+
+def replaced(text):
+    """README.md's text with the table of today."""
+    begin, end = (text.index(marker) for marker in MARKERS)
+    return text[: begin + len(MARKERS[0])] + "\n" + table() + "\n" + text[end:]
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    if sys.argv[1:] == ["--write"]:
+        readme.write_text(replaced(readme.read_text()))
+    else:
+        sys.stdout.write(table())

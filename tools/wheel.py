@@ -1,0 +1,55 @@
+"""Builds dist/hunze-*.whl and installs it into .venv.  Incremental: build/wheel keeps the objects."""
+
+import shutil
+
+from steps import NINJA, PYTHON, ROOT, Steps, forget_foreign_cache, run, stop
+
+
+def build_wheel(steps):
+    """The path of the wheel just built.  It takes the place of the one before only when it is whole."""
+    dist, fresh = ROOT / "dist", ROOT / "build" / "wheel-new"
+    dist.mkdir(exist_ok=True)
+    shutil.rmtree(fresh, ignore_errors=True)
+    forget_foreign_cache(ROOT / "build" / "wheel")
+    steps.run(
+        "wheel",
+        PYTHON,
+        "-m",
+        "pip",
+        "wheel",
+        "-v",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        fresh,
+        "--config-settings=build-dir=build/wheel",
+        ".",
+        quiet=True,
+        progress=NINJA,
+    )
+    wheels = sorted(fresh.glob("hunze-*.whl"))
+    if len(wheels) != 1:
+        stop("expected one wheel in %s, found %d" % (fresh, len(wheels)))
+    for old in dist.glob("hunze-*.whl"):
+        old.unlink()
+    return wheels[0].replace(dist / wheels[0].name)
+
+
+def install_wheel(steps):
+    wheel = build_wheel(steps)
+    steps.run(
+        "install %s into .venv" % wheel.name,
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--force-reinstall",
+        wheel,
+        quiet=True,
+    )
+    return wheel
+
+
+if __name__ == "__main__":
+    run(lambda: install_wheel(Steps()))
