@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "compare.hpp"
+
+#include "operands.hpp"
+#include "process.hpp"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+namespace bench {
+
+using nlohmann::json;
+
+namespace {
+
+struct Comparison {
+    const Row *row;
+    std::string way;
+    std::vector<double> ratios; /* other's seconds over this build's */
+    GateState state = GateState::AGAIN;
+};
+
+/* Two workers, this build's and the other's, with a row made ready. */
+class Pair {
+public:
+    Pair(const CompareOptions &options, const std::vector<int> &cpus, const json &request)
+    {
+        for (const std::string &library : {options.library, options.other}) {
+            const std::vector<std::string> command = {options.program, "--worker",  "hunze", "--library",
+                                                      library,         "--threads", std::to_string(options.threads)};
+            workers_.push_back(std::make_unique<Worker>("hunze", command, cpus, std::map<std::string, std::string>()));
+            std::map<std::string, int> ways;
+            for (const json &way : workers_.back()->ask(request).at("ways"))
+                ways.emplace(way.at("name"), static_cast<int>(ways.size()));
+            ways_.push_back(ways);
+        }
+    }
+    const std::map<std::string, int> &ways(size_t build) const { return ways_[build]; }
+    double time(size_t build, const std::string &way, long calls, bool one_thread)
+    {
+        const json answer = workers_[build]->ask({{"do", "run"}, {"way", ways_[build].at(way)}, {"calls", calls}});
+        return answer.at(one_thread ? "cpu" : "wall");
+    }
+
+private:
+    std::vector<std::unique_ptr<Worker>> workers_;
+    std::vector<std::map<std::string, int>> ways_;
+};
+
+std::string text(const Summary &ratio)
+{
+    char buffer[80];
+    std::snprintf(buffer, sizeof buffer, "%.3f (%.3f to %.3f, %d blocks)", ratio.median, ratio.low, ratio.high, ratio.count);
+    return buffer;
+}
+
+} // namespace
+
+json compare(const std::vector<Row> &rows, const CompareOptions &options, const std::function<bool(const std::string &)> &progress)
+{
+    std::vector<int> cpus = allowed_cpus();
+    if (static_cast<int>(cpus.size()) > options.threads)
+        cpus.erase(cpus.begin(), cpus.end() - options.threads);
+    json left_out = json::array();
+    std::vector<Comparison> all;
+    auto request = [&](const Row &row, const Operands &operands) {
+        return json{{"do", "prepare"}, {"row", description(row)}, {"operands", operands.description(row)}};
+    };
+    for (const Row &row : rows) { /* what both builds have */
+        if (!progress(row.id))
+            break;
+        Pair pair(options, cpus, request(row, Operands(row)));
+        for (const auto &[way, index] : pair.ways(1))
+            if (!pair.ways(0).count(way))
+                left_out.push_back({{"id", row.id}, {"way", way}, {"why", "only the other build has it"}});
+        for (const auto &[way, index] : pair.ways(0)) {
+            if (!pair.ways(1).count(way))
+                left_out.push_back({{"id", row.id}, {"way", way}, {"why", "only this build has it"}});
+            else if (pair.time(0, way, 1, options.threads == 1) > options.longest_call)
+                left_out.push_back({{"id", row.id}, {"way", way}, {"why", "a call takes too long"}});
+            else
+                all.push_back({&row, way, {}, GateState::AGAIN});
+        }
+    }
+    const Gate gate(static_cast<int>(all.size()), options.gate);
+    bool going = true;
+    for (int look = 0; look < options.gate.looks && going; look++)
+        for (const Row &row : rows) {
+            const auto open = [&](const Comparison &c) { return c.row == &row && c.state == GateState::AGAIN; };
+            if (!going || std::none_of(all.begin(), all.end(), open))
+                continue;
+            const Operands operands(row);
+            for (int block = look ? gate.blocks(look - 1) : 0; block < gate.blocks(look) && going; block++) {
+                Pair pair(options, cpus, request(row, operands));
+                for (Comparison &comparison : all) {
+                    if (!open(comparison))
+                        continue;
+                    RoundOptions once = options.rounds;
+                    once.rounds = once.slow_rounds = 1;
+                    std::vector<Contender> contenders(2);
+                    for (size_t build = 0; build < 2; build++) { /* which comes first changes from block to block */
+                        const size_t place = block % 2 ? 1 - build : build;
+                        contenders[place].ours = true;
+                        contenders[place].time = [&, build](long calls) {
+                            return pair.time(build, comparison.way, calls, options.threads == 1);
+                        };
+                    }
+                    const std::vector<Series> series = measure(contenders, once, [](double) { return true; });
+                    for (const Series &one : series)
+                        if (!one.failed.empty())
+                            throw WorkerError(std::string(row.id) + " " + comparison.way + ": " + one.failed);
+                    const std::vector<double> ratio = ratios(series[block % 2 ? 0 : 1], series[block % 2 ? 1 : 0]);
+                    comparison.ratios.insert(comparison.ratios.end(), ratio.begin(), ratio.end());
+                }
+                going = progress("look " + std::to_string(look + 1) + ", " + row.id + ", block " + std::to_string(block + 1) +
+                                 " of " + std::to_string(gate.blocks(look)));
+            }
+            for (Comparison &comparison : all)
+                if (going && open(comparison))
+                    comparison.state = gate.decide(comparison.ratios, look);
+        }
+    json comparisons = json::array();
+    int losses = 0;
+    for (const Comparison &comparison : all) {
+        const Summary ratio = gate.interval(comparison.ratios);
+        losses += comparison.state == GateState::LOSS;
+        comparisons.push_back({{"id", comparison.row->id},
+                               {"way", comparison.way},
+                               {"ratio", {{"median", ratio.median}, {"low", ratio.low}, {"high", ratio.high}}},
+                               {"ratios", comparison.ratios},
+                               {"state", name_of(comparison.state)},
+                               {"text", text(ratio)}});
+    }
+    return {{"comparisons", comparisons}, {"left_out", left_out}, {"losses", losses}};
+}
+
+} // namespace bench

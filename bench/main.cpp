@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hunze_bench: the rows of the suites, with every kernel of this library that takes them and every other library found.
+ * What is measured is reported by Google Benchmark, one line per implementation, and written to a result (bench/README.md). */
+#include "compare.hpp"
+#include "repro.hpp"
+#include "session.hpp"
+#include "worker.hpp"
+
+#include "../include/hunze.h"
+
+#include <benchmark/benchmark.h>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fstream>
+#include <getopt.h>
+#include <iostream>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <unistd.h>
+
+namespace {
+
+using namespace bench;
+using nlohmann::json;
+
+constexpr const char *usage = R"(hunze_bench [options] [--benchmark_… of Google Benchmark]
+  --suite FILE           rows to measure; may be given again              (default: those of bench/suites)
+  --rows ID,ID           only these rows
+  --set standard|full    standard leaves out rows of more than 2e10 operations, and takes shorter samples
+  --libraries NAME,NAME  only these libraries; hunze is one of them       (default: all that are found)
+  --threads N,N          threads per call; a run for each                 (default: 1)
+  --rounds N             rounds per row                                   (default: 9)
+  --sample-seconds S     what the calls of one sample fill                (default: 0.005, full: 0.02)
+  --environment DIR      virtual environment with other libraries
+  --library FILE         the libhunze.so to measure                       (default: the one of this build)
+  --result FILE          write the result there, as JSON
+  --about FILE           JSON object whose members are put into the result (date, revision, compiler, device …)
+  --gate FILE            compare with another build's libhunze.so: exit status 1 where this build is slower
+  --repro LINE           run one call as a trace's line tells it
+  --list                 print the rows and end
+A row is measured where the filter of --benchmark_filter matches ID/LIBRARY.
+Exit status: 0, 1 where a result of this library is wrong or a gate finds a loss, 2 for wrong arguments or files.
+)";
+
+struct Options {
+    std::vector<std::string> suites, rows, libraries;
+    std::vector<int> threads = {1};
+    std::string set = "standard", environment, library, result, about, gate, repro, worker;
+    int rounds = 9;
+    double sample_seconds = 0;
+    bool list = false;
+};
+
+constexpr double standard_operations = 2e10;
+
+[[noreturn]] void stop(const std::string &what)
+{
+    std::cerr << "hunze_bench: " << what << "\n";
+    std::exit(2);
+}
+
+volatile std::sig_atomic_t interrupted = 0;
+
+std::vector<std::string> split(const std::string &text)
+{
+    std::vector<std::string> parts;
+    std::istringstream stream(text);
+    for (std::string part; std::getline(stream, part, ',');)
+        parts.push_back(part);
+    return parts;
+}
+
+double number(const char *text, const std::string &option, double least, double most)
+{
+    char *end;
+    const double value = std::strtod(text, &end);
+    if (*end || end == text || !(value >= least && value <= most))
+        stop(option + " is '" + text + "'; a number from " + json(least).dump() + " to " + json(most).dump() + " is expected");
+    return value;
+}
+
+Options parse(int argc, char **argv)
+{
+    enum { SUITE = 256, ROWS, SET, LIBRARIES, THREADS, ROUNDS, SAMPLE, ENVIRONMENT, LIBRARY, RESULT, ABOUT, GATE, REPRO, WORKER, LIST, HELP };
+    static const option known[] = {{"suite", 1, nullptr, SUITE},
+                                   {"rows", 1, nullptr, ROWS},
+                                   {"set", 1, nullptr, SET},
+                                   {"libraries", 1, nullptr, LIBRARIES},
+                                   {"threads", 1, nullptr, THREADS},
+                                   {"rounds", 1, nullptr, ROUNDS},
+                                   {"sample-seconds", 1, nullptr, SAMPLE},
+                                   {"environment", 1, nullptr, ENVIRONMENT},
+                                   {"library", 1, nullptr, LIBRARY},
+                                   {"result", 1, nullptr, RESULT},
+                                   {"about", 1, nullptr, ABOUT},
+                                   {"gate", 1, nullptr, GATE},
+                                   {"repro", 1, nullptr, REPRO},
+                                   {"worker", 1, nullptr, WORKER},
+                                   {"list", 0, nullptr, LIST},
+                                   {"help", 0, nullptr, HELP},
+                                   {nullptr, 0, nullptr, 0}};
+    Options o;
+    for (int code; (code = getopt_long(argc, argv, "", known, nullptr)) != -1;)
+        switch (code) {
+        case SUITE: o.suites.push_back(optarg); break;
+        case ROWS: o.rows = split(optarg); break;
+        case SET:
+            o.set = optarg;
+            if (o.set != "standard" && o.set != "full")
+                stop("--set is '" + o.set + "'; standard or full is expected");
+            break;
+        case LIBRARIES: o.libraries = split(optarg); break;
+        case THREADS:
+            o.threads.clear();
+            for (const std::string &count : split(optarg))
+                o.threads.push_back(static_cast<int>(number(count.c_str(), "--threads", 1, 1024)));
+            break;
+        case ROUNDS: o.rounds = static_cast<int>(number(optarg, "--rounds", 1, 1000)); break;
+        case SAMPLE: o.sample_seconds = number(optarg, "--sample-seconds", 1e-6, 10); break;
+        case ENVIRONMENT: o.environment = optarg; break;
+        case LIBRARY: o.library = optarg; break;
+        case RESULT: o.result = optarg; break;
+        case ABOUT: o.about = optarg; break;
+        case GATE: o.gate = optarg; break;
+        case REPRO: o.repro = optarg; break;
+        case WORKER: o.worker = optarg; break;
+        case LIST: o.list = true; break;
+        case HELP: std::cout << usage; std::exit(0);
+        default: std::cerr << "hunze_bench --help lists the options\n"; std::exit(2);
+        }
+    if (optind < argc)
+        stop(std::string("'") + argv[optind] + "' is no option; --help lists them");
+    if (o.sample_seconds == 0)
+        o.sample_seconds = o.set == "full" ? 0.02 : 0.005;
+    return o;
+}
+
+std::string own_path()
+{
+    char path[4096];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+    return std::string(path, length > 0 ? static_cast<size_t>(length) : 0);
+}
+
+/* The libhunze.so that this program is linked with: that of its build. */
+std::string own_library()
+{
+    Dl_info info;
+    return dladdr(reinterpret_cast<void *>(&hunze_version), &info) && info.dli_fname ? info.dli_fname : "";
+}
+
+std::vector<Row> read_rows(const Options &o)
+{
+    std::vector<std::string> files = o.suites;
+    if (files.empty()) {
+        const std::string folder = HUNZE_BENCH_FOLDER "/suites";
+        if (DIR *directory = opendir(folder.c_str())) {
+            while (const dirent *entry = readdir(directory))
+                if (std::regex_search(entry->d_name, std::regex("\\.csv$")))
+                    files.push_back(folder + "/" + entry->d_name);
+            closedir(directory);
+        }
+        std::sort(files.begin(), files.end());
+        std::reverse(files.begin(), files.end()); /* gemm before conv */
+    }
+    std::vector<Row> rows;
+    std::set<std::string> ids;
+    for (const std::string &file : files)
+        for (const Row &row : read_suite(file)) {
+            if (!ids.insert(row.id).second)
+                throw SuiteError(file + ": id '" + row.id + "' stands in another suite, too");
+            rows.push_back(row);
+        }
+    std::vector<Row> chosen;
+    for (const Row &row : rows) {
+        const bool named = std::find(o.rows.begin(), o.rows.end(), row.id) != o.rows.end();
+        if (o.rows.empty() ? o.set == "full" || row.operations() <= standard_operations : named)
+            chosen.push_back(row);
+    }
+    for (const std::string &id : o.rows)
+        if (!ids.count(id))
+            throw SuiteError("no row has the id '" + id + "'; --list prints them");
+    return chosen;
+}
+
+/* On a terminal one line that changes, elsewhere a line per row. */
+class Progress {
+public:
+    Progress(size_t rows) : rows_(rows), terminal_(isatty(STDERR_FILENO)) {}
+    void row(const std::string &name)
+    {
+        name_ = name;
+        done_++;
+        if (!terminal_)
+            std::fprintf(stderr, "[%3zu/%zu] %s\n", done_, rows_, name.c_str());
+    }
+    bool show(double part)
+    {
+        using namespace std::chrono;
+        const auto now = steady_clock::now();
+        if (terminal_ && now - shown_ > milliseconds(100)) {
+            shown_ = now;
+            const double all = (static_cast<double>(done_ - 1) + part) / static_cast<double>(rows_);
+            const double seconds = duration<double>(now - start_).count();
+            const int width = 30, full = static_cast<int>(all * width);
+            std::fprintf(stderr, "\r\033[K[%.*s%.*s] %zu/%zu %s, %d s", full, "##############################", width - full,
+                         "..............................", done_, rows_, name_.c_str(), static_cast<int>(seconds));
+            if (all > 0.02)
+                std::fprintf(stderr, ", about %d s left", static_cast<int>(seconds * (1 - all) / all));
+        }
+        return !interrupted;
+    }
+    void end() const
+    {
+        if (terminal_)
+            std::fprintf(stderr, "\r\033[K");
+    }
+
+private:
+    size_t rows_, done_ = 0;
+    bool terminal_;
+    std::string name_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), shown_ = {};
+};
+
+json context_info(hunze_context *context)
+{
+    char *text = nullptr;
+    if (hunze_context_info(context, &text) != HUNZE_OK)
+        return json::object();
+    const json info = json::parse(text, nullptr, false);
+    hunze_string_free(text);
+    return info;
+}
+
+/* What was measured as lines of Google Benchmark: the median as the time, the rest as counters. */
+void report(const json &rows)
+{
+    for (const json &row : rows)
+        for (const json &one : row.at("implementations")) {
+            const std::string way = one.at("way");
+            const std::string name = row.at("id").get<std::string>() + "/" + one.at("library").get<std::string>() +
+                                     (way.empty() ? "" : "/" + way) + "/threads:" + std::to_string(row.at("threads").get<int>());
+            benchmark::RegisterBenchmark(name.c_str(), [row, one](benchmark::State &state) {
+                const bool failed = !one.at("failed").is_null(), timed = one.at("seconds").is_number();
+                if (failed || !timed)
+                    state.SkipWithError((failed ? one.at("failed").get<std::string>() : "not measured").c_str());
+                for (auto _ : state)
+                    state.SetIterationTime(timed ? one.at("seconds").get<double>() : 0);
+                if (failed || !timed)
+                    return;
+                state.counters["error_ulp"] = one.at("ulp").is_number() ? one.at("ulp").get<double>() : -1;
+                if (one.contains("of_limit") && one["of_limit"].at("median").is_number())
+                    state.counters["of_limit"] = one["of_limit"]["median"].get<double>();
+                if (one.at("joules").is_number())
+                    state.counters["joules"] = one["joules"].get<double>();
+                if (one.at("prepack_seconds").get<double>() > 0)
+                    state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
+                std::string label = "limit: " + one.at("limit").get<std::string>();
+                if (one.at("explain").is_object())
+                    label += ", kernel: " + one["explain"].value("kernel", "");
+                if (one.at("wrong").get<bool>())
+                    label += ", WRONG";
+                state.SetLabel(label);
+                if (one.contains("over"))
+                    for (const auto &[other, ratio] : one["over"].items())
+                        state.counters["over " + other] = ratio.at("median").get<double>();
+            })
+                ->UseManualTime()
+                ->Iterations(1)
+                ->Unit(benchmark::kMicrosecond);
+        }
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+}
+
+/* Prepacking outside the timing has lines of its own. */
+int wrong_rows(const json &rows)
+{
+    int wrong = 0;
+    for (const json &row : rows)
+        for (const json &one : row.at("implementations"))
+            if (one.at("wrong").get<bool>()) {
+                const bool ours = one.at("library") == "hunze";
+                wrong += ours;
+                std::cerr << (ours ? "WRONG: " : "wrong: ") << row.at("id").get<std::string>() << " "
+                          << one.at("library").get<std::string>() << " " << one.at("way").get<std::string>()
+                          << ": error of " << one.at("of_bound").dump() << " bounds, " << one.at("ulp").dump() << " ULP\n";
+            }
+    return wrong;
+}
+
+/* A file that is written whole at the end, or not at all; opened at the start, so that an unwritable folder is known before the run. */
+class ResultFile {
+public:
+    explicit ResultFile(const std::string &path) : path_(path)
+    {
+        if (path.empty())
+            return;
+        file_.open(path_ + ".part");
+        if (!file_)
+            stop(path + " cannot be written: " + std::strerror(errno));
+    }
+    ~ResultFile()
+    {
+        if (file_.is_open())
+            std::remove((path_ + ".part").c_str());
+    }
+    void write(const json &content)
+    {
+        if (path_.empty())
+            return;
+        file_ << content.dump(1, ' ', false, json::error_handler_t::replace) << "\n";
+        file_.close();
+        if (!file_ || std::rename((path_ + ".part").c_str(), path_.c_str()))
+            stop(path_ + " could not be written: " + std::strerror(errno));
+    }
+
+private:
+    std::string path_;
+    std::ofstream file_;
+};
+
+int run_gate(const Options &o, const std::vector<Row> &given)
+{
+    ResultFile file(o.result);
+    CompareOptions options;
+    options.program = own_path();
+    options.library = o.library;
+    options.other = o.gate;
+    options.threads = o.threads[0];
+    options.rounds.sample_seconds = o.sample_seconds;
+    if (access(o.gate.c_str(), R_OK))
+        stop("--gate " + o.gate + ": " + std::strerror(errno));
+    std::vector<Row> rows = given;
+    for (Row &row : rows) {
+        row.threads = options.threads;
+        row.copies = streams_weights(row) ? copies_of(row) : 1;
+    }
+    const bool terminal = isatty(STDERR_FILENO);
+    std::string last;
+    const json result = compare(rows, options, [&](const std::string &text) {
+        if (terminal)
+            std::fprintf(stderr, "\r\033[K%s", text.c_str());
+        else if (const std::string row = text.substr(0, text.rfind(',')); row != last)
+            std::fprintf(stderr, "%s\n", (last = row).c_str());
+        return !interrupted;
+    });
+    if (terminal)
+        std::fprintf(stderr, "\r\033[K");
+    std::printf("other build's time over this build's, median and interval; family-wise 1 %% false alarms\n");
+    for (const json &one : result.at("comparisons"))
+        std::printf("%-6s %-28s %-44s %s\n", one["id"].get<std::string>().c_str(), one["way"].get<std::string>().c_str(),
+                    one["text"].get<std::string>().c_str(), one["state"].get<std::string>().c_str());
+    for (const json &one : result.at("left_out"))
+        std::printf("%-6s %-28s left out: %s\n", one["id"].get<std::string>().c_str(), one["way"].get<std::string>().c_str(),
+                    one["why"].get<std::string>().c_str());
+    const int losses = result.at("losses");
+    std::printf("%d loss%s in %zu comparisons%s\n", losses, losses == 1 ? "" : "es", result.at("comparisons").size(),
+                interrupted ? ", interrupted" : "");
+    file.write(result);
+    return interrupted ? 2 : losses ? 1 : 0;
+}
+
+int run_suites(const Options &o, const std::vector<Row> &rows)
+{
+    json about = json::object();
+    if (!o.about.empty()) {
+        std::ifstream file(o.about);
+        about = json::parse(file, nullptr, false);
+        if (!about.is_object())
+            stop("--about " + o.about + " holds no JSON object");
+    }
+    ResultFile file(o.result);
+    hunze_context *context;
+    if (hunze_context_create(nullptr, &context) != HUNZE_OK)
+        stop(hunze_last_error());
+    const int most = *std::max_element(o.threads.begin(), o.threads.end());
+    if (most > static_cast<int>(allowed_cpus().size()))
+        stop("--threads is " + std::to_string(most) + "; this process may use " + std::to_string(allowed_cpus().size()) + " processors");
+    std::fprintf(stderr, "ceilings of this machine\n");
+    const Ceilings ceilings(context_info(context).value("found", std::vector<std::string>()), most, 0.05);
+    std::string pattern = benchmark::GetBenchmarkFilter();
+    const std::regex filter(pattern.empty() || pattern == "all" ? "." : pattern);
+    json results = json::array(), libraries, overhead = json::array(), cpus;
+    Progress progress(rows.size() * o.threads.size());
+    const std::vector<int> everywhere = allowed_cpus();
+    for (const int threads : o.threads) {
+        pin(everywhere);
+        SessionOptions options;
+        options.program = own_path();
+        options.library = o.library;
+        options.environment = o.environment;
+        options.python_peers = HUNZE_BENCH_FOLDER "/peers";
+        options.libraries = o.libraries;
+        options.threads = threads;
+        options.rounds.rounds = o.rounds;
+        options.rounds.sample_seconds = o.sample_seconds;
+        Session session(options, ceilings, context);
+        pin(session.cpus());
+        libraries = session.libraries();
+        cpus = session.cpus();
+        if (threads == o.threads[0]) {
+            for (const json &library : libraries)
+                std::fprintf(stderr, "%-14s %s\n", library["name"].get<std::string>().c_str(),
+                             library["missing"].is_null() ? library["version"].get<std::string>().c_str()
+                                                          : ("missing: " + library["missing"].get<std::string>()).c_str());
+            overhead = session.overhead(2000);
+        }
+        for (const Row &row : rows) {
+            if (interrupted)
+                break;
+            progress.row(std::string(row.id) + " " + row.dtype + " " + row.shape() + (threads > 1 ? ", threads " + std::to_string(threads) : ""));
+            const auto wanted = [&](const std::string &library) { return std::regex_search(row.id + ("/" + library), filter); };
+            const json result = session.measure_row(row, wanted, [&](double part) { return progress.show(part); });
+            results.push_back(result);
+        }
+    }
+    progress.end();
+    pin(everywhere);
+    report(results);
+    std::set<std::string> suites;
+    for (const Row &row : rows)
+        suites.insert(row.suite);
+    json whole = {{"schema", 1},
+                  {"version", hunze_version()},
+                  {"settings",
+                   {{"threads", o.threads},
+                    {"rounds", o.rounds},
+                    {"sample_seconds", o.sample_seconds},
+                    {"cpus", cpus},
+                    {"suites", suites},
+                    {"set", o.set},
+                    {"interrupted", interrupted != 0}}},
+                  {"ceilings", ceilings.description()},
+                  {"libraries", libraries},
+                  {"overhead", overhead},
+                  {"rows", results}};
+    whole.update(about);
+    file.write(whole);
+    hunze_context_release(context);
+    return wrong_rows(results) ? 1 : interrupted ? 2 : 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    benchmark::Initialize(&argc, argv);
+    Options o = parse(argc, argv);
+    if (o.library.empty())
+        o.library = own_library();
+    if (!o.worker.empty()) {
+        for (const bench_peer *const *peer = bench_peers; *peer; peer++)
+            if (o.worker == (*peer)->name)
+                return serve(**peer, o.library, o.environment, o.threads[0]);
+        stop("no library is called '" + o.worker + "'");
+    }
+    if (!o.repro.empty())
+        return repro(o.repro, o.threads[0]);
+    std::signal(SIGINT, [](int) { interrupted = 1; });
+    std::signal(SIGPIPE, SIG_IGN);
+    try {
+        const std::vector<Row> rows = read_rows(o);
+        if (o.list) {
+            for (const Row &row : rows)
+                std::printf("%-6s %-5s %-6s %-32s %s\n", row.id, row.op == BENCH_GEMM ? "gemm" : "conv", row.dtype,
+                            row.shape().c_str(), row.source.c_str());
+            return 0;
+        }
+        return o.gate.empty() ? run_suites(o, rows) : run_gate(o, rows);
+    } catch (const std::exception &error) {
+        stop(error.what());
+    }
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session.hpp"
+
+#include "../include/hunze.h"
+#include "peers/peer.h"
+#include "statistics.hpp"
+
+#include <algorithm>
+#include <dirent.h>
+#include <memory>
+
+namespace bench {
+
+using nlohmann::json;
+
+/* One way of one library on a row. */
+struct Session::Implementation {
+    Worker *worker;
+    int way;
+    json told;         /* what the worker said of it */
+    Error error;
+    std::string failed;
+    Limit limit;
+    double joules = 0;
+    long metered = 0;  /* calls */
+    std::string no_joules;
+
+    std::string name() const { return told.value("name", ""); }
+    bool is_plan() const { return worker->name() == "hunze" && name().rfind("plan", 0) == 0; }
+};
+
+namespace {
+
+/* Names of the libraries with a Python interface: NAME_peer.py in the folder. */
+std::vector<std::string> python_peers(const std::string &folder)
+{
+    constexpr const char *ending = "_peer.py";
+    std::vector<std::string> names;
+    if (DIR *directory = opendir(folder.c_str())) {
+        while (const dirent *entry = readdir(directory)) {
+            const std::string name = entry->d_name;
+            const size_t at = name.find(ending);
+            if (at != std::string::npos && at > 0 && at + std::string(ending).size() == name.size())
+                names.push_back(name.substr(0, at));
+        }
+        closedir(directory);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+std::map<std::string, std::string> environment_of(int threads)
+{
+    std::map<std::string, std::string> environment = {{"KMP_BLOCKTIME", "1"}};
+    for (const char *name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"})
+        environment[name] = std::to_string(threads);
+    return environment;
+}
+
+json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}}; }
+
+} // namespace
+
+Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context *context)
+    : options_(std::move(options)), ceilings_(ceilings), context_(context), cpus_(allowed_cpus())
+{
+    if (static_cast<int>(cpus_.size()) > options_.threads)
+        cpus_.erase(cpus_.begin(), cpus_.end() - options_.threads); /* the last: the system's own work prefers the first */
+    const std::string threads = std::to_string(options_.threads);
+    std::vector<std::pair<std::string, std::vector<std::string>>> commands;
+    for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
+        std::vector<std::string> command = {options_.program, "--worker", (*peer)->name, "--threads", threads};
+        if (std::string((*peer)->name) == "hunze")
+            command.insert(command.end(), {"--library", options_.library});
+        if (!options_.environment.empty())
+            command.insert(command.end(), {"--environment", options_.environment});
+        commands.emplace_back((*peer)->name, command);
+    }
+    const std::string python = options_.environment.empty() ? "python3" : options_.environment + "/bin/python";
+    for (const std::string &name : python_peers(options_.python_peers))
+        commands.emplace_back(name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name, "--threads", threads});
+    for (auto &[name, command] : commands) {
+        const auto &chosen = options_.libraries;
+        if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), name) == chosen.end())
+            continue;
+        auto worker = std::make_unique<Worker>(name, command, cpus_, environment_of(options_.threads));
+        json entry = {{"name", name}, {"version", nullptr}, {"place", nullptr}, {"missing", nullptr}};
+        try {
+            const json answer = worker->ask({{"do", "hello"}}, 120);
+            if (answer.contains("missing")) {
+                entry["missing"] = answer["missing"];
+            } else {
+                entry["version"] = answer.at("version");
+                entry["place"] = answer.at("place");
+                workers_.push_back(std::move(worker));
+            }
+        } catch (const std::exception &error) {
+            entry["missing"] = error.what();
+        }
+        libraries_.push_back(entry);
+    }
+}
+
+/* Makes the worker ready for the row and checks the result of each of its ways. */
+void Session::prepare(Worker &worker, const json &request, json &absent, std::vector<Implementation> &implementations)
+{
+    try {
+        const json answer = worker.ask(request);
+        if (answer.at("ways").empty())
+            absent[worker.name()] = answer.value("why", "");
+        int index = 0;
+        for (const json &way : answer.at("ways")) {
+            Implementation implementation = {};
+            implementation.worker = &worker;
+            implementation.way = index++;
+            implementation.told = way;
+            implementations.push_back(implementation);
+        }
+    } catch (const std::exception &error) {
+        Implementation failed = {};
+        failed.worker = &worker;
+        failed.told = {{"name", ""}};
+        failed.failed = error.what();
+        implementations.push_back(failed);
+    }
+}
+
+double Session::time(Implementation &implementation, long calls)
+{
+    hunze_meter *meter = nullptr;
+    if (implementation.no_joules.empty() && hunze_meter_start(context_, &meter) != HUNZE_OK)
+        implementation.no_joules = hunze_last_error();
+    const json answer = implementation.worker->ask({{"do", "run"}, {"way", implementation.way}, {"calls", calls}});
+    char *text = nullptr;
+    if (meter && hunze_meter_stop(meter, &text) == HUNZE_OK) {
+        const json used = json::parse(text, nullptr, false);
+        hunze_string_free(text);
+        if (used.value("joules", json()).is_number()) {
+            implementation.joules += used["joules"].get<double>();
+            implementation.metered += calls;
+        } else {
+            implementation.no_joules = used.value("joules_reason", "");
+        }
+    }
+    /* Of one thread, what it had of the processor: time that other programs took does not count. */
+    const double cpu = answer.value("cpu", 0.0);
+    return options_.threads == 1 && cpu > 0 ? cpu : answer.at("wall").get<double>();
+}
+
+json Session::measure_row(const Row &given, const std::function<bool(const std::string &)> &wanted,
+                          const std::function<bool(double)> &progress)
+{
+    Row row = given;
+    row.threads = options_.threads;
+    const Limit limit = ceilings_.limit_of(row, "");
+    row.copies = limit.read ? copies_of(row) : 1;
+    const Operands operands(row);
+    const Reference reference = make_reference(row, operands);
+
+    json absent = json::object();
+    std::vector<Implementation> all;
+    const json request = {{"do", "prepare"}, {"row", description(row)}, {"operands", operands.description(row)}};
+    for (const auto &worker : workers_)
+        if (wanted(worker->name()))
+            prepare(*worker, request, absent, all);
+    for (Implementation &one : all) {
+        if (!one.failed.empty())
+            continue;
+        one.limit = ceilings_.limit_of(row, one.told.value("isa", ""));
+        try {
+            if (!one.worker->runs())
+                throw WorkerError("its process had ended");
+            one.worker->ask({{"do", "check"}, {"way", one.way}});
+            one.error = judge(row, reference, operands.d.data(), one.told.at("d_dtype"));
+        } catch (const std::exception &error) {
+            one.failed = error.what();
+        }
+    }
+
+    std::vector<Contender> contenders;
+    std::vector<size_t> index; /* of each implementation's contender */
+    std::map<std::string, size_t> limits;
+    const double amount = limit.read ? row.bytes() : row.operations();
+    for (Implementation &one : all) {
+        index.push_back(contenders.size());
+        Contender contender;
+        contender.ours = one.is_plan();
+        contender.calls_multiple = row.copies;
+        contender.time = [this, &one](long calls) {
+            if (!one.failed.empty())
+                throw WorkerError(one.failed);
+            if (!one.worker->runs())
+                throw WorkerError("its process had ended");
+            return time(one, calls);
+        };
+        contenders.push_back(contender);
+    }
+    for (const Implementation &one : all)
+        if (one.failed.empty() && !limits.count(one.limit.name)) {
+            limits[one.limit.name] = contenders.size();
+            Contender contender;
+            contender.limit = true;
+            contender.time = [this, &one, amount](long calls) {
+                return static_cast<double>(calls) * amount / ceilings_.sample(one.limit, options_.threads, 0.003);
+            };
+            contenders.push_back(contender);
+        }
+    const std::vector<Series> series = measure(contenders, options_.rounds, progress);
+    for (const auto &worker : workers_)
+        if (worker->runs())
+            try {
+                worker->ask({{"do", "release"}});
+            } catch (const std::exception &) { /* the next row starts it again */
+                worker->stop();
+            }
+
+    json implementations = json::array();
+    for (size_t i = 0; i < all.size(); i++) {
+        const Implementation &one = all[i];
+        const Series &mine = series[index[i]];
+        json samples = json::array();
+        for (size_t round = 0; round < mine.seconds.size(); round++)
+            samples.push_back(mine.has(round) ? json(mine.seconds[round]) : json());
+        const std::string failed = one.failed.empty() ? mine.failed : one.failed;
+        json entry = {{"library", one.worker->name()},
+                      {"way", one.name()},
+                      {"seconds", seconds_of(mine)},
+                      {"samples", samples},
+                      {"ulp", one.error.ulp},
+                      {"of_bound", one.error.of_bound},
+                      {"checked", one.error.checked},
+                      {"wrong", one.failed.empty() && one.error.wrong()},
+                      {"prepack_seconds", one.told.value("prepack_seconds", 0.0)},
+                      {"explain", one.told.value("explain", json())},
+                      {"joules", one.metered ? json(one.joules / static_cast<double>(one.metered)) : json()},
+                      {"joules_reason", one.metered ? json() : json(one.no_joules)},
+                      {"failed", failed.empty() ? json() : json(failed)}};
+        if (limits.count(one.limit.name))
+            entry["of_limit"] = summary(summarize(ratios(series[limits[one.limit.name]], mine)));
+        entry["limit"] = one.limit.name;
+        if (one.is_plan()) {
+            json over = json::object();
+            for (size_t j = 0; j < all.size(); j++) {
+                const Summary ratio = summarize(ratios(series[index[j]], mine));
+                if (j == i || ratio.count == 0)
+                    continue;
+                json against = summary(ratio);
+                against["verdict"] = verdict(ratio);
+                over[all[j].worker->name() + (all[j].name().empty() ? "" : " " + all[j].name())] = against;
+            }
+            entry["over"] = over;
+        }
+        implementations.push_back(entry);
+    }
+    return {{"id", row.id},
+            {"suite", row.suite},
+            {"op", row.op == BENCH_GEMM ? "gemm" : "conv"},
+            {"dtype", row.dtype},
+            {"shape", row.shape()},
+            {"source", row.source},
+            {"threads", options_.threads},
+            {"operations", row.operations()},
+            {"bytes", row.bytes()},
+            {"state", row.copies > 1 ? "weights from memory, " + std::to_string(row.copies) + " copies" : limit.read ? "weights from memory" : "warm"},
+            {"limit", {{"name", limit.name}, {"kind", limit.read ? "read" : "compute"}, {"rate", ceilings_.rate(limit, options_.threads)}}},
+            {"absent", absent},
+            {"implementations", implementations}};
+}
+
+json Session::overhead(long calls)
+{
+    json list = json::array();
+    for (const auto &worker : workers_) {
+        try {
+            const json answer = worker->ask({{"do", "overhead"}, {"calls", calls}});
+            const double clock = median(answer.at("clock").get<std::vector<double>>());
+            for (const json &way : answer.at("ways")) {
+                auto nanoseconds = way.at("nanoseconds").get<std::vector<double>>();
+                if (nanoseconds.empty())
+                    continue;
+                std::sort(nanoseconds.begin(), nanoseconds.end());
+                const double p99 = nanoseconds[(nanoseconds.size() - 1) * 99 / 100];
+                list.push_back({{"library", worker->name()},
+                                {"way", way.at("name")},
+                                {"p50", std::max(0.0, median(nanoseconds) - clock)},
+                                {"p99", std::max(0.0, p99 - clock)}});
+            }
+        } catch (const std::exception &error) {
+            list.push_back({{"library", worker->name()}, {"way", ""}, {"p50", nullptr}, {"p99", nullptr}, {"failed", error.what()}});
+        }
+    }
+    return list;
+}
+
+} // namespace bench

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gate on ratios that were drawn: how often it cries wolf, and whether it finds a loss of 5 %. */
+#include "../../bench/gate.hpp"
+
+#include <random>
+
+#include "cmocka.hpp"
+
+using namespace bench;
+
+namespace {
+
+/* Block to block ratios of two builds on a shared machine: mostly within 1 %, one in ten far off in either direction. */
+class Noise {
+public:
+    explicit Noise(uint64_t seed) : random_(seed) {}
+    double operator()(double ratio)
+    {
+        const double spread = tail_(random_) < 0.1 ? 0.15 : 0.01;
+        return ratio * std::exp(spread * normal_(random_));
+    }
+
+private:
+    std::mt19937_64 random_;
+    std::normal_distribution<double> normal_;
+    std::uniform_real_distribution<double> tail_;
+};
+
+GateState settle(const Gate &gate, const GateOptions &options, Noise &noise, double ratio)
+{
+    std::vector<double> ratios;
+    for (int look = 0; look < options.looks; look++) {
+        while (static_cast<int>(ratios.size()) < gate.blocks(look))
+            ratios.push_back(noise(ratio));
+        const GateState state = gate.decide(ratios, look);
+        if (state != GateState::AGAIN)
+            return state;
+    }
+    fail_msg("the last look decides nothing");
+    return GateState::AGAIN;
+}
+
+} // namespace
+
+static void no_false_alarms(void **)
+{
+    constexpr int comparisons = 60, families = 200;
+    GateOptions options;
+    options.margin = 0; /* the hardest case: equal builds, and no margin */
+    const Gate gate(comparisons, options);
+    Noise noise(11);
+    int alarms = 0;
+    for (int family = 0; family < families; family++) {
+        bool alarm = false;
+        for (int i = 0; i < comparisons; i++)
+            alarm |= settle(gate, options, noise, 1.0) == GateState::LOSS;
+        alarms += alarm;
+    }
+    assert_true(alarms <= 5); /* 2 of 200 are expected at most */
+}
+
+static void a_loss_of_five_percent_is_found(void **)
+{
+    const GateOptions options;
+    const Gate gate(60, options);
+    Noise noise(12);
+    for (int i = 0; i < 300; i++)
+        assert_true(settle(gate, options, noise, 0.95) == GateState::LOSS);
+}
+
+static void a_gain_passes(void **)
+{
+    const GateOptions options;
+    const Gate gate(60, options);
+    Noise noise(13);
+    for (int i = 0; i < 100; i++)
+        assert_true(settle(gate, options, noise, 1.2) == GateState::PASS);
+}
+
+/* Where noise never ends the last look says so instead of passing. */
+static void what_cannot_be_settled_is_said(void **)
+{
+    const GateOptions options;
+    const Gate gate(60, options);
+    std::mt19937_64 random(14);
+    std::normal_distribution<double> wide(0, 0.5);
+    std::vector<double> ratios;
+    while (static_cast<int>(ratios.size()) < gate.blocks(options.looks - 1))
+        ratios.push_back(std::exp(wide(random)));
+    assert_true(gate.decide(ratios, 0) == GateState::AGAIN);
+    assert_true(gate.decide(ratios, options.looks - 1) == GateState::UNSETTLED);
+}
+
+static void too_few_blocks_decide_nothing(void **)
+{
+    const Gate gate(60);
+    assert_true(gate.decide({0.5, 0.5, 0.5}, 0) == GateState::AGAIN);
+    assert_true(gate.blocks(1) == 2 * gate.blocks(0));
+}
+
+int main()
+{
+    const CMUnitTest tests[] = {cmocka_unit_test(no_false_alarms), cmocka_unit_test(a_loss_of_five_percent_is_found),
+                                cmocka_unit_test(a_gain_passes), cmocka_unit_test(what_cannot_be_settled_is_said),
+                                cmocka_unit_test(too_few_blocks_decide_nothing)};
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
