@@ -244,9 +244,15 @@ static void *wanted(const operand *x, bool any, const int64_t *strides)
     return status == 0 ? md : NULL;
 }
 
+/* Its reference code serves to check the others: a call can take seconds. */
+static bool reference(const char *implementation) { return strncmp(implementation, "ref", 3) == 0; }
+
 /* After the primitive's description was made with `status`: the rest of the way; false and why. */
 static bool complete(state *s, int status, const bench_case *row, bench_way *way, char why[BENCH_WHY])
 {
+    const char *implementation = "";
+    if (status == 0 && dnnl.pd_query(s->pd, QUERY_IMPLEMENTATION, 0, &implementation) == 0 && reference(implementation))
+        status = UNIMPLEMENTED;
     if (status != 0 || dnnl.primitive_create(&s->primitive, s->pd) != 0 || !place(s, row, way)) {
         if (status == UNIMPLEMENTED)
             snprintf(why, BENCH_WHY, "it implements no %s of %s on this CPU",
@@ -256,13 +262,10 @@ static bool complete(state *s, int status, const bench_case *row, bench_way *way
         release(s);
         return false;
     }
-    const char *implementation = NULL;
-    if (dnnl.pd_query(s->pd, QUERY_IMPLEMENTATION, 0, &implementation) == 0 && implementation) {
-        const size_t bytes = strlen(implementation) + 32;
-        way->explain = malloc(bytes);
-        if (way->explain)
-            snprintf(way->explain, bytes, "{\"implementation\": \"%s\"}", implementation);
-    }
+    const size_t bytes = strlen(implementation) + 32;
+    way->explain = malloc(bytes);
+    if (way->explain)
+        snprintf(way->explain, bytes, "{\"implementation\": \"%s\"}", implementation);
     s->d = row->d;
     way->state = s;
     way->call = call;
@@ -312,7 +315,14 @@ static bool product(const bench_entry *entry, const bench_case *row, bench_way *
     dnnl.md_destroy(src);
     dnnl.md_destroy(weights);
     dnnl.md_destroy(dst);
-    return complete(s, status, row, way, why);
+    if (!complete(s, status, row, way, why))
+        return false;
+    if (entry->form == PACKED && !s->weights.own) { /* it asks for no other form: the way "" again */
+        free(way->explain);
+        release(s);
+        return false;
+    }
+    return true;
 }
 
 static operand image(int type, int64_t images, int64_t channels, int64_t height, int64_t width)
