@@ -111,6 +111,20 @@ static const struct {
     {"onednn", "w4g32", NULL},
 };
 
+/* How many ways at least, for every row of these. */
+static const struct {
+    const char *peer;
+    bench_op op;
+    const char *dtype;
+    int ways;
+} least[] = {
+    {"openblas", BENCH_GEMM, "f32", 1}, {"openblas", BENCH_GEMM, "f64", 1}, {"blis", BENCH_GEMM, "f32", 1},
+    {"blis", BENCH_GEMM, "f64", 1},     {"mkl", BENCH_GEMM, "f32", 1},      {"mkl", BENCH_GEMM, "f64", 1},
+    {"mkl", BENCH_GEMM, "bf16", 1},     {"mkl", BENCH_GEMM, "u8s8", 1},     {"onednn", BENCH_GEMM, "f32", 1},
+    {"onednn", BENCH_GEMM, "u8s8", 1},  {"onednn", BENCH_GEMM, "s8s8", 1},  {"onednn", BENCH_CONV, "f32", 3},
+    {"onednn", BENCH_CONV, "u8s8", 2},  {"onednn", BENCH_CONV, "s8s8", 2},
+};
+
 static const char *environment(void)
 {
     const char *given = getenv("HUNZE_BENCH_PEERS");
@@ -314,6 +328,9 @@ static void check_row(const bench_peer *peer, const bench_case *row, int threads
     if (count == 0)
         assert_true(*why);
     print_message("    %-14s %s %s\n", row->id, count ? names : "-", count ? "" : why);
+    for (size_t i = 0; i < sizeof least / sizeof *least; i++)
+        if (strcmp(least[i].peer, peer->name) == 0 && least[i].op == row->op && strcmp(least[i].dtype, row->dtype) == 0)
+            assert_true(count >= least[i].ways);
     for (size_t i = 0; i < sizeof offers / sizeof *offers; i++)
         if (strcmp(offers[i].peer, peer->name) == 0 && strcmp(offers[i].row, row->id) == 0)
             check_offer(offers[i].ways ? offers[i].ways : "", names);
