@@ -5,6 +5,7 @@ install(FILES include/hunze.h DESTINATION hunze/include COMPONENT python)
 
 # One file per line, sorted.
 set(HUNZE_PYTHON_SOURCES
+  bench/bandwidth.c
   bench/peak.c
   bindings/python/arguments.c
   bindings/python/arrays.c
