@@ -115,7 +115,7 @@ typedef struct hunze_trace_record {
     uint32_t struct_size;
     uint32_t threads;
     const char *kernel;
-    const char *line; /* op and shapes as one line of text that the benchmark accepts with --repro */
+    const char *line; /* the call as text that hunze_bench --repro runs again; cut at 1023 letters */
     uint64_t nanoseconds;
     uint64_t operations;
     uint64_t bytes;

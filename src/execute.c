@@ -2,7 +2,9 @@
 /* One run of a plan: the checks that need data, workspace, the floating-point environment, and who is told about the call. */
 #include "plan.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TRY(expression)                                                                                                \
@@ -132,41 +134,210 @@ static hunze_status borrow(hunze_context *context, hunze_flight *flight, size_t 
     return HUNZE_OK;
 }
 
-/* "f32:2x3", with its strides where they are given. */
-static size_t describe(char *text, size_t size, const char *name, const hunze_tensor *tensor)
+/* ------------------------------------------------------------------ the line of a trace
+ * An op, its operands as name=type:shape@strides, then what is not the default, flags and kernel; hunze_bench --repro reads it.  Strides stand
+ * where they are not row-major. */
+
+typedef struct line {
+    char *text;
+    size_t length, size; /* length < size */
+} line;
+
+__attribute__((format(printf, 2, 3))) static void add(line *to, const char *format, ...)
 {
-    char dtype[24];
-    size_t length = (size_t)snprintf(text, size, " %s=%s:", name, hunze_dtype_text(tensor->dtype, dtype));
-    for (int i = 0; i < tensor->ndim && length < size; i++)
-        length += (size_t)snprintf(text + length, size - length, "%s%lld", i ? "x" : "", (long long)tensor->shape[i]);
-    for (int i = 0; tensor->strides && i < tensor->ndim && length < size; i++)
-        length +=
-            (size_t)snprintf(text + length, size - length, "%c%lld", i ? ',' : '@', (long long)tensor->strides[i]);
-    return length < size ? length : size - 1;
+    va_list arguments;
+    va_start(arguments, format);
+    const int more = vsnprintf(to->text + to->length, to->size - to->length, format, arguments);
+    va_end(arguments);
+    if (more > 0)
+        to->length = (size_t)more < to->size - to->length ? to->length + (size_t)more : to->size - 1;
 }
 
-void hunze_call_line(const hunze_plan *plan, const hunze_request *request, char *text, size_t size)
+/* With the digits that it takes to read the same number, and a point in any locale. */
+static void add_number(line *to, double value, bool single)
 {
-    size_t length = (size_t)snprintf(text, size, "%s", hunze_op_name(plan->op));
-    for (int role = 0; role < HUNZE_ROLE_COUNT; role++)
-        if (request->operand[role])
-            length += describe(text + length, size - length, hunze_role_name(plan->op, role), request->operand[role]);
-    if (plan->op == HUNZE_OP_GEMM) {
-        const hunze_gemm_options *o = request->call->options;
-        length += (size_t)snprintf(text + length, size - length,
-                                   " alpha=%g beta=%g transpose_a=%u transpose_b=%u activation=%u",
-                                   o->alpha ? *o->alpha : 1, o->beta ? *o->beta : 0, o->transpose_a, o->transpose_b,
-                                   o->activation ? o->activation->kind : 0);
-    } else if (plan->op == HUNZE_OP_CONV || plan->op == HUNZE_OP_CONV_TRANSPOSE) {
-        const hunze_conv_options *o = request->call->options;
-        length += (size_t)snprintf(
-            text + length, size - length,
-            " layout=%u groups=%u stride=%u,%u dilation=%u,%u before=%d,%d after=%d,%d activation=%u", o->layout,
-            o->groups, o->stride[0], o->stride[1], o->dilation[0], o->dilation[1], o->pad_before[0], o->pad_before[1],
-            o->pad_after[0], o->pad_after[1], o->activation ? o->activation->kind : 0);
+    static const int digits[] = {6, 9, 17};
+    char text[40];
+    for (int i = 0; i < 3; i++) {
+        snprintf(text, sizeof text, "%.*g", digits[i], value);
+        const double read = strtod(text, NULL);
+        if (single ? (float)read == (float)value : read == value)
+            break;
     }
-    if (length < size)
-        snprintf(text + length, size - length, " flags=%u kernel=%s", plan->flags, plan->row->name);
+    for (char *at = text; *at; at++)
+        if (*at == ',')
+            *at = '.';
+    add(to, "%s", text);
+}
+
+static void add_extents(line *to, const int64_t *extents, int count, char between)
+{
+    for (int i = 0; i < count; i++) {
+        if (i)
+            add(to, "%c", between);
+        add(to, "%lld", (long long)extents[i]);
+    }
+}
+
+static bool is_row_major(const hunze_tensor *tensor)
+{
+    uint64_t stride = 1;
+    for (int i = tensor->ndim - 1; i >= 0; i--) {
+        if ((uint64_t)tensor->strides[i] != stride)
+            return false;
+        stride *= (uint64_t)tensor->shape[i];
+    }
+    return true;
+}
+
+/* The weights that a blob was made from: (k, n), or a convolution's with their groups together. */
+static void add_packed(line *to, const hunze_packed_header *header)
+{
+    int64_t shape[4] = {header->k, header->n};
+    int ndim = 2;
+    if (header->op != HUNZE_OP_GEMM) {
+        const uint64_t groups = header->groups,
+                       channels = (uint64_t)(header->k / (header->kernel[0] * header->kernel[1]));
+        const bool transposed = header->op == HUNZE_OP_CONV_TRANSPOSE;
+        shape[0] = (int64_t)((transposed ? channels : (uint64_t)header->n) * groups);
+        shape[1] = transposed ? header->n : (int64_t)channels;
+        for (int i = 2 - header->spatial; i < 2; i++)
+            shape[ndim++] = header->kernel[i];
+    }
+    add(to, "packed-%s:", hunze_type_name((hunze_type)header->type));
+    add_extents(to, shape, ndim, 'x');
+}
+
+static void add_operand(line *to, const hunze_plan *plan, int role, const hunze_tensor *tensor)
+{
+    char dtype[24];
+    add(to, " %s=", hunze_role_name(plan->op, role));
+    if (role == HUNZE_ROLE_B && plan->packed) {
+        add_packed(to, hunze_data(tensor));
+        return;
+    }
+    add(to, "%s:", hunze_dtype_text(tensor->dtype, dtype));
+    add_extents(to, tensor->shape, tensor->ndim, 'x');
+    if (tensor->ndim > 0 && tensor->strides && !is_row_major(tensor)) {
+        add(to, "@");
+        add_extents(to, tensor->strides, tensor->ndim, ',');
+    }
+}
+
+/* What holds for scale and zero point together: the axis, without which there is one for the tensor. */
+static void add_quant(line *to, const hunze_plan *plan, int scale_role, const hunze_quant *quant)
+{
+    const char *name = hunze_role_name(plan->op, scale_role);
+    if (plan->roles & 3u << scale_role && quant->granularity == HUNZE_PER_AXIS)
+        add(to, " %.*s.axis=%d", (int)strcspn(name, "."), name, quant->axis);
+}
+
+static void add_activation(line *to, const hunze_activation *activation)
+{
+    if (!activation || activation->kind == HUNZE_ACT_NONE)
+        return;
+    add(to, " activation=%u", activation->kind);
+    if (activation->kind == HUNZE_ACT_HARDSIGMOID || activation->kind == HUNZE_ACT_LEAKY_RELU ||
+        activation->kind == HUNZE_ACT_CLIP) {
+        add(to, ":");
+        add_number(to, (double)activation->alpha, true);
+        add(to, ",");
+        add_number(to, (double)activation->beta, true);
+    }
+}
+
+/* One number per spatial axis, if any is not the default. */
+static void add_axes(line *to, const char *name, const int64_t *values, int spatial, int64_t usual)
+{
+    values += 2 - spatial;
+    if (values[0] == usual && values[spatial - 1] == usual)
+        return;
+    add(to, " %s=", name);
+    add_extents(to, values, spatial, ',');
+}
+
+static void add_gemm_options(line *to, const hunze_plan *plan, const hunze_request *request)
+{
+    const hunze_gemm_options *o = request->call->options;
+    add_quant(to, plan, HUNZE_ROLE_A_SCALE, o->a_quant);
+    add_quant(to, plan, HUNZE_ROLE_B_SCALE, o->b_quant);
+    add_quant(to, plan, HUNZE_ROLE_D_SCALE, o->d_quant);
+    if (o->alpha && *o->alpha != 1) {
+        add(to, " alpha=");
+        add_number(to, *o->alpha, false);
+    }
+    if (o->beta && *o->beta != 0) {
+        add(to, " beta=");
+        add_number(to, *o->beta, false);
+    }
+    if (o->transpose_a)
+        add(to, " transpose_a=1");
+    if (o->transpose_b)
+        add(to, " transpose_b=1");
+    add_activation(to, o->activation);
+}
+
+static void add_conv_options(line *to, const hunze_plan *plan, const hunze_request *request)
+{
+    const hunze_conv_options *o = request->call->options;
+    const hunze_conv_shape *shape = &plan->conv;
+    const int spatial = shape->spatial;
+    int64_t output_padding[2];
+    for (int i = 0; i < 2; i++)
+        output_padding[i] = i < 2 - spatial ? 0 : o->output_padding[i - (2 - spatial)];
+    add_quant(to, plan, HUNZE_ROLE_A_SCALE, o->x_quant);
+    add_quant(to, plan, HUNZE_ROLE_B_SCALE, o->w_quant);
+    add_quant(to, plan, HUNZE_ROLE_D_SCALE, o->y_quant);
+    if (o->layout)
+        add(to, " layout=%u", o->layout);
+    if (shape->groups != 1)
+        add(to, " groups=%lld", (long long)shape->groups);
+    add_axes(to, "stride", shape->stride, spatial, 1);
+    add_axes(to, "dilation", shape->dilation, spatial, 1);
+    add_axes(to, "before", shape->before, spatial, 0);
+    add_axes(to, "after", shape->after, spatial, 0);
+    add_axes(to, "output_padding", output_padding, spatial, 0);
+    add_activation(to, o->activation);
+}
+
+static void add_options(line *to, const hunze_plan *plan, const hunze_request *request)
+{
+    switch (plan->op) {
+    case HUNZE_OP_GEMM: add_gemm_options(to, plan, request); break;
+    case HUNZE_OP_CONV:
+    case HUNZE_OP_CONV_TRANSPOSE: add_conv_options(to, plan, request); break;
+    case HUNZE_OP_QUANTIZE:
+    case HUNZE_OP_DEQUANTIZE: {
+        const hunze_quantize_options *o = request->call->options;
+        add_quant(to, plan, plan->op == HUNZE_OP_QUANTIZE ? HUNZE_ROLE_D_SCALE : HUNZE_ROLE_A_SCALE, o->quant);
+        if (o->dynamic)
+            add(to, " dynamic=1");
+        break;
+    }
+    case HUNZE_OP_ACTIVATION:
+        add_activation(to, ((const hunze_activation_options *)request->call->options)->activation);
+        break;
+    default: break;
+    }
+}
+
+static void call_line(const hunze_plan *plan, const hunze_request *request, char *text, size_t size)
+{
+    line to = {text, 0, size};
+    bool in_place = false;
+    add(&to, "%s", hunze_op_name(plan->op));
+    for (int role = 0; role < HUNZE_ROLE_COUNT; role++)
+        if (plan->roles & 1u << role) {
+            const hunze_tensor *tensor = request->operand[role];
+            add_operand(&to, plan, role, tensor);
+            in_place |= may_be_output(plan, role) && same_view(tensor, request->operand[HUNZE_ROLE_D]);
+        }
+    add_options(&to, plan, request);
+    if (in_place)
+        add(&to, " in_place=1");
+    if (plan->flags)
+        add(&to, " flags=%u", plan->flags);
+    add(&to, " kernel=%s", plan->row->name);
 }
 
 static void tell(const hunze_plan *plan, const hunze_request *request, const hunze_exec *exec, uint64_t nanoseconds)
@@ -176,7 +347,7 @@ static void tell(const hunze_plan *plan, const hunze_request *request, const hun
         hunze_meter_count(context, plan->operations, plan->bytes, nanoseconds);
     if (context->trace) {
         char line[1024];
-        hunze_call_line(plan, request, line, sizeof line);
+        call_line(plan, request, line, sizeof line);
         const hunze_trace_record record = {sizeof record, (uint32_t)exec->threads, plan->row->name, line,
                                            nanoseconds,   plan->operations,        plan->bytes};
         context->trace(context->trace_user, &record);

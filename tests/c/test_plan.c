@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans: the cache is bounded and each context's own, a plan runs again and again without an allocation, refuses other calls, and explains
- * itself in JSON; a line of a trace fits whatever the call. */
+ * itself in JSON; a line of a trace says the call and fits whatever it is. */
 #include "allocations.h"
 #include "json.h"
 
@@ -243,6 +243,49 @@ static void keep_line(void *user, const hunze_trace_record *record)
     snprintf(traced, sizeof traced, "%s", record->line);
 }
 
+/* Each example's line, but for the kernel: everything that another call needs to be the same. */
+static void lines_say_the_call(void **state)
+{
+    (void)state;
+    static const char *const lines[EXAMPLES] = {
+        "gemm d=f32:5x9 a=f32:5x7 b=f32:7x9 c=f32:5x9 bias=f32:9 residual=f32:5x9 alpha=0.5 beta=-2 activation=1",
+        "gemm d=f64:4x6 a=f64:4x3 b=f64:3x6 c=f64:4x6 bias=f64:6 residual=f64:4x6 alpha=0.5 beta=-2 activation=1",
+        "gemm d=f32:5x9 a=f32:5x7 b=packed-f32:7x9 bias=f32:9 alpha=0.5 activation=1",
+        "gemm d=s32:5x9 a=u8:5x7 b=s8:7x9 bias=s32:9 a_quant.zero_point=u8:1 b_quant.zero_point=s8:9 b_quant.axis=1 "
+        "activation=1",
+        "gemm d=u8:5x9 a=s8:5x7 b=s8:7x9 bias=s32:9 a_quant.scale=f32:1 a_quant.zero_point=s8:1 b_quant.scale=f32:9 "
+        "b_quant.zero_point=s8:9 d_quant.scale=f32:1 d_quant.zero_point=u8:1 b_quant.axis=1 activation=1",
+        "conv y=f32:2x6x5x6 x=f32:2x4x5x6 w=f32:6x2x3x3 bias=f32:6 residual=f32:2x6x5x6 groups=2 before=1,1 after=1,1 "
+        "activation=1",
+        "conv y=f32:2x6x5x6 x=f32:2x4x5x6 w=packed-f32:6x2x3x3 bias=f32:6 groups=2 before=1,1 after=1,1 activation=1",
+        "conv y=f32:2x5x9 x=f32:2x4x9 w=f32:5x4x3 bias=f32:5 before=1 after=1 activation=1",
+        "conv y=u8:1x6x5x6 x=u8:1x4x5x6 w=s8:6x4x3x3 bias=s32:6 x_quant.scale=f32:1 x_quant.zero_point=u8:1 "
+        "w_quant.scale=f32:6 w_quant.zero_point=s8:6 y_quant.scale=f32:1 y_quant.zero_point=u8:1 w_quant.axis=0 "
+        "before=1,1 after=1,1 activation=1",
+        "conv y=f32:1x4x5x6 x=f32:1x4x5x6 w=f32:4x1x3x3 bias=f32:4 residual=f32:1x4x5x6 groups=4 before=1,1 after=1,1 "
+        "activation=1",
+        "conv_transpose y=f32:1x3x5x6 x=f32:1x4x5x6 w=f32:4x3x3x3 bias=f32:3 before=1,1 after=1,1 activation=1",
+        "quantize codes=s8:5x9 x=f32:5x9 quant.scale=f32:9 quant.zero_point=s8:9 quant.axis=1",
+        "quantize codes=u8:5x9 x=f32:5x9 quant.scale=f32:1 quant.zero_point=u8:1 dynamic=1",
+        "dequantize x=f32:5x9 codes=u8:5x9 quant.scale=f32:9 quant.zero_point=u8:9 quant.axis=1",
+        "activation y=f32:5x9 x=f32:5x9 activation=3",
+    };
+    const hunze_context_options options = {
+        .struct_size = sizeof options, .flags = HUNZE_IGNORE_ENVIRONMENT, .trace = keep_line};
+    hunze_context *context = open_context(&options);
+    for (int kind = 0; kind < EXAMPLES; kind++) {
+        if (!has_plans(kind))
+            continue;
+        harness_case("%s", specs[kind].name);
+        harness_check(run_example(context, &examples[kind], NULL) == HUNZE_OK, "%s", hunze_last_error());
+        const size_t length = strlen(lines[kind]);
+        harness_check(strncmp(traced, lines[kind], length) == 0 && strncmp(traced + length, " kernel=", 8) == 0 &&
+                          strcspn(traced + length + 8, " \n") == strlen(traced + length + 8),
+                      "%s\nbut expected\n%s kernel=…", traced, lines[kind]);
+    }
+    hunze_context_release(context);
+}
+
 /* The line of a trace has room for ordinary calls; of the longest it is a part. */
 static void lines_are_cut(void **state)
 {
@@ -282,6 +325,7 @@ int main(void)
                                        cmocka_unit_test(plans_are_shared_and_keep_their_context),
                                        cmocka_unit_test(calls_of_another_plan),
                                        cmocka_unit_test(plans_explain_themselves),
+                                       cmocka_unit_test(lines_say_the_call),
                                        cmocka_unit_test(lines_are_cut)};
     return cmocka_run_group_tests_name("plans", tests, make_examples, drop_examples);
 }
