@@ -94,7 +94,9 @@ class Worker:
 
     def do_overhead(self, request):
         count = int(request["calls"])
-        a, b, d = (np.ones((4, 4), np.float32) for _ in range(3))
+        room = np.ones(3 * 16 + 16, np.float32)  # three operands, 64-byte aligned as those of a row
+        start = -room.ctypes.data % 64 // 4
+        a, b, d = room[start : start + 48].reshape(3, 4, 4)
         ways = [{"name": name, "nanoseconds": nanoseconds(call, count)} for name, call in self.peer.overhead(a, b, d)]
         return {"ways": ways, "clock": nanoseconds(functools.partial(bool), count)}
 
@@ -157,6 +159,7 @@ def main():
             answer = {"error": one_line(error)}
         protocol.write(json.dumps(answer) + "\n")
         protocol.flush()
+    worker.do_release({})  # before the libraries are torn down
 
 
 if __name__ == "__main__":
