@@ -150,8 +150,7 @@ static void products(hunze_context *context)
     expect(gemm(a, b, d, d, o),
            "gemm d=f32:3x5 a=f32:3x7 b=f32:7x5 c=f32:3x5 alpha=0.1 beta=0.33333333333333331 in_place=1");
     const Tensor c(f32, {3, 5}, {0, 1});
-    expect(gemm(a, b, c, d, o),
-           "gemm d=f32:3x5 a=f32:3x7 b=f32:7x5 c=f32:3x5@0,1 alpha=0.1 beta=0.33333333333333331");
+    expect(gemm(a, b, c, d, o), "gemm d=f32:3x5 a=f32:3x7 b=f32:7x5 c=f32:3x5@0,1 alpha=0.1 beta=0.33333333333333331");
 
     o = options_of<hunze_gemm_options>();
     o.transpose_a = o.transpose_b = 1;
@@ -409,6 +408,14 @@ static void malformed_lines(void **)
     assert_int_equal(bench::repro("gemm", 1), 2);
 }
 
+/* The timed runs, with packed weights and with an output that is replaced in place. */
+static void repeats_are_timed(void **)
+{
+    assert_int_equal(bench::repro("gemm d=f32:3x5 a=f32:3x7 b=packed-f32:7x5 kernel=gemm_f32_portable\n", 1), 0);
+    assert_int_equal(
+        bench::repro("activation y=f32:60 x=f32:60 activation=3 in_place=1 kernel=activation_f32_portable", 1), 0);
+}
+
 /* A trace cuts what it has no room for; that is said, not run. */
 static void cut_lines(void **)
 {
@@ -425,6 +432,7 @@ static void cut_lines(void **)
 int main()
 {
     const CMUnitTest tests[] = {cmocka_unit_test(lines_run_again), cmocka_unit_test(another_kernel_says_so),
-                                cmocka_unit_test(malformed_lines), cmocka_unit_test(cut_lines)};
+                                cmocka_unit_test(malformed_lines), cmocka_unit_test(cut_lines),
+                                cmocka_unit_test(repeats_are_timed)};
     return cmocka_run_group_tests_name("repro", tests, nullptr, nullptr);
 }
