@@ -454,7 +454,7 @@ int main(int argc, char **argv)
 {
     benchmark::Initialize(&argc, argv);
     Options o = parse(argc, argv);
-    if (o.library.empty())
+    if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))
         o.library = own_library();
     if (!o.worker.empty()) {
         for (const bench_peer *const *peer = bench_peers; *peer; peer++)

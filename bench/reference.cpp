@@ -229,7 +229,9 @@ Error judge(const Row &row, const Reference &reference, const void *d, const std
         const auto off = static_cast<double>(std::fabs(got - want));
         const double bound = relative * reference.magnitude[i] + of_output * static_cast<double>(std::fabs(want)) +
                              reference.rounding[i];
-        error.ulp = std::max(error.ulp, off == off ? off / unit_in_last_place(want, significant, least) : infinite);
+        /* Where terms cancelled, the unit is that of a result of ordinary size: such an element has no exact digits to lose. */
+        const long double size = std::max<long double>(std::fabs(want), reference.magnitude[i] / std::sqrt(terms));
+        error.ulp = std::max(error.ulp, off == off ? off / unit_in_last_place(size, significant, least) : infinite);
         error.of_bound = std::max(error.of_bound, off <= 0 ? 0 : off == off ? off / bound : infinite);
     }
     return error;

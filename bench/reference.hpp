@@ -17,7 +17,7 @@ struct Reference {
 Reference make_reference(const Row &row, const Operands &operands);
 
 struct Error {
-    double ulp = 0;      /* largest, in units in the last place of the result's type */
+    double ulp = 0;      /* largest, in units in the last place of the result, or of |A| |B| / sqrt(K) where that is more */
     double of_bound = 0; /* largest, as a part of the bound of docs/NUMERICS.md; integers: 0 or infinite */
     int64_t checked = 0;
 

@@ -29,10 +29,10 @@ STAMP = VENV / "hunze.json"
 REQUIREMENTS = {"demo": ["build", "demo"], "check": ["build", "demo", "check"]}
 
 
-def compiles(program, *flags):
-    """Whether the C compiler takes the program."""
+def compiles(program, *flags, language="c"):
+    """Whether the compiler takes the program."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [os.environ.get("CC", "gcc"), "-x", "c", "-", "-o", os.path.join(folder, "out")] + list(flags)
+        command = [os.environ.get("CC", "gcc"), "-x", language, "-", "-o", os.path.join(folder, "out")] + list(flags)
         try:
             return (
                 subprocess.run(
@@ -58,9 +58,17 @@ def missing_packages(goal):
         missing.append("python3-venv")
     if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
         missing.append("python3-dev")
+    if goal in ("bench", "check"):
+        if not shutil.which("g++"):
+            missing.append("g++")
+        for header, package in (
+            ("benchmark/benchmark.h", "libbenchmark-dev"),
+            ("nlohmann/json.hpp", "nlohmann-json3-dev"),
+        ):
+            if not compiles("#include <%s>" % header, "-E", language="c++"):
+                missing.append(package)
     if goal == "check":
         for program, package in (
-            ("g++", "g++"),
             ("clang-19", "clang-19"),
             ("clang-format-19", "clang-format-19"),
             ("qemu-x86_64", "qemu-user"),

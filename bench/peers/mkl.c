@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MKL, from the wheel mkl or from the system.  Its products of bytes want a unsigned and b signed in row-major order, which is u8s8;
  * s8s8 it has not. */
-#define _GNU_SOURCE
 #include "cblas.h"
 
 #include <dlfcn.h>
