@@ -311,6 +311,20 @@ static void lines_are_cut(void **state)
         const size_t length = strlen(traced);
         harness_check(strncmp(traced, "gemm d=f32:1x1x1", 16) == 0 && length < 1024, "%zu: %s", length, traced);
         harness_check(digits > 0 || length == 1023, "the longest line has %zu letters", length);
+        char whole[4096];
+        size_t end = (size_t)snprintf(whole, sizeof whole, "gemm");
+        for (int i = 0; i < OPERANDS; i++) {
+            static const char *const names[] = {"d", "a", "b", "residual"};
+            end +=
+                (size_t)snprintf(whole + end, sizeof whole - end, " %s=f32:1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1", names[i]);
+            for (int axis = 0; axis < NDIM; axis++)
+                end += (size_t)snprintf(whole + end, sizeof whole - end, "%c%lld", axis ? ',' : '@',
+                                        (long long)strides[axis]);
+        }
+        snprintf(whole + end, sizeof whole - end, " kernel=");
+        end += strlen(" kernel=");
+        harness_check(strncmp(traced, whole, end < length ? end : length) == 0, "%s\nis not the start of\n%s", traced,
+                      whole);
         harness_check(digits < 19 || strstr(traced, "kernel="), "a short line is cut: %s", traced);
         for (int i = 0; i < NDIM; i++)
             strides[i] /= 10;
