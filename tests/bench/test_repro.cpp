@@ -6,6 +6,7 @@
 
 #include "cmocka.hpp"
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -431,6 +432,7 @@ static void cut_lines(void **)
 
 int main()
 {
+    unsetenv("HUNZE_ISA"); /* the repeats read it */
     const CMUnitTest tests[] = {cmocka_unit_test(lines_run_again), cmocka_unit_test(another_kernel_says_so),
                                 cmocka_unit_test(malformed_lines), cmocka_unit_test(cut_lines),
                                 cmocka_unit_test(repeats_are_timed)};
