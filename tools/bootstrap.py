@@ -71,6 +71,7 @@ def missing_packages(goal):
         for program, package in (
             ("clang-19", "clang-19"),
             ("clang-format-19", "clang-format-19"),
+            ("llvm-mca-19", "llvm-19"),
             ("qemu-x86_64", "qemu-user"),
             ("abidiff", "abigail-tools"),
             ("pkg-config", "pkg-config"),
