@@ -133,6 +133,8 @@ def fbgemm_dynamic(product):
 def int4_linear(product, dtype, name):
     """Weights of 4 bits with a scale per group, activations and result of `dtype`; scales are of that type too."""
     case = product.case
+    if case.k % case.group_size or case.n % 16:
+        raise ValueError("int4 needs whole groups, and n a multiple of 16")
     activations = product.a.to(dtype)
     scales = tensor(case.scales.copy()).t()
     scales = torch.stack([scales, torch.zeros_like(scales)], 2).to(dtype).contiguous()  # (groups, n, 2): scale, zero

@@ -63,6 +63,7 @@ ROWS = {
     "u8s8 packed": gemm("u8s8", 18, 32, 64, packed_b=True),
     "s8s8 packed": gemm("s8s8", 18, 32, 64, packed_b=True),
     "w4g32": gemm("w4g32", 3, 64, 128, packed_b=True),
+    "w4g32, part of a group": gemm("w4g32", 3, 64, 100, packed_b=True),
     "w4g128": gemm("w4g128", 1, 64, 256, packed_b=True),
     "w8g128": gemm("w8g128", 3, 64, 256, packed_b=True),
     "conv f32": conv("f32", (2, 8, 9, 11), 16, (3, 3), pad=1),
@@ -98,6 +99,7 @@ EXPECTED = {
         "u8s8 packed": {"MatMulInteger"},
         "s8s8 packed": {"MatMulInteger"},
         "w4g32": ORT_NBITS,
+        "w4g32, part of a group": ORT_NBITS,
         "w4g128": ORT_NBITS,
         "w8g128": ORT_NBITS,
         "conv f32": {"Conv", "Conv NCHW"},
@@ -248,8 +250,12 @@ class Operands:
         """The weights that a product takes, (batch, k, n), or the filters, in f64."""
         b = b.astype("f8")
         if scales is not None:
-            b = (b - (8 if kind == "w4" else 128)) * np.repeat(scales.astype("f8"), self.row["group_size"], 1)
+            b = (b - (8 if kind == "w4" else 128)) * self.spread(scales.astype("f8"))
         return b.swapaxes(-1, -2) if self.row["op"] == "gemm" and (self.row["trans_b"] or scales is not None) else b
+
+    def spread(self, scales):
+        """Scales (n, groups) as (n, k)."""
+        return np.repeat(scales, self.row["group_size"], 1)[:, : self.row["k"]]
 
     def product(self, a, b):
         """The result in f64."""
