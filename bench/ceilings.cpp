@@ -8,7 +8,8 @@
 #include <cmath>
 #include <unistd.h>
 
-namespace bench {
+namespace bench
+{
 
 using nlohmann::json;
 
@@ -47,7 +48,8 @@ json Ceilings::description() const
 
 const Ceilings::Entry &Ceilings::find(const std::string &name) const
 {
-    return *std::find_if(entries_.begin(), entries_.end(), [&](const Entry &entry) { return entry.limit.name == name; });
+    return *std::find_if(entries_.begin(), entries_.end(),
+                         [&](const Entry &entry) { return entry.limit.name == name; });
 }
 
 const Ceilings::Entry *Ceilings::fastest(const std::string &type) const
@@ -107,7 +109,8 @@ size_t last_cache_bytes()
 
 int copies_of(const Row &row)
 {
-    return static_cast<int>(std::clamp(std::ceil(4.0 * static_cast<double>(last_cache_bytes()) / row.weight_bytes()), 1.0, 64.0));
+    return static_cast<int>(
+        std::clamp(std::ceil(4.0 * static_cast<double>(last_cache_bytes()) / row.weight_bytes()), 1.0, 64.0));
 }
 
 } // namespace bench

@@ -6,7 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
-namespace bench {
+namespace bench
+{
 
 struct Limit {
     std::string name; /* "f32 avx2", "read" */
@@ -14,8 +15,9 @@ struct Limit {
     bool read = false;
 };
 
-class Ceilings {
-public:
+class Ceilings
+{
+  public:
     /* isas: the bundles that the library may use.  Measures each for about `seconds`, for one core and for all of `threads`. */
     Ceilings(const std::vector<std::string> &isas, int threads, double seconds);
 
@@ -27,7 +29,7 @@ public:
     /* Measures it again, now. */
     double sample(const Limit &limit, int threads, double seconds) const;
 
-private:
+  private:
     struct Entry {
         Limit limit;
         double one, all;

@@ -8,11 +8,13 @@
 #include <map>
 #include <memory>
 
-namespace bench {
+namespace bench
+{
 
 using nlohmann::json;
 
-namespace {
+namespace
+{
 
 struct Comparison {
     const Row *row;
@@ -22,13 +24,19 @@ struct Comparison {
 };
 
 /* Two workers, this build's and the other's, with a row made ready. */
-class Pair {
-public:
+class Pair
+{
+  public:
     Pair(const CompareOptions &options, const std::vector<int> &cpus, const json &request)
     {
         for (const std::string &library : {options.library, options.other}) {
-            const std::vector<std::string> command = {options.program, "--worker",  "hunze", "--library",
-                                                      library,         "--threads", std::to_string(options.threads)};
+            const std::vector<std::string> command = {options.program,
+                                                      "--worker",
+                                                      "hunze",
+                                                      "--library",
+                                                      library,
+                                                      "--threads",
+                                                      std::to_string(options.threads)};
             workers_.push_back(std::make_unique<Worker>("hunze", command, cpus, std::map<std::string, std::string>()));
             std::map<std::string, int> ways;
             for (const json &way : workers_.back()->ask(request).at("ways"))
@@ -43,7 +51,7 @@ public:
         return answer.at(one_thread ? "cpu" : "wall");
     }
 
-private:
+  private:
     std::vector<std::unique_ptr<Worker>> workers_;
     std::vector<std::map<std::string, int>> ways_;
 };
@@ -51,13 +59,15 @@ private:
 std::string text(const Summary &ratio)
 {
     char buffer[80];
-    std::snprintf(buffer, sizeof buffer, "%.3f (%.3f to %.3f, %d blocks)", ratio.median, ratio.low, ratio.high, ratio.count);
+    std::snprintf(buffer, sizeof buffer, "%.3f (%.3f to %.3f, %d blocks)", ratio.median, ratio.low, ratio.high,
+                  ratio.count);
     return buffer;
 }
 
 } // namespace
 
-json compare(const std::vector<Row> &rows, const CompareOptions &options, const std::function<bool(const std::string &)> &progress)
+json compare(const std::vector<Row> &rows, const CompareOptions &options,
+             const std::function<bool(const std::string &)> &progress)
 {
     std::vector<int> cpus = allowed_cpus();
     if (static_cast<int>(cpus.size()) > options.threads)
@@ -113,8 +123,8 @@ json compare(const std::vector<Row> &rows, const CompareOptions &options, const 
                     const std::vector<double> ratio = ratios(series[block % 2 ? 0 : 1], series[block % 2 ? 1 : 0]);
                     comparison.ratios.insert(comparison.ratios.end(), ratio.begin(), ratio.end());
                 }
-                going = progress("look " + std::to_string(look + 1) + ", " + row.id + ", block " + std::to_string(block + 1) +
-                                 " of " + std::to_string(gate.blocks(look)));
+                going = progress("look " + std::to_string(look + 1) + ", " + row.id + ", block " +
+                                 std::to_string(block + 1) + " of " + std::to_string(gate.blocks(look)));
             }
             for (Comparison &comparison : all)
                 if (going && open(comparison))

@@ -9,7 +9,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-namespace bench {
+namespace bench
+{
 
 struct CompareOptions {
     std::string program, library, other; /* hunze_bench; the libhunze.so of this build and of the other */

@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-namespace bench {
+namespace bench
+{
 
 Gate::Gate(int comparisons, GateOptions options)
     : options_(options), miss_(2 * options.false_alarms / std::max(1, comparisons) / options.looks)

@@ -12,7 +12,8 @@
 #include <string>
 #include <vector>
 
-namespace bench {
+namespace bench
+{
 
 struct GateOptions {
     double false_alarms = 0.01; /* probability of any in the family */
@@ -24,8 +25,9 @@ struct GateOptions {
 
 enum class GateState { PASS, LOSS, AGAIN, UNSETTLED };
 
-class Gate {
-public:
+class Gate
+{
+  public:
     Gate(int comparisons, GateOptions options = {});
 
     /* Blocks that a comparison has had when it is looked at for the look-th time, from 0. */
@@ -33,7 +35,7 @@ public:
     Summary interval(const std::vector<double> &ratios) const;
     GateState decide(const std::vector<double> &ratios, int look) const;
 
-private:
+  private:
     GateOptions options_;
     double miss_; /* of a two-sided interval, of whose sides one alone raises an alarm */
 };

@@ -24,7 +24,8 @@
 #include <sstream>
 #include <unistd.h>
 
-namespace {
+namespace
+{
 
 using namespace bench;
 using nlohmann::json;
@@ -81,13 +82,31 @@ double number(const char *text, const std::string &option, double least, double 
     char *end;
     const double value = std::strtod(text, &end);
     if (*end || end == text || !(value >= least && value <= most))
-        stop(option + " is '" + text + "'; a number from " + json(least).dump() + " to " + json(most).dump() + " is expected");
+        stop(option + " is '" + text + "'; a number from " + json(least).dump() + " to " + json(most).dump() +
+             " is expected");
     return value;
 }
 
 Options parse(int argc, char **argv)
 {
-    enum { SUITE = 256, ROWS, SET, LIBRARIES, THREADS, ROUNDS, SAMPLE, ENVIRONMENT, LIBRARY, RESULT, ABOUT, GATE, REPRO, WORKER, LIST, HELP };
+    enum {
+        SUITE = 256,
+        ROWS,
+        SET,
+        LIBRARIES,
+        THREADS,
+        ROUNDS,
+        SAMPLE,
+        ENVIRONMENT,
+        LIBRARY,
+        RESULT,
+        ABOUT,
+        GATE,
+        REPRO,
+        WORKER,
+        LIST,
+        HELP
+    };
     static const option known[] = {{"suite", 1, nullptr, SUITE},
                                    {"rows", 1, nullptr, ROWS},
                                    {"set", 1, nullptr, SET},
@@ -190,8 +209,9 @@ std::vector<Row> read_rows(const Options &o)
 }
 
 /* On a terminal one line that changes, elsewhere a line per row. */
-class Progress {
-public:
+class Progress
+{
+  public:
     Progress(size_t rows) : rows_(rows), terminal_(isatty(STDERR_FILENO)) {}
     void row(const std::string &name)
     {
@@ -209,8 +229,9 @@ public:
             const double all = (static_cast<double>(done_ - 1) + part) / static_cast<double>(rows_);
             const double seconds = duration<double>(now - start_).count();
             const int width = 30, full = static_cast<int>(all * width);
-            std::fprintf(stderr, "\r\033[K[%.*s%.*s] %zu/%zu %s, %d s", full, "##############################", width - full,
-                         "..............................", done_, rows_, name_.c_str(), static_cast<int>(seconds));
+            std::fprintf(stderr, "\r\033[K[%.*s%.*s] %zu/%zu %s, %d s", full, "##############################",
+                         width - full, "..............................", done_, rows_, name_.c_str(),
+                         static_cast<int>(seconds));
             if (all > 0.02)
                 std::fprintf(stderr, ", about %d s left", static_cast<int>(seconds * (1 - all) / all));
         }
@@ -222,7 +243,7 @@ public:
             std::fprintf(stderr, "\r\033[K");
     }
 
-private:
+  private:
     size_t rows_, done_ = 0;
     bool terminal_;
     std::string name_;
@@ -246,32 +267,35 @@ void report(const json &rows)
         for (const json &one : row.at("implementations")) {
             const std::string way = one.at("way");
             const std::string name = row.at("id").get<std::string>() + "/" + one.at("library").get<std::string>() +
-                                     (way.empty() ? "" : "/" + way) + "/threads:" + std::to_string(row.at("threads").get<int>());
-            benchmark::RegisterBenchmark(name.c_str(), [row, one](benchmark::State &state) {
-                const bool failed = !one.at("failed").is_null(), timed = one.at("seconds").is_number();
-                if (failed || !timed)
-                    state.SkipWithError((failed ? one.at("failed").get<std::string>() : "not measured").c_str());
-                for (auto _ : state)
-                    state.SetIterationTime(timed ? one.at("seconds").get<double>() : 0);
-                if (failed || !timed)
-                    return;
-                state.counters["error_ulp"] = one.at("ulp").is_number() ? one.at("ulp").get<double>() : -1;
-                if (one.contains("of_limit") && one["of_limit"].at("median").is_number())
-                    state.counters["of_limit"] = one["of_limit"]["median"].get<double>();
-                if (one.at("joules").is_number())
-                    state.counters["joules"] = one["joules"].get<double>();
-                if (one.at("prepack_seconds").get<double>() > 0)
-                    state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
-                std::string label = "limit: " + one.at("limit").get<std::string>();
-                if (one.at("explain").is_object())
-                    label += ", kernel: " + one["explain"].value("kernel", "");
-                if (one.at("wrong").get<bool>())
-                    label += ", WRONG";
-                state.SetLabel(label);
-                if (one.contains("over"))
-                    for (const auto &[other, ratio] : one["over"].items())
-                        state.counters["over " + other] = ratio.at("median").get<double>();
-            })
+                                     (way.empty() ? "" : "/" + way) +
+                                     "/threads:" + std::to_string(row.at("threads").get<int>());
+            benchmark::RegisterBenchmark(
+                name.c_str(),
+                [row, one](benchmark::State &state) {
+                    const bool failed = !one.at("failed").is_null(), timed = one.at("seconds").is_number();
+                    if (failed || !timed)
+                        state.SkipWithError((failed ? one.at("failed").get<std::string>() : "not measured").c_str());
+                    for (auto _ : state)
+                        state.SetIterationTime(timed ? one.at("seconds").get<double>() : 0);
+                    if (failed || !timed)
+                        return;
+                    state.counters["error_ulp"] = one.at("ulp").is_number() ? one.at("ulp").get<double>() : -1;
+                    if (one.contains("of_limit") && one["of_limit"].at("median").is_number())
+                        state.counters["of_limit"] = one["of_limit"]["median"].get<double>();
+                    if (one.at("joules").is_number())
+                        state.counters["joules"] = one["joules"].get<double>();
+                    if (one.at("prepack_seconds").get<double>() > 0)
+                        state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
+                    std::string label = "limit: " + one.at("limit").get<std::string>();
+                    if (one.at("explain").is_object())
+                        label += ", kernel: " + one["explain"].value("kernel", "");
+                    if (one.at("wrong").get<bool>())
+                        label += ", WRONG";
+                    state.SetLabel(label);
+                    if (one.contains("over"))
+                        for (const auto &[other, ratio] : one["over"].items())
+                            state.counters["over " + other] = ratio.at("median").get<double>();
+                })
                 ->UseManualTime()
                 ->Iterations(1)
                 ->Unit(benchmark::kMicrosecond);
@@ -291,14 +315,16 @@ int wrong_rows(const json &rows)
                 wrong += ours;
                 std::cerr << (ours ? "WRONG: " : "wrong: ") << row.at("id").get<std::string>() << " "
                           << one.at("library").get<std::string>() << " " << one.at("way").get<std::string>()
-                          << ": error of " << one.at("of_bound").dump() << " bounds, " << one.at("ulp").dump() << " ULP\n";
+                          << ": error of " << one.at("of_bound").dump() << " bounds, " << one.at("ulp").dump()
+                          << " ULP\n";
             }
     return wrong;
 }
 
 /* A file that is written whole at the end, or not at all; opened at the start, so that an unwritable folder is known before the run. */
-class ResultFile {
-public:
+class ResultFile
+{
+  public:
     explicit ResultFile(const std::string &path) : path_(path)
     {
         if (path.empty())
@@ -322,7 +348,7 @@ public:
             stop(path_ + " could not be written: " + std::strerror(errno));
     }
 
-private:
+  private:
     std::string path_;
     std::ofstream file_;
 };
@@ -356,11 +382,12 @@ int run_gate(const Options &o, const std::vector<Row> &given)
         std::fprintf(stderr, "\r\033[K");
     std::printf("other build's time over this build's, median and interval; family-wise 1 %% false alarms\n");
     for (const json &one : result.at("comparisons"))
-        std::printf("%-6s %-28s %-44s %s\n", one["id"].get<std::string>().c_str(), one["way"].get<std::string>().c_str(),
-                    one["text"].get<std::string>().c_str(), one["state"].get<std::string>().c_str());
+        std::printf("%-6s %-28s %-44s %s\n", one["id"].get<std::string>().c_str(),
+                    one["way"].get<std::string>().c_str(), one["text"].get<std::string>().c_str(),
+                    one["state"].get<std::string>().c_str());
     for (const json &one : result.at("left_out"))
-        std::printf("%-6s %-28s left out: %s\n", one["id"].get<std::string>().c_str(), one["way"].get<std::string>().c_str(),
-                    one["why"].get<std::string>().c_str());
+        std::printf("%-6s %-28s left out: %s\n", one["id"].get<std::string>().c_str(),
+                    one["way"].get<std::string>().c_str(), one["why"].get<std::string>().c_str());
     const int losses = result.at("losses");
     std::printf("%d loss%s in %zu comparisons%s\n", losses, losses == 1 ? "" : "es", result.at("comparisons").size(),
                 interrupted ? ", interrupted" : "");
@@ -383,7 +410,8 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
         stop(hunze_last_error());
     const int most = *std::max_element(o.threads.begin(), o.threads.end());
     if (most > static_cast<int>(allowed_cpus().size()))
-        stop("--threads is " + std::to_string(most) + "; this process may use " + std::to_string(allowed_cpus().size()) + " processors");
+        stop("--threads is " + std::to_string(most) + "; this process may use " +
+             std::to_string(allowed_cpus().size()) + " processors");
     std::fprintf(stderr, "ceilings of this machine\n");
     const Ceilings ceilings(context_info(context).value("found", std::vector<std::string>()), most, 0.05);
     std::string pattern = benchmark::GetBenchmarkFilter();
@@ -409,15 +437,19 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
         if (threads == o.threads[0]) {
             for (const json &library : libraries)
                 std::fprintf(stderr, "%-14s %s\n", library["name"].get<std::string>().c_str(),
-                             library["missing"].is_null() ? library["version"].get<std::string>().c_str()
-                                                          : ("missing: " + library["missing"].get<std::string>()).c_str());
+                             library["missing"].is_null()
+                                 ? library["version"].get<std::string>().c_str()
+                                 : ("missing: " + library["missing"].get<std::string>()).c_str());
             overhead = session.overhead(2000);
         }
         for (const Row &row : rows) {
             if (interrupted)
                 break;
-            progress.row(std::string(row.id) + " " + row.dtype + " " + row.shape() + (threads > 1 ? ", threads " + std::to_string(threads) : ""));
-            const auto wanted = [&](const std::string &library) { return std::regex_search(row.id + ("/" + library), filter); };
+            progress.row(std::string(row.id) + " " + row.dtype + " " + row.shape() +
+                         (threads > 1 ? ", threads " + std::to_string(threads) : ""));
+            const auto wanted = [&](const std::string &library) {
+                return std::regex_search(row.id + ("/" + library), filter);
+            };
             const json result = session.measure_row(row, wanted, [&](double part) { return progress.show(part); });
             results.push_back(result);
         }

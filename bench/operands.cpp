@@ -6,7 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace bench {
+namespace bench
+{
 
 using nlohmann::json;
 
@@ -46,11 +47,13 @@ json SharedMemory::description() const
             {"bytes", bytes_}};
 }
 
-namespace {
+namespace
+{
 
 /* SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, Fast Splittable Pseudorandom Number Generators, 2014). */
-class Random {
-public:
+class Random
+{
+  public:
     explicit Random(uint64_t seed) : state_(seed) {}
     uint64_t next()
     {
@@ -61,7 +64,7 @@ public:
     }
     float unit() { return static_cast<float>(next() >> 40) * 0x1p-23f - 1; } /* [-1, 1) */
 
-private:
+  private:
     uint64_t state_;
 };
 

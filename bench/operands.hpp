@@ -6,11 +6,13 @@
 
 #include <nlohmann/json.hpp>
 
-namespace bench {
+namespace bench
+{
 
 /* Anonymous memory that another process can open by its name in /proc while this object lives. */
-class SharedMemory {
-public:
+class SharedMemory
+{
+  public:
     explicit SharedMemory(size_t bytes);
     SharedMemory(SharedMemory &&other) noexcept;
     SharedMemory(const SharedMemory &) = delete;
@@ -20,7 +22,7 @@ public:
     size_t bytes() const { return bytes_; }
     nlohmann::json description() const;
 
-private:
+  private:
     int descriptor_ = -1;
     void *data_ = nullptr;
     size_t bytes_ = 0;

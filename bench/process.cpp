@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace bench {
+namespace bench
+{
 
 using nlohmann::json;
 
@@ -132,7 +133,8 @@ json Worker::ask(const json &request, double seconds)
             continue;
         if (ready <= 0) {
             stop();
-            throw WorkerError("gave no answer to " + what + " within " + std::to_string(static_cast<int>(seconds)) + " s");
+            throw WorkerError("gave no answer to " + what + " within " + std::to_string(static_cast<int>(seconds)) +
+                              " s");
         }
         char buffer[1 << 16];
         const ssize_t count = read(from_, buffer, sizeof buffer);

@@ -9,15 +9,17 @@
 #include <sys/types.h>
 #include <vector>
 
-namespace bench {
+namespace bench
+{
 
 /* The worker ended, did not answer in time, or answered {"error": …}. */
 struct WorkerError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-class Worker {
-public:
+class Worker
+{
+  public:
     /* cpus: the processors that it may use, set before it starts.  environment: added to this process's. */
     Worker(std::string name, std::vector<std::string> command, std::vector<int> cpus,
            std::map<std::string, std::string> environment);
@@ -32,7 +34,7 @@ public:
     /* Ends the process; the next request starts a new one. */
     void stop();
 
-private:
+  private:
     void start();
     std::string end(); /* "ended by signal 11" */
 

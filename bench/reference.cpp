@@ -7,9 +7,11 @@
 #include <limits>
 #include <set>
 
-namespace bench {
+namespace bench
+{
 
-namespace {
+namespace
+{
 
 /* Multiply-adds that a reference may take: a fraction of a second. */
 constexpr double budget_exact = 2e8, budget_extended = 5e7;
@@ -23,8 +25,9 @@ float float_of_bf16(uint16_t bits)
 }
 
 /* Elements of an operand as numbers. */
-class Decoder {
-public:
+class Decoder
+{
+  public:
     Decoder(const Row &row, const Operands &operands, char operand)
         : data_(operand == 'a' ? operands.a.data() : operands.b.data())
     {
@@ -56,7 +59,7 @@ public:
         return static_cast<const float *>(data_)[i];
     }
 
-private:
+  private:
     enum { F32, F64, BF16, U8, S8, CODES } kind_;
     const void *data_;
     const float *scales_;
@@ -73,17 +76,21 @@ std::vector<int64_t> spread(int64_t extent, int64_t count)
             chosen.insert(i);
     } else {
         for (int64_t i = 0; static_cast<int64_t>(chosen.size()) < std::max<int64_t>(count, 2); i++)
-            chosen.insert(static_cast<int64_t>(static_cast<double>(i) * 0.6180339887498949 * static_cast<double>(extent)) % extent);
+            chosen.insert(
+                static_cast<int64_t>(static_cast<double>(i) * 0.6180339887498949 * static_cast<double>(extent)) %
+                extent);
     }
     return {chosen.begin(), chosen.end()};
 }
 
 /* Sums of products, plain or extended. */
-template <typename Sum> class Products {
-public:
+template <typename Sum> class Products
+{
+  public:
     Products(const Row &row, const Operands &operands) : row_(row), a_(row, operands, 'a'), b_(row, operands, 'b') {}
 
-    void gemm_rows(Reference &reference, int64_t batch, const std::vector<int64_t> &rows, const std::vector<int64_t> &columns)
+    void gemm_rows(Reference &reference, int64_t batch, const std::vector<int64_t> &rows,
+                   const std::vector<int64_t> &columns)
     {
         const bool by_n = row_.trans_b || row_.group_size;
         const auto k = static_cast<size_t>(row_.k);
@@ -106,7 +113,8 @@ public:
         std::vector<double> a, b;
         for (const int64_t e : elements) {
             const int64_t x = e % r.out_width, y = e / r.out_width % r.out_height,
-                          f = e / (r.out_width * r.out_height) % r.filters, image = e / (r.out_width * r.out_height * r.filters);
+                          f = e / (r.out_width * r.out_height) % r.filters,
+                          image = e / (r.out_width * r.out_height * r.filters);
             a.clear();
             b.clear();
             for (int64_t c = 0; c < depth; c++)
@@ -123,7 +131,7 @@ public:
         }
     }
 
-private:
+  private:
     void add(Reference &reference, int64_t index, const double *a, const double *b, size_t count)
     {
         Sum sum = 0;
@@ -208,8 +216,9 @@ Error judge(const Row &row, const Reference &reference, const void *d, const std
     const std::string dtype = row.dtype;
     const bool integers = dtype == "u8s8" || dtype == "s8s8";
     const double u = dtype == "f64" ? 0x1p-53 : 0x1p-24;
-    const double terms = row.op == BENCH_GEMM ? static_cast<double>(row.k)
-                                              : static_cast<double>(row.channels / row.groups * row.kernel_height * row.kernel_width);
+    const double terms = row.op == BENCH_GEMM
+                             ? static_cast<double>(row.k)
+                             : static_cast<double>(row.channels / row.groups * row.kernel_height * row.kernel_width);
     /* The sharper of the bound that always holds and the one for random data. */
     const double certain = (terms + 2) * u / (1 - (terms + 2) * u), sharp = 6 * std::sqrt(terms) * u;
     const double relative = dtype == "bf16" ? certain : std::min(certain, sharp);

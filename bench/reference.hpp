@@ -5,19 +5,21 @@
 
 #include "operands.hpp"
 
-namespace bench {
+namespace bench
+{
 
 struct Reference {
     std::vector<int64_t> index;     /* elements of d */
     std::vector<long double> value; /* what stands there */
     std::vector<double> magnitude;  /* |A| |B| of the element */
-    std::vector<double> rounding;   /* weight-only: sum over groups of |activation|max/254 * sum |w|: what 8-bit activations may add */
+    std::vector<double>
+        rounding; /* weight-only: sum over groups of |activation|max/254 * sum |w|: what 8-bit activations may add */
 };
 
 Reference make_reference(const Row &row, const Operands &operands);
 
 struct Error {
-    double ulp = 0;      /* largest, in units in the last place of the result, or of |A| |B| / sqrt(K) where that is more */
+    double ulp = 0; /* largest, in units in the last place of the result, or of |A| |B| / sqrt(K) where that is more */
     double of_bound = 0; /* largest, as a part of the bound of docs/NUMERICS.md; integers: 0 or infinite */
     int64_t checked = 0;
 

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cmath>
 
-namespace bench {
+namespace bench
+{
 
-namespace {
+namespace
+{
 
 constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
@@ -33,19 +35,30 @@ std::vector<Series> measure(const std::vector<Contender> &contenders, const Roun
     const size_t count = contenders.size();
     std::vector<Series> all(count);
     std::vector<double> first(count);
-    double ours = none;
+    double ours = none, fastest = none;
     for (size_t i = 0; i < count; i++) {
+        if (contenders[i].known > 0) {
+            first[i] = contenders[i].known;
+            continue;
+        }
         first[i] = sample(contenders[i], all[i], 1);
         /* A short call is timed again in a batch: one alone tells more of the clock and of cold caches. */
         if (first[i] < 0.1 * options.sample_seconds)
-            first[i] = sample(contenders[i], all[i], std::max(1L, std::lround(0.1 * options.sample_seconds / std::max(first[i], 1e-9))));
+            first[i] = sample(contenders[i], all[i],
+                              std::max(1L, std::lround(0.1 * options.sample_seconds / std::max(first[i], 1e-9))));
         if (contenders[i].ours && !(ours <= first[i]))
             ours = first[i];
+        if (!contenders[i].limit && !(fastest <= first[i]))
+            fastest = first[i];
     }
+    if (!(ours > 0))
+        ours = fastest;
     std::vector<int> rounds(count);
     for (size_t i = 0; i < count; i++) {
         const long multiple = contenders[i].calls_multiple;
-        all[i].calls = std::max(1L, std::lround(options.sample_seconds / std::max(first[i], 1e-9) / static_cast<double>(multiple))) * multiple;
+        all[i].calls = std::max(1L, std::lround(options.sample_seconds / std::max(first[i], 1e-9) /
+                                                static_cast<double>(multiple))) *
+                       multiple;
         rounds[i] = first[i] > options.slow_seconds ? std::min(options.rounds, options.slow_rounds) : options.rounds;
         if (!contenders[i].ours && !contenders[i].limit && first[i] > options.far_ratio * ours)
             rounds[i] = 1;
@@ -58,7 +71,10 @@ std::vector<Series> measure(const std::vector<Contender> &contenders, const Roun
         std::vector<double> values(count, 0);
         for (size_t turn = 0; turn < 2 * count; turn++) {
             const size_t i = turn < count ? turn : 2 * count - 1 - turn;
-            values[i] += round < rounds[i] ? 0.5 * sample(contenders[i], all[i], all[i].calls) : none;
+            if (contenders[i].known > 0)
+                values[i] = round == 0 ? contenders[i].known : none;
+            else
+                values[i] += round < rounds[i] ? 0.5 * sample(contenders[i], all[i], all[i].calls) : none;
             if (!progress((round + static_cast<double>(turn) / static_cast<double>(2 * count)) / most))
                 return all; /* an unfinished round is left out */
         }

@@ -8,22 +8,26 @@
 #include <string>
 #include <vector>
 
-namespace bench {
+namespace bench
+{
 
 /* Something that can be timed. */
 struct Contender {
-    bool ours = false;  /* the fastest of these is what others are compared with */
+    bool ours = false;  /* the fastest of these is what others are compared with; without any, the fastest of all */
     bool limit = false; /* takes part in every round */
-    long calls_multiple = 1; /* calls of a sample are a multiple of it: each of the copies of the weights has its turn */
+    long calls_multiple =
+        1; /* calls of a sample are a multiple of it: each of the copies of the weights has its turn */
+    double known =
+        0; /* seconds of a call that was timed already and is too long to be repeated; then it takes no turns */
     /* Seconds for so many calls; throws std::exception where it cannot (a worker that died). */
     std::function<double(long calls)> time;
 };
 
 struct RoundOptions {
     int rounds = 9;
-    int slow_rounds = 5;         /* where a call takes longer than slow_seconds */
+    int slow_rounds = 5; /* where a call takes longer than slow_seconds */
     double slow_seconds = 0.5;
-    double far_ratio = 5;        /* one that takes so many times our time takes part in the first round alone: two samples */
+    double far_ratio = 5; /* one that takes so many times our time takes part in the first round alone: two samples */
     double sample_seconds = 0.01; /* calls per sample fill these */
 };
 

@@ -2,6 +2,7 @@
 #include "session.hpp"
 
 #include "../include/hunze.h"
+#include "peak.h"
 #include "peers/peer.h"
 #include "statistics.hpp"
 
@@ -9,7 +10,8 @@
 #include <dirent.h>
 #include <memory>
 
-namespace bench {
+namespace bench
+{
 
 using nlohmann::json;
 
@@ -17,19 +19,21 @@ using nlohmann::json;
 struct Session::Implementation {
     Worker *worker;
     int way;
-    json told;         /* what the worker said of it */
+    json told; /* what the worker said of it */
     Error error;
     std::string failed;
     Limit limit;
     double joules = 0;
-    long metered = 0;  /* calls */
+    long metered = 0; /* calls */
+    double known = 0; /* seconds of the call that was checked, where it takes no turn in the rounds */
     std::string no_joules;
 
     std::string name() const { return told.value("name", ""); }
     bool is_plan() const { return worker->name() == "hunze" && name().rfind("plan", 0) == 0; }
 };
 
-namespace {
+namespace
+{
 
 /* Names of the libraries with a Python interface: NAME_peer.py in the folder. */
 std::vector<std::string> python_peers(const std::string &folder)
@@ -65,7 +69,8 @@ Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context
     : options_(std::move(options)), ceilings_(ceilings), context_(context), cpus_(allowed_cpus())
 {
     if (static_cast<int>(cpus_.size()) > options_.threads)
-        cpus_.erase(cpus_.begin(), cpus_.end() - options_.threads); /* the last: the system's own work prefers the first */
+        cpus_.erase(cpus_.begin(),
+                    cpus_.end() - options_.threads); /* the last: the system's own work prefers the first */
     const std::string threads = std::to_string(options_.threads);
     std::vector<std::pair<std::string, std::vector<std::string>>> commands;
     for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
@@ -78,7 +83,8 @@ Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context
     }
     const std::string python = options_.environment.empty() ? "python3" : options_.environment + "/bin/python";
     for (const std::string &name : python_peers(options_.python_peers))
-        commands.emplace_back(name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name, "--threads", threads});
+        commands.emplace_back(
+            name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name, "--threads", threads});
     for (auto &[name, command] : commands) {
         const auto &chosen = options_.libraries;
         if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), name) == chosen.end())
@@ -170,7 +176,11 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
         try {
             if (!one.worker->runs())
                 throw WorkerError("its process had ended");
+            const double start = hunze_bench_seconds();
             one.worker->ask({{"do", "check"}, {"way", one.way}});
+            if (const double spent = hunze_bench_seconds() - start;
+                spent > options_.longest_call && one.worker->name() != "hunze")
+                one.known = spent;
             one.error = judge(row, reference, operands.d.data(), one.told.at("d_dtype"));
         } catch (const std::exception &error) {
             one.failed = error.what();
@@ -186,6 +196,7 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
         Contender contender;
         contender.ours = one.is_plan();
         contender.calls_multiple = row.copies;
+        contender.known = one.failed.empty() ? one.known : 0;
         contender.time = [this, &one](long calls) {
             if (!one.failed.empty())
                 throw WorkerError(one.failed);
@@ -261,8 +272,13 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
             {"threads", options_.threads},
             {"operations", row.operations()},
             {"bytes", row.bytes()},
-            {"state", row.copies > 1 ? "weights from memory, " + std::to_string(row.copies) + " copies" : limit.read ? "weights from memory" : "warm"},
-            {"limit", {{"name", limit.name}, {"kind", limit.read ? "read" : "compute"}, {"rate", ceilings_.rate(limit, options_.threads)}}},
+            {"state", row.copies > 1 ? "weights from memory, " + std::to_string(row.copies) + " copies"
+                      : limit.read   ? "weights from memory"
+                                     : "warm"},
+            {"limit",
+             {{"name", limit.name},
+              {"kind", limit.read ? "read" : "compute"},
+              {"rate", ceilings_.rate(limit, options_.threads)}}},
             {"absent", absent},
             {"implementations", implementations}};
 }
@@ -286,7 +302,11 @@ json Session::overhead(long calls)
                                 {"p99", std::max(0.0, p99 - clock)}});
             }
         } catch (const std::exception &error) {
-            list.push_back({{"library", worker->name()}, {"way", ""}, {"p50", nullptr}, {"p99", nullptr}, {"failed", error.what()}});
+            list.push_back({{"library", worker->name()},
+                            {"way", ""},
+                            {"p50", nullptr},
+                            {"p99", nullptr},
+                            {"failed", error.what()}});
         }
     }
     return list;

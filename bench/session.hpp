@@ -11,20 +11,24 @@
 
 struct hunze_context;
 
-namespace bench {
+namespace bench
+{
 
 struct SessionOptions {
-    std::string program;     /* hunze_bench itself: the command of workers behind a C ABI */
-    std::string library;     /* the libhunze.so that is measured */
-    std::string environment; /* virtual environment with the peers; "": only what the system has */
-    std::string python_peers; /* folder of worker.py */
+    std::string program;                /* hunze_bench itself: the command of workers behind a C ABI */
+    std::string library;                /* the libhunze.so that is measured */
+    std::string environment;            /* virtual environment with the peers; "": only what the system has */
+    std::string python_peers;           /* folder of worker.py */
     std::vector<std::string> libraries; /* which take part; empty: all */
     int threads = 1;
     RoundOptions rounds;
+    double longest_call =
+        2; /* seconds: another library's call that takes longer is timed once, when its result is checked */
 };
 
-class Session {
-public:
+class Session
+{
+  public:
     Session(SessionOptions options, const Ceilings &ceilings, hunze_context *context);
 
     /* {"name", "version", "place", "missing"} of each library. */
@@ -37,7 +41,7 @@ public:
     nlohmann::json overhead(long calls);
     const std::vector<int> &cpus() const { return cpus_; }
 
-private:
+  private:
     struct Implementation;
 
     void prepare(Worker &worker, const nlohmann::json &request, nlohmann::json &absent,

@@ -5,7 +5,8 @@
 #include <cmath>
 #include <limits>
 
-namespace bench {
+namespace bench
+{
 
 double median(std::vector<double> values)
 {

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-namespace bench {
+namespace bench
+{
 
 double median(std::vector<double> values);
 

@@ -10,9 +10,11 @@
 #include <set>
 #include <sstream>
 
-namespace bench {
+namespace bench
+{
 
-namespace {
+namespace
+{
 
 struct Field {
     std::string text;
@@ -43,7 +45,7 @@ std::vector<Field> split(const std::string &line)
 }
 
 constexpr const char *gemm_columns[] = {"id", "op", "dtype", "M", "N", "K", "batch", "trans_b", "packed_b", "source"};
-constexpr const char *conv_columns[] = {"id", "op", "dtype", "N", "C",      "H",   "W",
+constexpr const char *conv_columns[] = {"id", "op", "dtype", "N",      "C",   "H",      "W",
                                         "K",  "R",  "S",     "stride", "pad", "groups", "source"};
 
 /* G of "w4gG" and "w8gG"; 0 for another dtype, -1 where G is not a power of two from 16 on. */
@@ -57,8 +59,9 @@ int64_t group_size(const std::string &dtype)
 }
 
 /* One line's fields by the names of their columns. */
-class Line {
-public:
+class Line
+{
+  public:
     Line(Place place, const std::vector<std::string> &columns, const std::vector<Field> &fields)
         : place_(place), fields_(fields)
     {
@@ -91,7 +94,7 @@ public:
     }
     [[noreturn]] void fail(const char *name, const std::string &what) const { place_.fail(field(name).column, what); }
 
-private:
+  private:
     Place place_;
     const std::vector<Field> &fields_;
     std::map<std::string, size_t> index_;
@@ -152,8 +155,8 @@ std::vector<std::string> read_header(Place place, const std::vector<Field> &fiel
         const std::set<std::string> known(std::begin(wanted), std::end(wanted));
         for (const Field &field : fields)
             if (!known.count(field.text))
-                place.fail(field.column, "column '" + field.text + "' is not known in a suite of " +
-                                             (gemm ? "gemm" : "conv"));
+                place.fail(field.column,
+                           "column '" + field.text + "' is not known in a suite of " + (gemm ? "gemm" : "conv"));
         for (const char *name : wanted)
             if (!have.count(name))
                 place.fail(1, std::string("the header lacks column '") + name + "'");
@@ -252,7 +255,8 @@ std::string Row::shape() const
 double Row::operations() const
 {
     if (op == BENCH_GEMM)
-        return 2.0 * static_cast<double>(batch) * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+        return 2.0 * static_cast<double>(batch) * static_cast<double>(m) * static_cast<double>(n) *
+               static_cast<double>(k);
     return 2.0 * static_cast<double>(d_count()) * static_cast<double>(channels / groups) *
            static_cast<double>(kernel_height * kernel_width);
 }

@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-namespace bench {
+namespace bench
+{
 
 struct Row : bench_case {
     std::string suite, source;

@@ -13,20 +13,24 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace bench {
+namespace bench
+{
 
 using nlohmann::json;
 
-namespace {
+namespace
+{
 
 /* An operand that the coordinator made. */
-class Mapping {
-public:
+class Mapping
+{
+  public:
     Mapping(const json &place, bool write) : bytes_(place.at("bytes"))
     {
         const std::string file = place.at("file");
         const int descriptor = open(file.c_str(), write ? O_RDWR : O_RDONLY);
-        data_ = mmap(nullptr, bytes_, PROT_READ | (write ? PROT_WRITE : 0), MAP_SHARED, descriptor, place.at("offset").get<off_t>());
+        data_ = mmap(nullptr, bytes_, PROT_READ | (write ? PROT_WRITE : 0), MAP_SHARED, descriptor,
+                     place.at("offset").get<off_t>());
         if (descriptor >= 0)
             close(descriptor);
         if (data_ == MAP_FAILED)
@@ -38,7 +42,7 @@ public:
     void *data() const { return data_; }
     size_t bytes() const { return bytes_; }
 
-private:
+  private:
     void *data_;
     size_t bytes_;
 };
@@ -81,8 +85,9 @@ Row row_of(const json &text)
 }
 
 /* A row made ready: its operands and the ways of the library. */
-class Prepared {
-public:
+class Prepared
+{
+  public:
     Prepared(const bench_peer &peer, const Row &row, const json &operands)
         : row_(row), a_(operands.at("a"), false), b_(operands.at("b"), false), d_(operands.at("d"), true)
     {
@@ -142,7 +147,7 @@ public:
             way.finish(way.state);
     }
 
-private:
+  private:
     Row row_;
     Mapping a_, b_, d_;
     std::unique_ptr<Mapping> scales_;
@@ -199,8 +204,8 @@ int serve(const bench_peer &peer, const std::string &library, const std::string 
     const int answers = dup(STDOUT_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO); /* what the library prints */
     char version[128] = "", place[512] = "", why[256] = "";
-    const bool found = peer.open(library.empty() ? nullptr : library.c_str(), environment.empty() ? nullptr : environment.c_str(),
-                                 threads, version, place, why);
+    const bool found = peer.open(library.empty() ? nullptr : library.c_str(),
+                                 environment.empty() ? nullptr : environment.c_str(), threads, version, place, why);
     std::unique_ptr<Prepared> prepared;
     for (std::string line; std::getline(std::cin, line);) {
         json answer = json::object();

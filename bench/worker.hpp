@@ -6,7 +6,8 @@
 
 #include <string>
 
-namespace bench {
+namespace bench
+{
 
 /* Answers requests on standard input until it ends; the exit status. */
 int serve(const bench_peer &peer, const std::string &library, const std::string &environment, int threads);

@@ -45,7 +45,8 @@ def style(steps):
     files = [
         str(path)
         for folder in ("include", "src", "avx2", "avx512", "bindings", "tests", "bench")
-        for path in sorted((ROOT / folder).rglob("*.[ch]"))
+        for pattern in ("*.[ch]", "*.[ch]pp")
+        for path in sorted((ROOT / folder).rglob(pattern))
     ]
     steps.run("style: clang-format", "clang-format-19", "--dry-run", "--Werror", *files, quiet=True)
 

@@ -11,7 +11,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-namespace {
+namespace
+{
 
 using nlohmann::json;
 
@@ -137,14 +138,16 @@ struct Way {
 };
 
 /* (images, channels, pixels) to (images, pixels, channels), or back. */
-void swap_layout(const bench_case &row, const void *from, void *to, int64_t channels, int64_t pixels, size_t bytes, bool to_last)
+void swap_layout(const bench_case &row, const void *from, void *to, int64_t channels, int64_t pixels, size_t bytes,
+                 bool to_last)
 {
     for (int64_t image = 0; image < row.images; image++)
         for (int64_t c = 0; c < channels; c++)
             for (int64_t p = 0; p < pixels; p++) {
                 const int64_t first = (image * channels + c) * pixels + p, last = (image * pixels + p) * channels + c;
                 std::memcpy(static_cast<char *>(to) + static_cast<size_t>(to_last ? last : first) * bytes,
-                            static_cast<const char *>(from) + static_cast<size_t>(to_last ? first : last) * bytes, bytes);
+                            static_cast<const char *>(from) + static_cast<size_t>(to_last ? first : last) * bytes,
+                            bytes);
             }
 }
 
@@ -234,7 +237,8 @@ void finish(void *state)
     Way &way = *static_cast<Way *>(state);
     const bench_case &r = *way.row;
     if (way.last_d)
-        swap_layout(r, way.last_d.get(), r.d, r.filters, r.out_height * r.out_width, way.d.tensor.dtype.bits / 8, false);
+        swap_layout(r, way.last_d.get(), r.d, r.filters, r.out_height * r.out_width, way.d.tensor.dtype.bits / 8,
+                    false);
 }
 
 void release(void *state) { delete static_cast<Way *>(state); }
@@ -274,7 +278,9 @@ void add(bench_way *ways, int &count, const std::string &name, std::unique_ptr<W
     std::snprintf(way.name, sizeof way.name, "%s", name.c_str());
     std::snprintf(way.isa, sizeof way.isa, "%s", parsed.value("isa", "").c_str());
     std::snprintf(way.d_dtype, sizeof way.d_dtype, "%s",
-                  made->d.tensor.dtype.code == HUNZE_INT ? "s32" : made->d.tensor.dtype.bits == 64 ? "f64" : "f32");
+                  made->d.tensor.dtype.code == HUNZE_INT ? "s32"
+                  : made->d.tensor.dtype.bits == 64      ? "f64"
+                                                         : "f32");
     way.prepack_seconds = made->prepack_seconds;
     way.explain = strdup(explained.c_str());
     way.state = made.release();

@@ -8,11 +8,13 @@
 
 using namespace bench;
 
-namespace {
+namespace
+{
 
 /* Block to block ratios of two builds on a shared machine: mostly within 1 %, one in ten far off in either direction. */
-class Noise {
-public:
+class Noise
+{
+  public:
     explicit Noise(uint64_t seed) : random_(seed) {}
     double operator()(double ratio)
     {
@@ -20,7 +22,7 @@ public:
         return ratio * std::exp(spread * normal_(random_));
     }
 
-private:
+  private:
     std::mt19937_64 random_;
     std::normal_distribution<double> normal_;
     std::uniform_real_distribution<double> tail_;

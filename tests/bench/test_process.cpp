@@ -9,9 +9,13 @@
 using namespace bench;
 using nlohmann::json;
 
-namespace {
+namespace
+{
 
-Worker shell(const std::string &script) { return Worker("shell", {"/bin/sh", "-c", script}, allowed_cpus(), {{"HUNZE_SHELL", "7"}}); }
+Worker shell(const std::string &script)
+{
+    return Worker("shell", {"/bin/sh", "-c", script}, allowed_cpus(), {{"HUNZE_SHELL", "7"}});
+}
 
 std::string refusal(Worker &worker, double seconds = 20)
 {
@@ -77,14 +81,19 @@ static void nonsense_and_refusals(void **)
 /* An answer longer than a pipe holds. */
 static void long_answers(void **)
 {
-    Worker worker = shell("read line; printf '{\"text\": \"'; head -c 300000 /dev/zero | tr '\\0' x; echo '\"}'; read line");
+    Worker worker =
+        shell("read line; printf '{\"text\": \"'; head -c 300000 /dev/zero | tr '\\0' x; echo '\"}'; read line");
     assert_int_equal(worker.ask({{"do", "hello"}}).at("text").get<std::string>().size(), 300000);
 }
 
 int main()
 {
-    const CMUnitTest tests[] = {cmocka_unit_test(answers), cmocka_unit_test(a_crash_is_named_and_the_next_request_starts_it_again),
-                                cmocka_unit_test(an_end_without_an_answer), cmocka_unit_test(a_program_that_is_not_there),
-                                cmocka_unit_test(no_answer_in_time), cmocka_unit_test(nonsense_and_refusals), cmocka_unit_test(long_answers)};
+    const CMUnitTest tests[] = {cmocka_unit_test(answers),
+                                cmocka_unit_test(a_crash_is_named_and_the_next_request_starts_it_again),
+                                cmocka_unit_test(an_end_without_an_answer),
+                                cmocka_unit_test(a_program_that_is_not_there),
+                                cmocka_unit_test(no_answer_in_time),
+                                cmocka_unit_test(nonsense_and_refusals),
+                                cmocka_unit_test(long_answers)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -8,7 +8,8 @@
 
 using namespace bench;
 
-namespace {
+namespace
+{
 
 Row row_of(const std::string &line)
 {
@@ -102,14 +103,16 @@ static void convolutions(void **)
             for (int64_t in = 0; in < r.channels; in++)
                 for (int64_t row = 0; row < r.height; row++)
                     for (int64_t column = 0; column < r.width; column++)
-                        for (int64_t f = in / depth * (r.filters / r.groups); f < (in / depth + 1) * (r.filters / r.groups); f++)
+                        for (int64_t f = in / depth * (r.filters / r.groups);
+                             f < (in / depth + 1) * (r.filters / r.groups); f++)
                             for (int64_t kr = 0; kr < r.kernel_height; kr++)
                                 for (int64_t kc = 0; kc < r.kernel_width; kc++) {
                                     const int64_t top = row + r.pad - kr, left = column + r.pad - kc;
                                     if (top % r.stride || left % r.stride || top < 0 || left < 0 ||
                                         top / r.stride >= r.out_height || left / r.stride >= r.out_width)
                                         continue;
-                                    y[static_cast<size_t>(((image * r.filters + f) * r.out_height + top / r.stride) * r.out_width +
+                                    y[static_cast<size_t>(((image * r.filters + f) * r.out_height + top / r.stride) *
+                                                              r.out_width +
                                                           left / r.stride)] +=
                                         x[((image * r.channels + in) * r.height + row) * r.width + column] *
                                         w[((f * depth + in % depth) * r.kernel_height + kr) * r.kernel_width + kc];

@@ -10,7 +10,8 @@
 
 using namespace bench;
 
-namespace {
+namespace
+{
 
 struct Machine {
     double now = 0;
@@ -60,7 +61,8 @@ static void the_order_is_a_palindrome(void **)
 static void drift_cancels(void **)
 {
     Machine machine;
-    std::vector<Contender> all = {machine.contender(0, 1.0e-3), machine.contender(1, 1.1e-3), machine.contender(2, 0.7e-3)};
+    std::vector<Contender> all = {machine.contender(0, 1.0e-3), machine.contender(1, 1.1e-3),
+                                  machine.contender(2, 0.7e-3)};
     all[0].ours = true;
     machine.slowness = [&](double) { return 1 + 0.02 * static_cast<double>(machine.order.size()); };
     const std::vector<Series> series = measure(all, {}, go_on);
@@ -101,8 +103,8 @@ static void samples_fill_the_time(void **)
 static void a_far_slower_one_takes_two_samples(void **)
 {
     Machine machine;
-    std::vector<Contender> all = {machine.contender(0, 1e-3), machine.contender(1, 5.1e-3), machine.contender(2, 4.9e-3),
-                                  machine.contender(3, 9e-3)};
+    std::vector<Contender> all = {machine.contender(0, 1e-3), machine.contender(1, 5.1e-3),
+                                  machine.contender(2, 4.9e-3), machine.contender(3, 9e-3)};
     all[0].ours = true;
     all[3].limit = true;
     const std::vector<Series> series = measure(all, {}, go_on);
@@ -114,6 +116,29 @@ static void a_far_slower_one_takes_two_samples(void **)
     for (const size_t number : machine.order)
         timed += number == 1;
     assert_int_equal(timed, 2);
+}
+
+/* Where we have no kernel the fastest of the others stands in. */
+static void without_ours_the_fastest_counts(void **)
+{
+    Machine machine;
+    const std::vector<Contender> all = {machine.contender(0, 9e-3), machine.contender(1, 1e-3)};
+    const std::vector<Series> series = measure(all, {}, go_on);
+    assert_int_equal(took_part(series[0]), 1);
+    assert_int_equal(took_part(series[1]), 9);
+}
+
+static void what_is_known_takes_no_turn(void **)
+{
+    Machine machine;
+    std::vector<Contender> all = {machine.contender(0, 1e-3), machine.contender(1, 30)};
+    all[0].ours = true;
+    all[1].known = 30;
+    const std::vector<Series> series = measure(all, {}, go_on);
+    for (const size_t number : machine.order)
+        assert_int_equal(number, 0);
+    assert_int_equal(took_part(series[1]), 1);
+    assert_close(ratios(series[1], series[0])[0], 30000, 1e-6);
 }
 
 static void long_calls_take_five_rounds(void **)
@@ -163,9 +188,11 @@ static void an_interrupt_keeps_whole_rounds(void **)
 
 int main()
 {
-    const CMUnitTest tests[] = {cmocka_unit_test(the_order_is_a_palindrome), cmocka_unit_test(drift_cancels),
-                                cmocka_unit_test(a_neighbour_comes_and_goes), cmocka_unit_test(samples_fill_the_time),
-                                cmocka_unit_test(a_far_slower_one_takes_two_samples), cmocka_unit_test(long_calls_take_five_rounds),
-                                cmocka_unit_test(one_that_fails_ends_alone), cmocka_unit_test(an_interrupt_keeps_whole_rounds)};
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(the_order_is_a_palindrome),          cmocka_unit_test(drift_cancels),
+        cmocka_unit_test(a_neighbour_comes_and_goes),         cmocka_unit_test(samples_fill_the_time),
+        cmocka_unit_test(a_far_slower_one_takes_two_samples), cmocka_unit_test(without_ours_the_fastest_counts),
+        cmocka_unit_test(what_is_known_takes_no_turn),        cmocka_unit_test(long_calls_take_five_rounds),
+        cmocka_unit_test(one_that_fails_ends_alone),          cmocka_unit_test(an_interrupt_keeps_whole_rounds)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -63,7 +63,8 @@ static void verdicts(void **)
 
 int main()
 {
-    const CMUnitTest tests[] = {cmocka_unit_test(medians), cmocka_unit_test(binomial_tails), cmocka_unit_test(ranks_of_the_interval),
-                                cmocka_unit_test(coverage), cmocka_unit_test(verdicts)};
+    const CMUnitTest tests[] = {cmocka_unit_test(medians), cmocka_unit_test(binomial_tails),
+                                cmocka_unit_test(ranks_of_the_interval), cmocka_unit_test(coverage),
+                                cmocka_unit_test(verdicts)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

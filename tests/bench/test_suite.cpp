@@ -8,7 +8,8 @@
 
 using namespace bench;
 
-namespace {
+namespace
+{
 
 const std::string gemm = "id,op,dtype,M,N,K,batch,trans_b,packed_b,source\n";
 const std::string conv = "id,op,dtype,N,C,H,W,K,R,S,stride,pad,groups,source\n";
@@ -29,7 +30,8 @@ void refused(const std::string &text, const char *message)
 
 static void rows_of_products(void **)
 {
-    const std::vector<Row> rows = parse_suite("# why\n\n" + gemm + "g1,gemm,f32,4,6,5,3,T,0,here\r\ng2,gemm,w4g32,2,3,40,1,N,1,there\n", "dir/mine.csv");
+    const std::vector<Row> rows = parse_suite(
+        "# why\n\n" + gemm + "g1,gemm,f32,4,6,5,3,T,0,here\r\ng2,gemm,w4g32,2,3,40,1,N,1,there\n", "dir/mine.csv");
     assert_int_equal(rows.size(), 2);
     const Row &row = rows[0];
     assert_string_equal(row.id, "g1");
@@ -94,7 +96,8 @@ static void the_suites_of_the_project(void **)
 int main()
 {
     const CMUnitTest tests[] = {cmocka_unit_test(rows_of_products), cmocka_unit_test(rows_of_convolutions),
-                                cmocka_unit_test(mistakes_name_file_line_and_column), cmocka_unit_test(a_file_that_is_not_there),
+                                cmocka_unit_test(mistakes_name_file_line_and_column),
+                                cmocka_unit_test(a_file_that_is_not_there),
                                 cmocka_unit_test(the_suites_of_the_project)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
