@@ -1,5 +1,6 @@
 """The loops of a function in an object file: objdump's text, the flow graph, and what stands in a loop."""
 
+import functools
 import re
 import subprocess
 from typing import NamedTuple
@@ -11,7 +12,8 @@ PADDING = re.compile(r"(?:data16|cs|nop\w*|xchg\s+%ax,%ax)\b")
 NO_ACCESS = re.compile(r"lea|nop|prefetch")
 MOVE = re.compile(r"(?:v?mov[a-z0-9]*|kmov[bwdq])\s+%\w+,%\w+$")
 STORE = re.compile(r"(?!cmp|test|v?u?comi)\w+\s+[^(]*,[^,(]*\([^)]*\)(?:\{%k\d\})?$")
-STACK_POINTER, FRAME_POINTER = re.compile(r"\(%rsp\b"), re.compile(r"\(%rbp\b")
+# Spilled values stand at fixed places; what an index register selects is an array that the kernel means, and counts as a load.
+STACK_POINTER, FRAME_POINTER = re.compile(r"\(%rsp\)"), re.compile(r"\(%rbp\)")
 # Writes that keep %rbp a frame pointer, and those that make it a register like the others.
 FRAME_SET = re.compile(r"mov\s+%rsp,%rbp$")
 FRAME_REUSED = re.compile(r"(?!cmp|test|push)\w+\s+(?:.*,)?%[er]?bp$")
@@ -32,6 +34,7 @@ class Instruction(NamedTuple):
         return bool(re.match(r"(?:notrack )?jmp|(?:bnd |rep |repz )?ret|ud2|hlt", self.text))
 
 
+@functools.cache
 def functions(path):
     """{name: instructions} of an object file."""
     command = ["objdump", "-d", "-w", "--no-show-raw-insn", str(path)]
