@@ -176,6 +176,9 @@ double hunze_bench_pass_seconds(int threads, double seconds, void (*begin)(void 
 #define BF16_ZMM(n) "vdpbf16ps %%zmm14, %%zmm15, %%zmm" #n "\n"
 #define DOT2_YMM(n) "vpmaddwd %%ymm14, %%ymm15, %%ymm13\nvpaddd %%ymm13, %%ymm" #n ", %%ymm" #n "\n"
 #define DOT2_ZMM(n) "vpmaddwd %%zmm14, %%zmm15, %%zmm13\nvpaddd %%zmm13, %%zmm" #n ", %%zmm" #n "\n"
+#define SAFE_YMM(n)                                                                                                    \
+    "vpmaddubsw %%ymm14, %%ymm15, %%ymm13\nvpmaddwd %%ymm12, %%ymm13, %%ymm13\nvpaddd %%ymm13, %%ymm" #n ", %%ymm" #n  \
+    "\n"
 
 static void f32_ymm(int64_t count) { LOOP(F32_YMM); }
 static void f64_ymm(int64_t count) { LOOP(F64_YMM); }
@@ -185,6 +188,7 @@ static void dot4_ymm(int64_t count) { LOOP(DOT4_YMM); }
 static void dot4_zmm(int64_t count) { LOOP(DOT4_ZMM); }
 static void bf16_zmm(int64_t count) { LOOP(BF16_ZMM); }
 static void dot2_ymm(int64_t count) { LOOP(DOT2_YMM); }
+static void safe_ymm(int64_t count) { LOOP(SAFE_YMM); }
 static void dot2_zmm(int64_t count) { LOOP(DOT2_ZMM); }
 
 /* A bit of cpuid's leaf 7, subleaf 1. */
@@ -214,16 +218,16 @@ static bool has(const char *isa)
 typedef struct {
     const char *isa, *type;
     void (*loop)(int64_t count);
-    double operations; /* of one instruction (pair) */
+    double operations; /* of one instruction, or the two or three that belong together */
 } multiply_add;
 static const multiply_add loops[] = {
     {"avx2", "f32", f32_ymm, 16},         {"avx2", "f64", f64_ymm, 8},           {"avx2", "u8s8", dot2_ymm, 32},
     {"avx2", "bf16", f32_ymm, 16},        {"avxvnni", "u8s8", dot4_ymm, 64},     {"avxvnni", "bf16", f32_ymm, 16},
     {"avx512", "f32", f32_zmm, 32},       {"avx512", "f64", f64_zmm, 16},        {"avx512", "u8s8", dot2_zmm, 64},
     {"avx512", "bf16", f32_zmm, 32},      {"avx512vnni", "u8s8", dot4_zmm, 128}, {"avx512vnni", "bf16", f32_zmm, 32},
-    {"avx512bf16", "bf16", bf16_zmm, 64},
+    {"avx512bf16", "bf16", bf16_zmm, 64}, {"avx2", "u8s8_safe", safe_ymm, 64},
 };
-enum { PER_COUNT = 24 }; /* instructions (pairs) */
+enum { PER_COUNT = 24 }; /* of these in a loop */
 
 static const multiply_add *find(const char *isa, const char *type)
 {

@@ -14,6 +14,7 @@ extern "C" {
  *   isa   "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"
  *   type  "f32", "f64"
  *         "u8s8": vpdpbusd (avxvnni, avx512vnni) or vpmaddwd and vpaddd on widened bytes (avx2, avx512)
+ *         "u8s8_safe": vpmaddubsw, vpmaddwd and vpaddd (avx2), for weights that do not saturate it
  *         "bf16": vdpbf16ps (avx512bf16), else the f32 multiply-add of the bundle's vectors
  * 0 where this CPU lacks the instructions or the pair means nothing. */
 double hunze_peak_flops(const char *isa, const char *type, double seconds);

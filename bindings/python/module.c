@@ -3,6 +3,7 @@
 #define HUNZE_IMPORTS_NUMPY
 #include "binding.h"
 
+#include "../../bench/bandwidth.h"
 #include "../../bench/peak.h"
 
 #include <string.h>
@@ -85,6 +86,36 @@ static PyObject *binding_peak(PyObject *module, PyObject *arguments)
     return PyFloat_FromDouble(rate);
 }
 
+/* _peak_all(isa, type, threads, seconds): the same of several threads together, for hunze.tune. */
+static PyObject *binding_peak_all(PyObject *module, PyObject *arguments)
+{
+    const char *isa, *type;
+    int threads;
+    double seconds;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "ssid:_peak_all", &isa, &type, &threads, &seconds))
+        return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    double rate = hunze_peak_flops_all(isa, type, threads, seconds);
+    PyEval_RestoreThread(thread);
+    return PyFloat_FromDouble(rate);
+}
+
+/* _bandwidth(copy, threads, seconds): bytes per second that memory gives, for hunze.tune. */
+static PyObject *binding_bandwidth(PyObject *module, PyObject *arguments)
+{
+    int copy, threads;
+    double seconds;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "pid:_bandwidth", &copy, &threads, &seconds))
+        return NULL;
+    PyThreadState *thread = PyEval_SaveThread();
+    double rate = (copy ? hunze_copy_bandwidth : hunze_read_bandwidth)(threads, seconds);
+    hunze_bandwidth_release();
+    PyEval_RestoreThread(thread);
+    return PyFloat_FromDouble(rate);
+}
+
 #define FAST(function) ((PyCFunction)(void (*)(void))function)
 
 static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL | METH_KEYWORDS, matmul_doc},
@@ -100,6 +131,8 @@ static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL |
                                 {"_get_threads", binding_get_threads, METH_NOARGS, NULL},
                                 {"_set_threads", binding_set_threads, METH_O, NULL},
                                 {"_peak", binding_peak, METH_VARARGS, NULL},
+                                {"_peak_all", binding_peak_all, METH_VARARGS, NULL},
+                                {"_bandwidth", binding_bandwidth, METH_VARARGS, NULL},
                                 {0}};
 
 static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)

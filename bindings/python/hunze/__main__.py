@@ -1,4 +1,4 @@
-"""Tensor kernels with the same bits on every CPU: information, self-check, demonstration and benchmark."""
+"""Tensor kernels with the same bits on every CPU: information, self-check, demonstration, benchmark, ceilings."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ def _test(arguments):
 def main(argv=None):
     """The command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    # demo and bench read their own arguments, and are imported only where they are wanted.
+    # demo, bench and tune read their own arguments, and are imported only where they are wanted.
     if argv[:1] == ["demo"]:
         from .demo import main as demo
 
@@ -31,6 +31,10 @@ def main(argv=None):
         from .bench import main as bench
 
         return bench(argv[1:])
+    if argv[:1] == ["tune"]:
+        from .tune import main as tune
+
+        return tune(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m hunze", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     information = commands.add_parser("info", help="versions, CPU, instruction sets, threads and kernels")
@@ -39,6 +43,7 @@ def main(argv=None):
     commands.add_parser("test", help="check this installation against NumPy").set_defaults(run=_test)
     commands.add_parser("demo", help="read a photographed page and write a report", add_help=False)
     commands.add_parser("bench", help="ratios to this machine's limits and to other libraries", add_help=False)
+    commands.add_parser("tune", help="measure this machine's limits once, for hunze.explain", add_help=False)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 

@@ -62,8 +62,24 @@ class Plan:
         return self._handle.workspace(_hunze._get_threads())
 
     def explain(self):
-        """What the library says about its choice: kernel, why, what was refused, operations and bytes."""
-        return Explanation(json.loads(self._handle.explain()))
+        """What the library says about its choice: kernel, why, what was refused, operations and bytes.
+
+        "floor" is the least time that this machine's ceilings leave for it, in seconds: operations by the kernel's
+        multiply-add, or bytes by memory, with the threads in force.  Where `python -m hunze tune` has not measured
+        them, its seconds are None, and it says why.
+        """
+        from . import _ceilings
+
+        explained = json.loads(self._handle.explain())
+        refused = explained.pop("refused")
+        explained["floor"] = _ceilings.floor(explained, self._threads(explained["threads"]))
+        return Explanation({**explained, "refused": refused})
+
+    def _threads(self, planned):
+        """How many threads a call would use, where the library has planned with those of its context."""
+        threads = self._options.get("threads") or _hunze._get_threads()
+        # Fewer than the context has: the call is too small for more.
+        return min(threads, planned) if planned < json.loads(_hunze._info())["threads"] else threads
 
     def __repr__(self):
         return f"<hunze.Plan of {self._op.__name__}: {self.kernel}>"
@@ -92,6 +108,8 @@ def plan(op, /, *operands, **options):
 
 def explain(op, /, *operands, **options):
     """Which kernel op(*operands, **options) would run, and why: a dict that prints as a table and shows as HTML.
+
+    "floor" is the least time that this machine's ceilings leave for the call: Plan.explain.
 
     >>> import numpy as np, hunze as hz
     >>> a = np.ones((64, 64), "float32")

@@ -1,0 +1,125 @@
+"""python -m hunze tune: measures this machine's ceilings and stores them, for the floor that hunze.explain shows.
+
+Ceilings are multiply-adds on registers alone, for each instruction set that Hunze may use, and reading and copying
+memory; each for one core and for all.  The file is $XDG_CACHE_HOME/hunze/ceilings-….json, one per machine (CPU, its
+flags, number of cores).  Nothing else writes it, and no call measures anything by itself.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+
+from . import _ceilings, _hunze, info
+from ._table import Table
+
+_TYPES = ("f32", "f64", "bf16", "u8s8", "u8s8_safe")
+ROUNDS = 3  # of each measurement; the best counts, because other programs only ever take away
+
+
+def measurements(allowed, cores, seconds):
+    """(name, unit, function of the number of cores) for each ceiling."""
+    # bf16 without instructions of its own is f32's multiply-add; one core in CPU seconds, several on the wall.
+    for kind in _TYPES:
+        for isa in allowed:
+            if _hunze._peak(isa, kind, 0.0) > 0:
+                yield (
+                    f"{kind} {isa}",
+                    "operations/s",
+                    lambda threads, isa=isa, kind=kind: (
+                        _hunze._peak(isa, kind, seconds)
+                        if threads == 1
+                        else _hunze._peak_all(isa, kind, threads, seconds)
+                    ),
+                )
+    for copy, name in enumerate(("read", "copy")):
+        yield name, "bytes/s", lambda threads, copy=copy: _hunze._bandwidth(copy, threads, seconds)
+
+
+def measure(seconds, say=lambda text: None):
+    """The entry of this machine, each ceiling measured for about `seconds`, for one core and for all."""
+    about, cores = info(), _ceilings.machine()["cores"]
+    load = os.getloadavg()[0]
+    planned = list(measurements(about["allowed"], cores, seconds / ROUNDS))
+    best = [[0.0, 0.0] for _ in planned]
+    for turn in range(ROUNDS):
+        for index, (name, _, rate) in enumerate(planned):
+            say(f"{turn * len(planned) + index + 1} of {ROUNDS * len(planned)}: {name}")
+            for column, threads in enumerate((1, cores)):
+                best[index][column] = max(best[index][column], rate(threads) if column == 0 or cores > 1 else 0.0)
+    ceilings = []
+    for (name, unit, _), (one, every) in zip(planned, best):
+        if not one or (cores > 1 and not every):
+            raise RuntimeError(f"{name} could not be measured: no memory or no threads")
+        ceilings.append({"name": name, "unit": unit, "one": one, "all": every or one})
+    return {
+        "schema": _ceilings.SCHEMA,
+        "machine": _ceilings.machine(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": about["version"],
+        "seconds": seconds,
+        "load": load,
+        "ceilings": ceilings,
+    }
+
+
+def shown(entry, file):
+    """The entry as a table."""
+    machine, table = entry["machine"], {}
+    table["machine"] = f"{machine['cpu']}, {machine['cores']} cores"
+    table["measured"] = f"{entry['date']}, load average {entry['load']:.1f}"
+    table["file"] = file
+    for ceiling in entry["ceilings"]:
+        unit = _ceilings.UNITS[ceiling["unit"]]
+        one, every = ceiling["one"] / 1e9, ceiling["all"] / 1e9
+        table[ceiling["name"]] = f"{one:8.1f} {unit} one core, {every:8.1f} {unit} all"
+    return Table(table)
+
+
+def _print(entry, file, as_json):
+    print(json.dumps(entry, indent=1, ensure_ascii=False) if as_json else shown(entry, file))
+    return 0
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    summary, method = __doc__.split("\n\n", 1)
+    parser = argparse.ArgumentParser(
+        prog="python -m hunze tune",
+        description=summary.removeprefix("python -m hunze tune: ").capitalize(),
+        epilog=method.strip(),
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--show", action="store_true", help="print what is stored for this machine; measure nothing")
+    action.add_argument("--forget", action="store_true", help="remove what is stored for this machine")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each ceiling (default: 0.5)")
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.seconds <= 60:
+        parser.error("--seconds is a number above 0, at most 60")
+    try:
+        if arguments.forget:
+            file = _ceilings.forget()
+            print(f"removed {file}" if file else "nothing is stored for this machine")
+            return 0
+        if arguments.show:
+            entry, why = _ceilings.load()
+            if entry is None:
+                print(f"python -m hunze tune: {why}", file=sys.stderr)
+                return 1
+            return _print(entry, _ceilings.path(), arguments.json)
+        _ceilings.prepare()  # before the measurements, which take seconds
+    except OSError as error:
+        parser.error(f"ceilings cannot be stored: {error}")
+    load = os.getloadavg()[0]
+    if load > 0.3 * _ceilings.machine()["cores"]:
+        text = f"the load average is {load:.1f}: other programs take their part; ceilings are best measured alone"
+        print(f"- {text}", file=sys.stderr)
+    try:
+        entry = measure(arguments.seconds, lambda text: print(f"- {text}", file=sys.stderr, flush=True))
+        file = _ceilings.store(entry)
+    except (OSError, RuntimeError) as error:
+        print(f"python -m hunze tune: {error}", file=sys.stderr)
+        return 1
+    return _print(entry, file, arguments.json)
