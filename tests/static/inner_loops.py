@@ -163,7 +163,7 @@ def check_ratchet(kernels, recorded, tolerance):
 
 
 def update(record, compiler, version, kernels):
-    recorded = record["compilers"].get(compiler, {})
+    recorded = record["compilers"].get(compiler, {}).get("kernels", {})
     for name in sorted(kernels.keys() | recorded.keys()):
         new, old = kernels.get(name), recorded.get(name, {})
         if new is None:
@@ -174,13 +174,14 @@ def update(record, compiler, version, kernels):
         changes = [f"{key} {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
         if changes:
             print(f"{name}: {', '.join(changes) if old else 'new'}")
-    record["compilers"][compiler], record["llvm-mca"] = kernels, version
+    record["compilers"][compiler] = {"llvm-mca": version, "kernels": kernels}
     parts = []
-    for name, entries in record["compilers"].items():
-        lines = ",\n".join(f"      {json.dumps(key)}: {json.dumps(entry)}" for key, entry in entries.items())
-        parts.append(f"    {json.dumps(name)}: {{\n{lines}\n    }}")
-    head = "".join(f"  {json.dumps(key)}: {json.dumps(record[key])},\n" for key in record if key != "compilers")
-    RECORD.write_text("{\n" + head + '  "compilers": {\n' + ",\n".join(parts) + "\n  }\n}\n")
+    for name, made in record["compilers"].items():
+        lines = ",\n".join(f"      {json.dumps(key)}: {json.dumps(entry)}" for key, entry in made["kernels"].items())
+        head = f'"llvm-mca": {json.dumps(made["llvm-mca"])}, "kernels"'
+        parts.append(f"    {json.dumps(name)}: {{{head}: {{\n{lines}\n    }}}}")
+    head = f'{{\n  "tolerance": {record["tolerance"]},\n  "compilers": {{\n'
+    RECORD.write_text(head + ",\n".join(parts) + "\n  }\n}\n")
 
 
 def main():
@@ -193,12 +194,13 @@ def main():
     found = mca_program() if options.check != "bars" else None
     kernels, compiler = figures(options.build, found and found[0])
     version = found[1] if found else None
-    record = {"tolerance": 0.03, "llvm-mca": version, "compilers": {}}
+    record = {"tolerance": 0.03, "compilers": {}}
     if RECORD.exists():
         record = json.loads(RECORD.read_text())
     # A compiler of which there is no record is excused where any that is recorded is.
-    known = [record["compilers"][compiler]] if compiler in record["compilers"] else record["compilers"].values()
-    excused = {name: entry["reason"] for entries in known for name, entry in entries.items() if "reason" in entry}
+    made = record["compilers"].get(compiler)
+    entries = [item for one in ([made] if made else record["compilers"].values()) for item in one["kernels"].items()]
+    excused = {name: entry["reason"] for name, entry in entries if "reason" in entry}
     if options.json:
         options.json.write_text(json.dumps({"compiler": compiler, "llvm-mca": version, "kernels": kernels}, indent=1))
     if options.update:
@@ -210,17 +212,18 @@ def main():
         print(line)
     print(f"compiled by {compiler}; " + (f"llvm-mca {version}" if found else "llvm-mca not asked"))
     if options.check == "bars":
-        if compiler not in record["compilers"]:
+        if not made:
             print(f"the record has no {compiler}: what it excuses for any compiler is excused")
         return check_bars(kernels, excused)
     if options.check == "ratchet":
         if not found:
             print("NOT COMPARED: no llvm-mca here; install llvm-19")
             return 1 if os.environ.get("HUNZE_TEST_EVERY_WORLD") else 77
-        if compiler not in record["compilers"] or version != record["llvm-mca"]:
-            print(f"NOT COMPARED: recorded are {', '.join(record['compilers'])} with llvm-mca {record['llvm-mca']}")
+        if not made or version != made["llvm-mca"]:
+            known = [f"{name} with llvm-mca {one['llvm-mca']}" for name, one in record["compilers"].items()]
+            print(f"NOT COMPARED: recorded are {', '.join(known)}")
             return 77
-        return check_ratchet(kernels, record["compilers"][compiler], record["tolerance"])
+        return check_ratchet(kernels, made["kernels"], record["tolerance"])
     return 0
 
 

@@ -12,7 +12,7 @@ PADDING = re.compile(r"(?:data16|cs|nop\w*|xchg\s+%ax,%ax)\b")
 NO_ACCESS = re.compile(r"lea|nop|prefetch")
 MOVE = re.compile(r"(?:v?mov[a-z0-9]*|kmov[bwdq])\s+%\w+,%\w+$")
 STORE = re.compile(r"(?!cmp|test|v?u?comi)\w+\s+[^(]*,[^,(]*\([^)]*\)(?:\{%k\d\})?$")
-# Spilled values stand at fixed places; what an index register selects is an array that the kernel means, and counts as a load.
+# Spilled values stand at fixed places; what an index register selects is an array that the kernel means.
 STACK_POINTER, FRAME_POINTER = re.compile(r"\(%rsp\)"), re.compile(r"\(%rbp\)")
 # Writes that keep %rbp a frame pointer, and those that make it a register like the others.
 FRAME_SET = re.compile(r"mov\s+%rsp,%rbp$")
