@@ -7,7 +7,7 @@ help:
 	@echo 'make check       every test: gcc, clang, sanitizers, emulated CPUs, Python, installed use (20 minutes on 2 cores)'
 	@echo 'make check-fast  the inner loop: one build, fast C and Python tests (2 minutes)'
 	@echo 'make check-long  what takes hours: all 2^32 inputs of every activation'
-	@echo 'make bench       ratios to the limits of this machine, and to NumPy and ONNX Runtime'
+	@echo 'make bench       every kernel beside the limits of this machine and other libraries; FULL=1 all rows, RECORD=1 keeps the result'
 	@echo 'make wheel       dist/hunze-*.whl'
 	@echo 'make clean       remove build/, dist/ and .venv'
 	@echo 'PYTHON=python3.12 chooses the interpreter, 3.11 or later.'
@@ -22,15 +22,14 @@ wheel: bootstrap-demo
 check check-fast check-long: bootstrap-check
 	@$(VENV_PYTHON) tools/check.py $@
 
-bench: bootstrap-demo
-	@$(VENV_PYTHON) tools/wheel.py
-	@$(VENV_PYTHON) -m hunze bench
+bench: bootstrap-bench
+	@$(VENV_PYTHON) tools/bench.py
 
-bootstrap-demo bootstrap-check:
+bootstrap-demo bootstrap-bench bootstrap-check:
 	@command -v $(PYTHON) >/dev/null || { echo 'Hunze needs Python 3.11 or later as python3, or make PYTHON=...'; exit 1; }
 	@$(PYTHON) tools/bootstrap.py $(@:bootstrap-%=%)
 
 clean:
 	rm -rf build dist .venv
 
-.PHONY: help demo wheel check check-fast check-long bench bootstrap-demo bootstrap-check clean
+.PHONY: help demo wheel check check-fast check-long bench bootstrap-demo bootstrap-bench bootstrap-check clean

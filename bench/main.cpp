@@ -33,7 +33,7 @@ using nlohmann::json;
 constexpr const char *usage = R"(hunze_bench [options] [--benchmark_… of Google Benchmark]
   --suite FILE           rows to measure; may be given again              (default: those of bench/suites)
   --rows ID,ID           only these rows
-  --set standard|full    standard leaves out rows of more than 2e10 operations, and takes shorter samples
+  --set standard|full    standard leaves out rows of more than 5e9 operations, and takes shorter samples
   --libraries NAME,NAME  only these libraries; hunze is one of them       (default: all that are found)
   --threads N,N          threads per call; a run for each                 (default: 1)
   --rounds N             rounds per row                                   (default: 9)
@@ -58,7 +58,7 @@ struct Options {
     bool list = false;
 };
 
-constexpr double standard_operations = 2e10;
+constexpr double standard_operations = 5e9;
 
 [[noreturn]] void stop(const std::string &what)
 {

@@ -1,6 +1,6 @@
-"""Brings a fresh Debian with git, make, gcc and python3 to where `make demo` or `make check` can run.
+"""Brings a fresh Debian with git, make, gcc and python3 to where `make demo`, `make bench` or `make check` can run.
 
-    python3 tools/bootstrap.py demo|check
+    python3 tools/bootstrap.py demo|bench|check
 
 Missing system packages are installed by apt as root; a plain user gets the one line to run.
 Python packages, CMake and Ninja among them, come as pinned wheels into .venv.
@@ -26,7 +26,11 @@ from steps import PYTHON, ROOT, VENV, environment, run, say, stop  # noqa: E402 
 # The interpreter itself, also where this runs inside a virtual environment.
 INTERPRETER = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 STAMP = VENV / "hunze.json"
-REQUIREMENTS = {"demo": ["build", "demo"], "check": ["build", "demo", "check"]}
+REQUIREMENTS = {
+    "demo": ["build", "demo"],
+    "bench": ["build", "demo", "bench"],
+    "check": ["build", "demo", "bench", "check"],
+}
 
 
 def compiles(program, *flags, language="c"):
@@ -169,7 +173,7 @@ def python_packages(goal, recorded):
 
 def main():
     if len(sys.argv) != 2 or sys.argv[1] not in REQUIREMENTS:
-        stop("usage: bootstrap.py demo|check")
+        stop("usage: bootstrap.py demo|bench|check")
     goal = sys.argv[1]
     system_packages(goal)
     python_packages(goal, virtual_environment())

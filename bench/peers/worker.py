@@ -85,7 +85,7 @@ class Worker:
 
     def do_run(self, request):
         way, count = self.way(request), int(request["calls"])
-        return seconds(way.calls, count)
+        return seconds(way.calls, count, request.get("warm", True))
 
     def do_release(self, request):
         self.case, self.ways = None, []
@@ -101,13 +101,14 @@ class Worker:
         return {"ways": ways, "clock": nanoseconds(functools.partial(bool), count)}
 
 
-def seconds(calls, count):
-    """Wall and CPU seconds of `count` calls, the i-th of calls[i mod len(calls)], after one that is not timed.
+def seconds(calls, count, warm):
+    """Wall and CPU seconds of `count` calls, the i-th of calls[i mod len(calls)]; where `warm` after one that is not timed.
 
     That one is the last of `calls`, so that the first timed call finds its weights as cold as any other.
     """
     order = list(itertools.islice(itertools.cycle(calls), count))
-    calls[-1]()
+    if warm:
+        calls[-1]()
     gc.disable()
     try:
         cpu, wall = time.thread_time(), time.perf_counter()

@@ -1,0 +1,151 @@
+"""make bench: hunze_bench with every other library, then the report.
+
+FULL=1 takes every row with one thread and with all; RECORD=1 keeps the result in bench/results/<device>/."""
+
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from steps import NINJA, PYTHON, ROOT, Steps, environment, forget_foreign_cache, run, say, stop
+from wheel import build_wheel
+
+PEERS = ROOT / "build" / "peers"
+BUILD = ROOT / "build" / "bench"
+ABOUT, RESULT, LINES, REPORT = (BUILD / name for name in ("about.json", "result.json", "lines.txt", "report.html"))
+
+
+def wanted(name):
+    return os.environ.get(name, "") not in ("", "0")
+
+
+def output(*command):
+    """What a command prints, "" if it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def peers_environment(steps, wheel):
+    """The other libraries in a virtual environment of their own, made again when their list changes."""
+    stamp, listed = PEERS / "hunze.txt", (ROOT / "requirements" / "peers.txt").read_text()
+    python = PEERS / "bin" / "python"
+    whole = stamp.exists() and stamp.read_text() == listed
+    if not whole or subprocess.run([python, "-c", ""]).returncode:
+        say("== other libraries into build/peers (about 700 MB to fetch)")
+        venv.create(PEERS, clear=True, with_pip=True)
+        command = [python, "-m", "pip", "install", "--only-binary", ":all:", "--no-deps", "-r", "requirements/peers.txt"]
+        if subprocess.run(command, cwd=ROOT, env=environment()).returncode:
+            stop("pip could not install requirements/peers.txt; is the network there?")
+        stamp.write_text(listed)
+    steps.run(
+        "this library into build/peers",
+        *(python, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel),
+        quiet=True,
+    )
+
+
+def build(steps):
+    forget_foreign_cache(BUILD)
+    steps.run("hunze_bench: configure", "cmake", "--preset", "bench", quiet=True)
+    steps.run("hunze_bench: build", "cmake", "--build", BUILD, "--target", "hunze_bench", quiet=True, progress=NINJA)
+
+
+def cpu_facts():
+    """Name and flags of the processor, as Linux tells them."""
+    text = Path("/proc/cpuinfo").read_text()
+    name = re.search(r"^model name\s*: (.*)$", text, re.M)
+    flags = re.search(r"^flags\s*: (.*)$", text, re.M)
+    return (name.group(1) if name else platform.machine()), (flags.group(1).split() if flags else [])
+
+
+def caches():
+    """Bytes of the first processor's caches by level."""
+    sizes = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            sizes["L%s%s" % (level, "d" if level == "1" else "")] = int(size.rstrip("K")) * 1024
+    return sizes
+
+
+def about():
+    """What a result says of machine and build (bench/README.md, Results)."""
+    info = json.loads(output(PYTHON, "-m", "hunze", "info", "--json"))
+    name, flags = cpu_facts()
+    isa = [bundle for bundle in info["found"] if bundle != "portable"]
+    wide = "avx512" if "avx512" in isa else isa[-1] if isa else "portable"
+    words = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|processor|cpu|@.*", "", name.lower())).strip("-")
+    now = datetime.datetime.now(datetime.timezone.utc)
+    revision = output("git", "rev-parse", "--short", "HEAD") or "unknown"
+    changed = output("git", "status", "--porcelain", "--untracked-files=no")
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    compiler = re.search(r"^CMAKE_C_COMPILER:\w+=(.*)$", cache, re.M).group(1)
+    return {
+        "date": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "revision": revision + ("+" if changed else ""),
+        "compiler": output(compiler, "--version").splitlines()[0],
+        "device": {
+            "name": "%s-%s" % (words, wide),
+            "cpu": name,
+            "flags": flags,
+            "cores": len(os.sched_getaffinity(0)),
+            "caches": caches(),
+            "isa": isa,
+        },
+    }
+
+
+def record_file(facts):
+    """Where RECORD=1 keeps the result; known to be writable before the run."""
+    folder = ROOT / "bench" / "results" / facts["device"]["name"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as error:
+        stop("%s cannot be written: %s" % (folder, error.strerror))
+    return folder / ("%s-%s.json" % (facts["date"][:10], facts["revision"]))
+
+
+def measure(full):
+    """hunze_bench over the suites; its lines go to a file, its progress to the terminal.  The exit status."""
+    threads = sorted({1, len(os.sched_getaffinity(0))}) if full else [1]
+    command = [BUILD / "hunze_bench", "--set", "full" if full else "standard", "--environment", PEERS]
+    command += ["--threads", ",".join(map(str, threads)), "--result", RESULT, "--about", ABOUT]
+    with open(LINES, "w") as lines:
+        return subprocess.run(command, cwd=ROOT, env=environment(), stdout=lines).returncode
+
+
+def main():
+    steps = Steps()
+    wheel = build_wheel(steps)
+    steps.run("install into .venv", *(PYTHON, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel), quiet=True)
+    peers_environment(steps, wheel)
+    build(steps)
+    facts = about()
+    ABOUT.write_text(json.dumps(facts))
+    record = record_file(facts) if wanted("RECORD") else None
+    RESULT.unlink(missing_ok=True)
+    status = measure(wanted("FULL"))
+    if not RESULT.exists():
+        stop("hunze_bench ended with status %d and without a result" % status)
+    if record:
+        record.write_text(RESULT.read_text())
+        say("recorded: %s" % record.relative_to(ROOT))
+    report = [PYTHON, ROOT / "bench" / "report.py", RESULT]
+    shown = subprocess.run([*report, "--markdown"], env=environment()).returncode
+    written = subprocess.run([*report, "--html", REPORT], env=environment()).returncode
+    say("\nThe report:              %s" % REPORT)
+    say("Google Benchmark's lines: %s" % LINES)
+    if status:
+        say("hunze_bench ended with status %d: a result is wrong, or the run was interrupted" % status)
+    sys.exit(status or shown or written)
+
+
+if __name__ == "__main__":
+    run(main)
