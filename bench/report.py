@@ -2,7 +2,7 @@
 
     report.py RESULT.json ... [--markdown] [--html FILE] [--history FOLDER]
 
-Without --html it prints Markdown. --html writes one file that needs nothing else: no network, no script for its content.
+Without --html it prints Markdown. --html writes one file that stands alone: no network, no script for its content.
 The history of each row comes from the results recorded for the same device in FOLDER, bench/results if none is named.
 """
 

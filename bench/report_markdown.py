@@ -71,11 +71,19 @@ def kernel(row):
     return row.plan.explain.get("kernel") or "–" if row.plan else NOT_YET
 
 
+def plan_words(row):
+    """Why hunze runs the row as it does, or not at all."""
+    if not row.plan:
+        return absent_words(row)
+    return "failed: " + row.plan.failed if row.plan.failed else row.plan.explain.get("why") or "no reason given"
+
+
 def best_peer(row):
     """(the fastest peer with its part of the limit, its ratio, the verdict)"""
     best = row.best
     if not best:
-        return "none" if not row.peers else "none that is right", "–", ""
+        wrong = any(one.wrong for one in row.peers)
+        return "none right" if wrong else "none that ran" if row.peers else "none", "–", ""
     name = best.label + (" (%s)" % number(best.of_limit.median) if best.of_limit else "")
     return name, str(best.ratio) if best.ratio else "–", best.verdict
 
@@ -87,6 +95,12 @@ def wrong(result):
          "%s × hunze's time" % one.ratio if one.ratio else "–")
         for row, one in result.each(lambda one: one.wrong)
     ]  # fmt: skip
+
+
+def wrong_words(result):
+    """How many results are wrong, and whose."""
+    libraries = [one.library for _, one in result.each(lambda one: one.wrong)]
+    return "%s, %d of them hunze's" % (plural(len(libraries), "wrong result"), libraries.count(HUNZE))
 
 
 def failed(result):
@@ -122,7 +136,7 @@ def energy(result):
     reasons = {one.joules_reason for _, one in result.each(lambda one: one.joules_reason)}
     if measured:
         return "Joules: measured for %d of %d figures." % (len(measured), len(result.each(lambda one: True)))
-    return "Joules: none. " + ("; ".join(sorted(reasons)) or "They were not asked for.")
+    return "Joules: none, " + ("; ".join(sorted(reasons)) or "they were not asked for")
 
 
 def balance(result, threads):
@@ -130,8 +144,8 @@ def balance(result, threads):
     counts = result.verdicts(threads)
     if not sum(counts.values()):
         return "No row has figures of both hunze and a peer."
-    words = "Rows against the fastest peer with a right result: %(faster)d faster, %(no difference)d no difference, %(slower)d slower."
-    return words % counts
+    words = "%(faster)d faster, %(no difference)d no difference, %(slower)d slower."
+    return "Rows against the fastest peer with a right result: " + words % counts
 
 
 def plural(count, word):

@@ -1,4 +1,4 @@
-"""Reads recorded results (README.md, "Results") for the reports: checked on the way in, with what is said about a row."""
+"""Reads recorded results (README.md, "Results") for the reports: checked on the way in, with the figures of a row."""
 
 import json
 import math
@@ -200,7 +200,7 @@ def fastest(implementations):
 
 
 def best_ways(rows):
-    """library -> [(row, its fastest way)], for the peers with a ratio; a way whose result is wrong only if there is no other."""
+    """library -> [(row, its fastest way)], for the peers with a ratio; a wrong way only where there is no right one."""
     found = {}
     for row in rows:
         for library in dict.fromkeys(one.library for one in row.peers):
