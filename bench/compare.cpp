@@ -39,7 +39,8 @@ class Pair
                                                       std::to_string(options.threads)};
             workers_.push_back(std::make_unique<Worker>("hunze", command, cpus, std::map<std::string, std::string>()));
             std::map<std::string, int> ways;
-            for (const json &way : workers_.back()->ask(request).at("ways"))
+            const json answer = workers_.back()->ask(request);
+            for (const json &way : answer.at("ways"))
                 ways.emplace(way.at("name"), static_cast<int>(ways.size()));
             ways_.push_back(ways);
         }

@@ -104,8 +104,7 @@ Options parse(int argc, char **argv)
         GATE,
         REPRO,
         WORKER,
-        LIST,
-        HELP
+        LIST
     };
     static const option known[] = {{"suite", 1, nullptr, SUITE},
                                    {"rows", 1, nullptr, ROWS},
@@ -122,7 +121,6 @@ Options parse(int argc, char **argv)
                                    {"repro", 1, nullptr, REPRO},
                                    {"worker", 1, nullptr, WORKER},
                                    {"list", 0, nullptr, LIST},
-                                   {"help", 0, nullptr, HELP},
                                    {nullptr, 0, nullptr, 0}};
     Options o;
     for (int code; (code = getopt_long(argc, argv, "", known, nullptr)) != -1;)
@@ -150,7 +148,6 @@ Options parse(int argc, char **argv)
         case REPRO: o.repro = optarg; break;
         case WORKER: o.worker = optarg; break;
         case LIST: o.list = true; break;
-        case HELP: std::cout << usage; std::exit(0);
         default: std::cerr << "hunze_bench --help lists the options\n"; std::exit(2);
         }
     if (optind < argc)
@@ -300,7 +297,8 @@ void report(const json &rows)
                 ->Iterations(1)
                 ->Unit(benchmark::kMicrosecond);
         }
-    benchmark::RunSpecifiedBenchmarks();
+    if (std::any_of(rows.begin(), rows.end(), [](const json &row) { return !row.at("implementations").empty(); }))
+        benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
 }
 
@@ -434,6 +432,9 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
         pin(session.cpus());
         libraries = session.libraries();
         cpus = session.cpus();
+        for (const json &library : libraries)
+            if (library["name"] == "hunze" && !library["missing"].is_null())
+                stop(o.library + ": " + library["missing"].get<std::string>());
         if (threads == o.threads[0]) {
             for (const json &library : libraries)
                 std::fprintf(stderr, "%-14s %s\n", library["name"].get<std::string>().c_str(),
@@ -484,6 +485,11 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
 
 int main(int argc, char **argv)
 {
+    /* Google Benchmark would print its own options and end. */
+    if (std::any_of(argv, argv + argc, [](const char *word) { return !std::strcmp(word, "--help"); })) {
+        std::cout << usage;
+        return 0;
+    }
     benchmark::Initialize(&argc, argv);
     Options o = parse(argc, argv);
     if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))

@@ -38,7 +38,17 @@ def peers_environment(steps, wheel):
     if not whole or subprocess.run([python, "-c", ""]).returncode:
         say("== other libraries into build/peers (about 700 MB to fetch)")
         venv.create(PEERS, clear=True, with_pip=True)
-        command = [python, "-m", "pip", "install", "--only-binary", ":all:", "--no-deps", "-r", "requirements/peers.txt"]
+        command = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--only-binary",
+            ":all:",
+            "--no-deps",
+            "-r",
+            "requirements/peers.txt",
+        ]
         if subprocess.run(command, cwd=ROOT, env=environment()).returncode:
             stop("pip could not install requirements/peers.txt; is the network there?")
         stamp.write_text(listed)
@@ -80,7 +90,7 @@ def about():
     isa = [bundle for bundle in info["found"] if bundle != "portable"]
     wide = "avx512" if "avx512" in isa else isa[-1] if isa else "portable"
     words = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|processor|cpu|@.*", "", name.lower())).strip("-")
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     revision = output("git", "rev-parse", "--short", "HEAD") or "unknown"
     changed = output("git", "status", "--porcelain", "--untracked-files=no")
     cache = (BUILD / "CMakeCache.txt").read_text()
@@ -124,7 +134,9 @@ def measure(full):
 def main():
     steps = Steps()
     wheel = build_wheel(steps)
-    steps.run("install into .venv", *(PYTHON, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel), quiet=True)
+    steps.run(
+        "install into .venv", *(PYTHON, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel), quiet=True
+    )
     peers_environment(steps, wheel)
     build(steps)
     facts = about()

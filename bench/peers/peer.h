@@ -37,7 +37,7 @@ typedef struct bench_case {
     int64_t out_height, out_width;
     int64_t group_size; /* G of w4gG and w8gG */
     int threads;
-    int copies;      /* of b, one behind the other: a call with copy i uses the i-th, so that weights come from memory */
+    int copies; /* of b, one behind the other: a call with copy i uses the i-th, so that weights come from memory */
     size_t b_stride; /* bytes from one copy of b to the next */
     const void *a, *b;
     const float *scales; /* (n, ceil(k / G)) */
@@ -46,7 +46,7 @@ typedef struct bench_case {
 
 /* One way in which a library does a row: another function, layout, kernel or level of accuracy. */
 typedef struct bench_way {
-    char name[64];          /* "" where there is one only; else such as "jit", "channels last", "gemm_f32_avx2" */
+    char name[64];          /* "" where there is one only; else such as "jit", "channels last", or a kernel's name */
     char isa[16];           /* instruction set whose limit it is judged by; "" for the machine's highest */
     char d_dtype[8];        /* "f32", "f64", "s32", "bf16" */
     double prepack_seconds; /* what the weights took to bring into the library's form, for one copy; 0 without */

@@ -102,7 +102,7 @@ class Worker:
 
 
 def seconds(calls, count, warm):
-    """Wall and CPU seconds of `count` calls, the i-th of calls[i mod len(calls)]; where `warm` after one that is not timed.
+    """Wall and CPU seconds of `count` calls, the i-th of calls[i mod len(calls)]; where `warm`, after an untimed one.
 
     That one is the last of `calls`, so that the first timed call finds its weights as cold as any other.
     """

@@ -1,0 +1,163 @@
+"""hunze_bench as a maintainer calls it: rows, errors, wrong results, libraries that crash."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILDS = [ROOT / "build" / name for name in ("gcc", "bench")]
+BUILD = next((build for build in BUILDS if (build / "hunze_bench").exists()), None)
+pytestmark = pytest.mark.skipif(
+    BUILD is None and "HUNZE_TEST_EVERY_WORLD" not in os.environ, reason="hunze_bench is not built"
+)
+SUITE = """# two small rows
+id,op,dtype,M,N,K,batch,trans_b,packed_b,source
+a1,gemm,f32,24,17,33,1,N,0,here
+a2,gemm,u8s8,5,40,64,1,N,1,here
+a3,gemm,bf16,5,40,64,1,N,1,here
+"""
+CONV = """id,op,dtype,N,C,H,W,K,R,S,stride,pad,groups,source
+b1,conv,f32,1,8,9,7,16,3,3,1,1,1,here
+"""
+
+
+def bench(*arguments, **environment):
+    command = [BUILD / "hunze_bench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Arguments that measure the small rows, quickly, with this library alone."""
+    for name, text in (("small.csv", SUITE), ("smallconv.csv", CONV)):
+        (tmp_path / name).write_text(text)
+    files = ["--suite", tmp_path / "small.csv", "--suite", tmp_path / "smallconv.csv"]
+    return [*files, "--libraries", "hunze", "--rounds", "2", "--sample-seconds", "0.0005"]
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory):
+    """The path of a libhunze that fails as HUNZE_BROKEN says."""
+    library = tmp_path_factory.mktemp("broken") / "libbroken.so"
+    source = ROOT / "tests" / "bench" / "broken_library.c"
+    linked = ["-L%s" % BUILD, "-Wl,--no-as-needed", "-lhunze", "-Wl,-rpath,%s" % BUILD]
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", source, "-o", library, *linked], check=True)
+    return library
+
+
+def test_a_result(suite, tmp_path):
+    """Lines of Google Benchmark, and a result with every member that bench/README.md promises."""
+    about = {"date": "2026-01-01T00:00:00Z", "revision": "abc", "device": {"name": "here"}}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    done = bench(*suite, "--result", tmp_path / "result.json", "--about", tmp_path / "about.json")
+    assert done.returncode == 0, done.stderr
+    assert "a1/hunze/plan/threads:1" in done.stdout and "of_limit=" in done.stdout and "kernel: gemm_" in done.stdout
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["schema"] == 1 and result["revision"] == "abc" and result["device"] == {"name": "here"}
+    assert {"f32", "u8s8"} <= {ceiling["name"].split()[0] for ceiling in result["ceilings"]} or not result["ceilings"]
+    assert all(ceiling["one"] > 0 and ceiling["all"] > 0 for ceiling in result["ceilings"])
+    rows = {row["id"]: row for row in result["rows"]}
+    assert list(rows) == ["a1", "a2", "a3", "b1"]
+    assert rows["a3"]["implementations"] == [] and "bf16" in rows["a3"]["absent"]["hunze"]
+    for row in (rows["a1"], rows["a2"], rows["b1"]):
+        plan = row["implementations"][0]
+        assert plan["library"] == "hunze" and plan["way"] == "plan" and plan["explain"]["kernel"]
+        assert len(plan["samples"]) == 2 and plan["seconds"] > 0
+        assert plan["of_limit"]["low"] <= plan["of_limit"]["median"] <= plan["of_limit"]["high"]
+        assert not plan["wrong"] and plan["failed"] is None and plan["checked"] > 0
+        assert (plan["joules"] is None) == (plan["joules_reason"] is not None)
+        others = [one["way"] for one in row["implementations"][1:]]
+        assert set(plan["over"]) == {"hunze " + way for way in others} and any("portable" in way for way in others)
+    assert rows["a2"]["implementations"][0]["ulp"] == 0
+    assert rows["a2"]["implementations"][0]["prepack_seconds"] > 0
+    assert {line["library"] for line in result["overhead"]} == {"hunze"}
+    assert all(0 < line["p50"] <= line["p99"] for line in result["overhead"])
+
+
+def test_a_filter_and_chosen_rows(suite, tmp_path):
+    done = bench(*suite, "--rows", "a1,b1", "--benchmark_filter=a1/hunze", "--result", tmp_path / "result.json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "result.json").read_text())["rows"]
+    assert [bool(row["implementations"]) for row in rows] == [True, False]
+
+
+def test_a_wrong_result_fails_the_run(suite, broken):
+    done = bench(*suite, "--rows", "a1,a2", "--library", broken, HUNZE_BROKEN="wrong")
+    assert done.returncode == 1
+    assert "WRONG: a1 hunze plan: error of" in done.stderr and "WRONG: a2 hunze plan" in done.stderr
+
+
+@pytest.mark.parametrize("how, said", [("crash", "ended by signal 11 in check"), ("refuse", "the call failed")])
+def test_a_library_that_fails_ends_alone(suite, broken, tmp_path, how, said):
+    """Its lines say so; the rows after it are measured, the run goes on."""
+    done = bench(*suite, "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN=how)
+    rows = json.loads((tmp_path / "result.json").read_text())["rows"]
+    assert [row["id"] for row in rows] == ["a1", "a2", "a3", "b1"], done.stderr
+    for row in rows:
+        assert all(one["failed"] for one in row["implementations"])
+        assert not row["implementations"] or row["implementations"][0]["failed"] == said
+    assert said in done.stdout
+
+
+def test_a_missing_library_is_a_line(suite, tmp_path):
+    arguments = [argument for argument in suite if argument not in ("--libraries", "hunze")]
+    done = bench(*arguments, "--rows", "a1", "--libraries", "hunze,mkl,torch", "--environment", tmp_path)
+    assert done.returncode == 0
+    assert "mkl            missing:" in done.stderr and "torch          missing: could not be started" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (SUITE.replace("24,17", "24,x7"), "small.csv:3:16: N is 'x7'; a whole number"),
+        (SUITE.replace("bf16", "b16"), "small.csv:5:9: dtype is 'b16'"),
+    ],
+)
+def test_a_malformed_suite(tmp_path, text, said):
+    (tmp_path / "small.csv").write_text(text)
+    done = bench("--suite", tmp_path / "small.csv")
+    assert done.returncode == 2 and said in done.stderr and not done.stdout
+
+
+def test_wrong_arguments(suite, tmp_path):
+    for arguments, said in (
+        (["--rows", "zz"], "no row has the id 'zz'"),
+        (["--rounds", "0"], "--rounds is '0'"),
+        (["--threads", "100000"], "--threads is '100000'"),
+        (["--set", "half"], "standard or full"),
+        (["--result", "/proc/self/result.json"], "cannot be written"),
+        (["--result", tmp_path / "none" / "result.json"], "cannot be written: No such file"),
+        (["--about", tmp_path / "none.json"], "holds no JSON object"),
+        (["--gate", tmp_path / "none.so"], "No such file"),
+        (["--worker", "nobody"], "no library is called 'nobody'"),
+        (["rest"], "'rest' is no option"),
+        (["--nothing"], "--help"),
+    ):
+        done = bench(*suite, *arguments)
+        assert done.returncode == 2 and said in done.stderr, (arguments, done.stderr)
+    assert "--sample-seconds" in bench("--help").stdout
+    listed = bench("--list", "--set", "full").stdout.splitlines()
+    assert len(listed) == 49 and listed[0].split()[:4] == ["g1", "gemm", "f32", "1024x1024x1024"]
+
+
+def test_nothing_half_written(suite, tmp_path):
+    """A run that is refused leaves no file behind."""
+    bench(*suite, "--about", tmp_path / "none.json", "--result", tmp_path / "result.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.csv", "smallconv.csv"]
+
+
+def test_the_gate_between_a_build_and_itself(suite, tmp_path):
+    """What is compared, and the form of the answer; whether it is slower a test cannot know."""
+    library = BUILD / "libhunze.so"
+    done = bench(*suite, "--rows", "a1", "--gate", library, "--result", tmp_path / "gate.json")
+    result = json.loads((tmp_path / "gate.json").read_text())
+    assert done.returncode == (1 if result["losses"] else 0), done.stderr
+    ways = {one["way"] for one in result["comparisons"]}
+    assert "plan" in ways and any("portable" in way for way in ways)
+    for one in result["comparisons"]:
+        assert one["ratio"]["low"] <= one["ratio"]["median"] <= one["ratio"]["high"]
+        assert len(one["ratios"]) >= 8 and one["state"] in ("no loss", "LOSS", "not settled")
+    assert "%d loss" % result["losses"] in done.stdout
