@@ -65,7 +65,7 @@ def main(arguments=None):
     parser.add_argument("--markdown", action="store_true", help="print Markdown, also beside --html")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page that stands alone")
     parser.add_argument("--history", type=Path, default=RECORDED, metavar="FOLDER", help="recorded results, by device")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.html:
         check_target(options.html)
     try:

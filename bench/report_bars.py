@@ -13,10 +13,10 @@ def ratios(library, pairs, threads):
     low = min(0.5, *(one.ratio.low for _, one in pairs)) / 1.15
     high = max(2, *(one.ratio.high for _, one in pairs)) * 1.15
     words = "hunze over %s, %s: %s" % (library, plural(threads, "thread"), plural(len(pairs), "row"))
-    drawing = Drawing(4.6, 0.55 + 0.19 * len(pairs), words)
+    drawing = Drawing(4.4, 0.55 + 0.2 * len(pairs), words)
     with drawing:
         axes = drawing.axes
-        drawing.margins(0.95, 0.75, 0.42, 0.1)
+        drawing.margins(0.8, 0.8, 0.42, 0.1)
         axes.set(xscale="log", xlim=(low, high), ylim=(len(pairs) - 0.4, -0.6))
         axes.xaxis.set_major_locator(FixedLocator(ticks(low, high)))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -31,10 +31,10 @@ def ratios(library, pairs, threads):
                 axes.plot([end, end], [y - 0.2, y + 0.2], color=INK, linewidth=1, zorder=3)
             axes.annotate(
                 number(middle) + (" wrong" if one.wrong else ""), (1, y), (5, 0), xycoords=("axes fraction", "data"),
-                textcoords="offset points", va="center", fontsize=8, color=BAD if one.wrong else INK,
+                textcoords="offset points", va="center", fontsize=8.5, color=BAD if one.wrong else INK,
             )  # fmt: skip
         axes.axvline(1, color=INK, linewidth=1.1, zorder=4)
-        axes.set_yticks(range(len(pairs)), ["%s %s" % (row.id, row.dtype) for row, _ in pairs], fontsize=8)
+        axes.set_yticks(range(len(pairs)), ["%s %s" % (row.id, row.dtype) for row, _ in pairs], fontsize=8.5)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
     return drawing.svg

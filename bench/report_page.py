@@ -21,7 +21,7 @@ def page(pairs):
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.filters.update(
-        {name: getattr(report_results, name) for name in ("number", "short", "seconds", "rate", "size", "joules")}
+        {name: getattr(report_results, name) for name in ("number", "short", "seconds", "operations", "size", "joules")}
     )
     template = environment.get_template("report_page.html.jinja")
     style = Markup((BESIDE / "report_page.css").read_text(encoding="utf-8"))
@@ -51,8 +51,10 @@ def section(result, threads, draw):
         if drawn:
             roofs.append({"family": family, "svg": Markup(drawn[0]), "wide": drawn[1]})
     bars = []
-    for library, pairs in report_results.best_ways(rows).items():
-        bars.append({"library": library, "svg": Markup(report_bars.ratios(library, pairs, threads))})
+    order = [library["name"] for library in result.libraries]
+    found = report_results.best_ways(rows)
+    for library in sorted(found, key=lambda name: order.index(name) if name in order else len(order)):
+        bars.append({"library": library, "svg": Markup(report_bars.ratios(library, found[library], threads))})
         draw.update()
     return {"threads": threads, "rows": rows, "roofs": roofs, "bars": bars}
 

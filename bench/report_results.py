@@ -42,7 +42,7 @@ class Interval:
         return cls(given["median"], given["low"], given["high"])
 
     def __str__(self):
-        return "%s (%s–%s)" % (number(self.median), number(self.low), number(self.high))
+        return "%s (%s–%s)" % tuple(number(value) for value in (self.median, self.low, self.high))
 
 
 @dataclass
@@ -299,6 +299,8 @@ def number(value):
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
+    if 0 < abs(value - 1) < 0.005:
+        return "%.3f" % value  # on which side of 1 it lies
     if size and size < 0.095:
         return ("%.2g" if size >= 1e-4 else "%.1e") % value
     return ("%.0f" if size >= 99.95 else "%.1f" if size >= 9.995 else "%.2f") % value
@@ -315,6 +317,10 @@ def scaled(value, units):
         return "–"
     factor, unit = next((pair for pair in units if abs(value) >= pair[0]), units[-1])
     return "%s %s" % (number(value / factor), unit)
+
+
+def operations(value):
+    return scaled(value, [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")]).strip() + " operations"
 
 
 def seconds(value):

@@ -43,14 +43,15 @@ def roofline(result, family, threads):
     right = max(x for _, x, _, _ in points) * 2.5
     top = max([*rates, *roofs.values()]) * 1.8
     bottom = min(rates) / 2.5
-    if read and roofs:
-        right = max(right, 2.5 * max(roofs.values()) / read)
+    if read and roofs:  # where they meet is always seen
+        left = min(left, 0.2 * min(roofs.values()) / read)
+        right = max(right, 5 * max(roofs.values()) / read)
     wide = len(points) > 8
     words = "Roofline of %s, %s: %s" % (family, plural(threads, "thread"), plural(len(points), "row"))
     drawing = Drawing(*((11.6, 5.6) if wide else (6.6, 4.4)), words)
     with drawing:
         axes = drawing.axes
-        drawing.margins(0.75, 1.75, 0.5, 0.15)
+        drawing.margins(0.75, 1.6, 0.5, 0.15)
         axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, top))
         axes.set_xlabel("operations per byte")
         axes.set_ylabel("operations/s")
@@ -65,11 +66,11 @@ def roofline(result, family, threads):
             if ours and theirs:
                 axes.plot([x, x], [ours, theirs], color=SOFT, linewidth=0.7, zorder=2)
         style = {"linestyle": "none", "zorder": 3}
-        axes.plot(*series(points, 3), marker="D", markersize=5, mfc=PAPER, mec=CLAY, mew=1.3, **style)
-        axes.plot(*series(points, 2), marker="o", markersize=6, mfc=RIVER, mec=PAPER, mew=0.6, **style)
+        axes.plot(*series(points, 3), marker="D", markersize=6, mfc=PAPER, mec=CLAY, mew=1.3, **style)
+        axes.plot(*series(points, 2), marker="o", markersize=5.5, mfc=RIVER, mec=PAPER, mew=0.6, **style)
         wrong = [point for point in points if point[0].plan and point[0].plan.wrong]
         axes.plot(*series(wrong, 2), marker="x", markersize=9, mec=BAD, mew=1.6, **style)
-        label(drawing, points)
+        label(drawing, points, len(roofs) + bool(read))
     return drawing.svg, wide
 
 
@@ -121,10 +122,15 @@ def slope(axes):
     return atan2(y1 - y0, x1 - x0)
 
 
-def label(drawing, points):
-    """Each row's id beside its point, where it covers no marker and no other id."""
+def label(drawing, points, roofs):
+    """Each row's id beside its point, where it covers no marker, no other id and none of the `roofs` first lines."""
     axes = drawing.axes
     taken, places = [], []
+    for line in axes.get_lines()[:roofs]:
+        (x0, y0), (x1, y1) = axes.transData.transform(line.get_xydata()[[0, -1]])
+        for step in range(101):
+            x, y = x0 + (x1 - x0) * step / 100, y0 + (y1 - y0) * step / 100
+            taken.append((x - 1, y - 1, x + 1, y + 1))
     for row, x, ours, theirs in points:
         for value in (ours, theirs):
             if value:

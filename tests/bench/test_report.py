@@ -1,0 +1,357 @@
+"""bench/report.py and bench/readme_table.py, held against a small result with known figures (fixture_result.json)."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BENCH = ROOT / "bench"
+FIXTURE = Path(__file__).resolve().parent / "fixture_result.json"
+sys.path.insert(0, str(BENCH))
+
+import readme_table  # noqa: E402
+import report_results  # noqa: E402
+
+
+def report(*arguments):
+    command = [sys.executable, BENCH / "report.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def written(tmp_path, content, *arguments, name="result.json"):
+    """The page that is made of a result."""
+    source = tmp_path / name
+    source.write_text(json.dumps(content))
+    done = report(source, "--html", tmp_path / "page.html", "--history", tmp_path / "none", *arguments)
+    assert done.returncode == 0, done.stderr
+    return (tmp_path / "page.html").read_text()
+
+
+@pytest.fixture
+def content():
+    return json.loads(FIXTURE.read_text())
+
+
+@pytest.fixture(scope="module")
+def markdown():
+    done = report(FIXTURE, "--markdown")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("page"), json.loads(FIXTURE.read_text()))
+
+
+class Texts(HTMLParser):
+    """Rows of every table, as lists of their cells' text; and each attribute."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.attributes, self.tags, self.cell = [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.cell = tag
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell:
+            self.rows[-1][-1] = (self.rows[-1][-1] + " " + data).strip()
+
+
+def cells(markdown, *starts):
+    """Cells of the one line whose first cells these are, in the tables after the limits."""
+    lines = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in markdown.splitlines() if "|" in line]
+    (line,) = [line for line in lines if tuple(line[: len(starts)]) == starts]
+    return line
+
+
+G1 = ["gemm_f32_avx2", "0.88 (0.87–0.89)", "f32 avx2", "openblas (0.88)", "1.004 (0.99–1.01)", "no difference", "3.25"]
+G11 = [
+    *("gemm_f64_avx2", "0.12 (0.12–0.12)", "f64 avx2", "openblas batch_strided (0.16)"),
+    *("0.75 (0.73–0.77)", "slower", "2"),
+]
+G20 = ["gemm_f32_avx2", "0.90 (0.88–0.92)", "read", "openblas (0.46)", "1.94 (1.88–2.03)", "faster", "40"]
+G15 = ["gemm_u8s8_avx2", "0.92 (0.91–0.93)", "u8s8 avx2", "none right", "–", "", "0"]
+G26 = ["not in Hunze yet", "–", "read", "onnxruntime MatMulNBits accuracy_level=4 (0.53)", "–", "", "–"]
+
+
+@pytest.mark.parametrize(
+    ("row", "dtype", "shape", "figures"),
+    [
+        ("g11", "f64", "9x9x9 b10000", G11),
+        ("g15", "u8s8", "384x1024x4096 packed", G15),
+        ("g26", "w4g32", "1x11008x4096 packed", G26),
+    ],
+)
+def test_tables_hold_the_figures_of_the_result(markdown, page, row, dtype, shape, figures):
+    assert [row, dtype, shape, *figures] in Texts(page).rows
+    lines = [line for line in markdown.splitlines() if line.startswith("| %s " % row)]
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == [row, dtype, shape, *figures]
+
+
+def test_each_number_of_threads_has_its_table(markdown, page):
+    one, two = re.split(r"^## 2 threads$", markdown.split("## 1 thread\n")[1], flags=re.M)
+    assert cells(one, "g1", "f32", "1024x1024x1024")[3:] == G1
+    assert cells(one, "g20", "f32", "2x512x500000")[3:] == G20
+    assert cells(two, "g1")[4:9] == [
+        "0.84 (0.81–0.85)", "f32 avx2", "openblas (0.77)", "1.09 (1.04–1.15)", "faster"
+    ]  # fmt: skip
+    assert "2 faster, 1 no difference, 1 slower" in one and "1 faster, 0 no difference, 0 slower" in two
+    assert "2 faster, 1 no difference, 1 slower" in page and "1 faster, 0 no difference, 0 slower" in page
+
+
+def test_device_limits_libraries_and_joules_are_told(markdown, page):
+    for text in (
+        "Example CPU at 3.2 GHz", "L1d 32.0 KiB, L2 512 KiB, L3 32.0 MiB", "revision 0f1e2d3",
+        "mkl is missing: libmkl_rt.so.3 is not there", "this machine shows no energy counter", "2026-11-20T09:30:00Z",
+    ):  # fmt: skip
+        assert text in markdown and text in page, text
+    assert cells(markdown, "f32 avx2") == ["f32 avx2", "100 Gop/s", "196 Gop/s"]
+    assert cells(markdown, "read") == ["read", "20.0 GB/s", "24.0 GB/s"]
+    assert ["read", "20.0 GB/s", "24.0 GB/s"] in Texts(page).rows
+
+
+def test_wrong_results_and_crashes_are_listed(markdown, page, content, tmp_path):
+    wrong = [
+        "g15",
+        "u8s8",
+        "1",
+        "onnxruntime MatMulInteger",
+        "66311 bounds, 66311 ULP",
+        "0.81 (0.80–0.83) × hunze's time",
+    ]
+    crashed = ["c2", "f32", "1", "onnxruntime", "ended by signal 11 in run"]
+    for line in (wrong, crashed):
+        assert line in Texts(page).rows
+        assert cells(markdown, *line) == line
+    assert "1 wrong result, 0 of them hunze" in page
+    plan = content["rows"][1]["implementations"][0]
+    plan.update(wrong=True, of_bound=7.5)
+    ours = written(tmp_path, content)
+    assert "2 wrong results, 1 of them hunze" in ours
+    lists = [row for row in Texts(ours).rows if len(row) == 6 and row[4].endswith("ULP") and row[0] != "row"]
+    assert [row[0] for row in lists] == ["g7", "g15"] and "7.50 bounds" in lists[0][4]
+    assert "0.14 (0.14–0.15), WRONG" in ours
+    assert "1 faster, 1 no difference, 1 slower" in ours, "a row with a wrong result is no win"
+
+
+def test_a_wrong_or_failed_peer_is_never_the_best(content):
+    for row in map(report_results.row_of, content["rows"]):
+        assert row.best is None or row.best.sound
+    row = content["rows"][1]
+    row["implementations"][1]["wrong"] = True
+    assert report_results.row_of(row).best.label == "onnxruntime MatMul"
+    row["implementations"][2]["failed"] = "ended by signal 6 in run"
+    assert report_results.row_of(row).best is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(1.01, 1.3, "faster"), (0.7, 0.99, "slower"), (0.9, 1.1, "no difference"), (1, 1.2, "no difference")],
+)
+def test_verdicts(content, low, high, verdict):
+    over = content["rows"][1]["implementations"][0]["over"]
+    over["openblas"] = {"median": (low + high) / 2, "low": low, "high": high, "verdict": "recorded"}
+    assert report_results.row_of(content["rows"][1]).best.verdict == verdict
+
+
+def test_prepacking_and_overhead_have_lines(markdown, page):
+    assert cells(markdown, "g15", "u8s8", "384x1024x4096 packed", "1") == [
+        "g15", "u8s8", "384x1024x4096 packed", "1", "hunze plan", "4.36 ms", "0.20 calls"
+    ]  # fmt: skip
+    rows = Texts(page).rows
+    assert ["g22", "bf16", "1x4096x14336 packed", "1", "onnxruntime MatMul", "98.0 ms", "10.0 calls"] in rows
+    for line in (
+        ["hunze", "plan", "61", "88"],
+        ["openblas", "", "95", "131"],
+        ["onnxruntime", "no answer for 60 s", "–", "–"],
+    ):
+        assert line in rows and cells(markdown, *line) == line
+
+
+def test_the_plan_is_explained(page):
+    details = page.split("<details>")
+    assert "fewest modelled cycles of the kernels that take the call" in details[1]
+    assert re.search(r"gemm_f64_avx2, gemm_f64_portable</code>: takes f64 with f64", details[1])
+    assert "not in Hunze yet: no 4-bit weights" in page
+
+
+def test_figures_show_each_family_and_peer(page):
+    labels = dict.fromkeys(value for name, value in Texts(page).attributes if name == "aria-label")
+    assert {"Roofline of f32, 1 thread: 4 rows", "Roofline of bf16, 1 thread: 1 row",
+            "Roofline of u8s8, 1 thread: 2 rows",
+            "hunze over openblas, 1 thread: 4 rows", "hunze over onnxruntime, 1 thread: 2 rows",
+            "hunze over openblas, 2 threads: 1 row"} <= set(labels)  # fmt: skip
+    bars = page[page.index('aria-label="hunze over onnxruntime') :].split("</svg>")[0]
+    assert "0.81 wrong" in bars and "52.1" in bars and "g15 u8s8" in bars
+    roofline = page[page.index('aria-label="Roofline of f32, 1') :].split("</svg>")[0]
+    assert "f32 avx2, 100 Gop/s" in roofline and "read, 20.0 GB/s" in roofline
+    assert set(re.findall(r">([gc]\d+)<", roofline)) == {"g1", "g7", "g20", "c2"}
+    assert not re.search(r"#0a0b1\d", page), "a colour that is not the page's"
+    ids = [value for name, value in Texts(page).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', page)
+    assert used and set(used) <= set(ids)
+
+
+def test_the_page_stands_alone(page):
+    texts = Texts(page)
+    assert not {"link", "iframe", "img", "object", "embed"} & set(texts.tags)
+    loads = [value for name, value in texts.attributes if name in ("src", "href", "xlink:href", "data", "action")]
+    assert all(value.startswith("#") for value in loads)
+    assert not re.search(r"https?://|@import|url\((?!#)", page)
+
+
+def test_what_a_result_says_is_escaped(content, tmp_path):
+    evil = "<script>alert(1)</script>|\x1b[31m"
+    for library in content["libraries"]:
+        library["name"] = library["name"].replace("openblas", evil)
+    for row in content["rows"]:
+        for one in row["implementations"]:
+            one["library"] = one["library"].replace("openblas", evil)
+            one["over"] = {key.replace("openblas", evil): value for key, value in one.get("over", {}).items()}
+    for one in content["overhead"]:
+        one["library"] = one["library"].replace("openblas", evil)
+    content["device"]["name"] = "</title><script>x</script>"
+    page = written(tmp_path, content)
+    assert page.count("<script>") == 1, "only the page's own"
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    markdown = report(tmp_path / "result.json", "--markdown").stdout
+    assert "\x1b" not in markdown and "<script>alert(1)</script>\\|" in markdown
+
+
+def test_history_is_by_date(content, tmp_path):
+    folder = tmp_path / "recorded" / content["device"]["name"]
+    folder.mkdir(parents=True)
+    for name, date, part in (("a", "2026-11-19T10:00:00Z", 0.7), ("b", "2026-10-01T10:00:00+00:00", 0.5)):
+        old = copy.deepcopy(content)
+        old.update(date=date, revision="rev-" + name)
+        old["rows"][0]["implementations"][0]["of_limit"] = {"median": part, "low": part, "high": part}
+        (folder / (name + ".json")).write_text(json.dumps(old))
+    (folder / "before.json").write_text('{"machine": {}, "figures": []}')
+    (folder / "same.json").write_text(json.dumps(content))
+    results, unread = report_results.recorded(tmp_path / "recorded", content["device"]["name"])
+    assert not unread and len(results) == 3
+    points = report_results.history(results)["g1", "f32", "1024x1024x1024", 1]
+    assert [(result.revision, interval.median) for result, interval in points] == [
+        ("rev-b", 0.5), ("rev-a", 0.7), ("0f1e2d3", 0.881)
+    ]  # fmt: skip
+    page = written(tmp_path, content, "--history", tmp_path / "recorded")
+    assert "2026-10-01 rev-b, 2026-11-19 rev-a, 2026-11-20 0f1e2d3" in page
+    assert page.count('aria-label="part of the limit over 3 recorded results"') == 6
+    (folder / "cut.json").write_text('{"schema": 1, "rows": [')
+    done = report(FIXTURE, "--html", tmp_path / "page.html", "--history", tmp_path / "recorded")
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "cut.json is not JSON" in done.stderr
+
+
+def test_without_a_record_the_history_says_so(page):
+    assert "No earlier result is recorded for this device." in page
+
+
+def cut(text):
+    return text[: len(text) // 2]
+
+
+def without_rows(text):
+    content = json.loads(text)
+    del content["rows"][1]["implementations"][0]["ulp"]
+    return json.dumps(content)
+
+
+def other_type(text):
+    content = json.loads(text)
+    content["rows"][0]["threads"] = "two"
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut, "is not JSON"),
+        (lambda text: "", "is not JSON"),
+        (lambda text: "[1]", 'no "schema": 1'),
+        (lambda text: text.replace('"schema": 1', '"schema": 2', 1), 'no "schema": 1'),
+        (without_rows, "it.rows[1].implementations[0] has no 'ulp'"),
+        (other_type, "it.rows[0].threads is 'two', not of int"),
+    ],
+)
+def test_what_is_no_result_is_one_line(damage, words, tmp_path):
+    source = tmp_path / "result.json"
+    source.write_text(damage(FIXTURE.read_text()))
+    for arguments in (["--markdown"], ["--html", tmp_path / "page.html"]):
+        done = report(source, *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1 and words in done.stderr and str(source) in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result.json"]
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    done = report(tmp_path / "none.json")
+    assert done.returncode == 2 and done.stderr == "report: %s cannot be read: No such file or directory\n" % (
+        tmp_path / "none.json"
+    )
+
+
+def test_an_unwritable_page_is_told_before_any_work(tmp_path):
+    """Before the result is read: that one is not even there."""
+    for target, words in ((tmp_path, "is a folder"), (tmp_path / "no" / "page.html", "there is no folder"),
+                          (Path("/proc/page.html"), "cannot be written")):  # fmt: skip
+        done = report(tmp_path / "none.json", "--html", target)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1 and words in done.stderr and str(target) in done.stderr
+
+
+def test_several_results_make_one_page(content, tmp_path):
+    second = copy.deepcopy(content)
+    second["device"]["name"] = "second-device"
+    (tmp_path / "second.json").write_text(json.dumps(second))
+    page = written(tmp_path, content, tmp_path / "second.json")
+    assert re.findall(r"<h1>(.*?)</h1>", page) == ["Hunze on example-avx2", "Hunze on second-device"]
+    ids = [value for name, value in Texts(page).attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_performance_table_of_the_readme_is_that_of_its_result():
+    text = (ROOT / "README.md").read_text()
+    if readme_table.current(text):
+        assert text == readme_table.replaced(text), "run bench/readme_table.py --write"
+
+
+def test_the_performance_table_is_made_from_a_named_result():
+    source = FIXTURE.relative_to(ROOT).as_posix()
+    empty = "before\n%s%safter\n" % (readme_table.BEGIN % "nothing", readme_table.END)
+    text = readme_table.replaced(empty, source, ["g1", "g11"])
+    assert text.startswith("before\n<!-- performance: made by bench/readme_table.py from %s g1, g11 -->\n" % source)
+    assert text.endswith(readme_table.END + "after\n")
+    assert readme_table.current(text) == (source, ["g1", "g11"]) and readme_table.replaced(text) == text
+    assert "`%s`" % source in text and "revision 0f1e2d3, 2026-11-20" in text
+    assert (
+        "| g1 | f32 | 1024x1024x1024 | f32 avx2 | 0.88 (0.87–0.89) "
+        "| 1.004 (0.99–1.01), no difference: openblas (0.88) | 0.84 (0.81–0.85) | 1.09 (1.04–1.15), faster: openblas (0.77) |\n"
+        in text
+    )
+    assert "| g7 |" not in text and "| g26 |" not in readme_table.made(source)
+    stale = text.replace("0.88 (0.87", "0.98 (0.97")
+    assert readme_table.replaced(stale) == text != stale
+    with pytest.raises(report_results.ResultError, match="has no row g99"):
+        readme_table.made(source, ["g99"])
+    with pytest.raises(report_results.ResultError, match="README.md has no lines"):
+        readme_table.replaced("no markers", source)
