@@ -88,10 +88,16 @@ def best_peer(row):
     return name, str(best.ratio) if best.ratio else "–", best.verdict
 
 
+def error(one):
+    """Integers have no bound: any error is over it."""
+    times = "" if one.of_bound is None else ", %s times the bound" % short(one.of_bound)
+    return (short(one.ulp) + " ULP" if one.ulp is not None else "not finite") + times
+
+
 def wrong(result):
     """(row, threads, library, error, its speed) of every result over the bound; hunze's own first."""
     return [
-        (row.id, row.dtype, row.threads, one.label, "%s bounds, %s ULP" % (short(one.of_bound), short(one.ulp)),
+        (row.id, row.dtype, row.threads, one.label, error(one),
          "%s × hunze's time" % one.ratio if one.ratio else "–")
         for row, one in result.each(lambda one: one.wrong)
     ]  # fmt: skip

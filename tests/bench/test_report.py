@@ -147,8 +147,8 @@ def test_wrong_results_and_crashes_are_listed(markdown, page, content, tmp_path)
     plan.update(wrong=True, of_bound=7.5)
     ours = written(tmp_path, content)
     assert "2 wrong results, 1 of them hunze" in ours
-    lists = [row for row in Texts(ours).rows if len(row) == 6 and row[4].endswith("ULP") and row[0] != "row"]
-    assert [row[0] for row in lists] == ["g7", "g15"] and "7.50 bounds" in lists[0][4]
+    lists = [row for row in Texts(ours).rows if len(row) == 6 and "ULP" in row[4] and row[0] != "row"]
+    assert [row[0] for row in lists] == ["g7", "g15"] and lists[0][4] == "1.50 ULP, 7.50 times the bound"
     assert "0.14 (0.14–0.15), WRONG" in ours
     assert "1 faster, 1 no difference, 1 slower" in ours, "a row with a wrong result is no win"
 
@@ -343,11 +343,9 @@ def test_the_performance_table_is_made_from_a_named_result():
     assert text.endswith(readme_table.END + "after\n")
     assert readme_table.current(text) == (source, ["g1", "g11"]) and readme_table.replaced(text) == text
     assert "`%s`" % source in text and "revision 0f1e2d3, 2026-11-20" in text
-    assert (
-        "| g1 | f32 | 1024x1024x1024 | f32 avx2 | 0.88 (0.87–0.89) "
-        "| 1.004 (0.99–1.01), no difference: openblas (0.88) | 0.84 (0.81–0.85) | 1.09 (1.04–1.15), faster: openblas (0.77) |\n"
-        in text
-    )
+    one = "0.88 (0.87–0.89) | 1.004 (0.99–1.01), no difference: openblas (0.88)"
+    two = "0.84 (0.81–0.85) | 1.09 (1.04–1.15), faster: openblas (0.77)"
+    assert "| g1 | f32 | 1024x1024x1024 | f32 avx2 | %s | %s |\n" % (one, two) in text
     assert "| g7 |" not in text and "| g26 |" not in readme_table.made(source)
     stale = text.replace("0.88 (0.87", "0.98 (0.97")
     assert readme_table.replaced(stale) == text != stale
