@@ -1,6 +1,6 @@
 """A result as Markdown for the terminal; the page says the same from the same functions."""
 
-from report_results import HUNZE, joules, number, rate, seconds, short, size
+from report_results import joules, number, ours, rate, seconds, short, size
 
 NOT_YET = "not in Hunze yet"
 
@@ -105,8 +105,8 @@ def wrong(result):
 
 def wrong_words(result):
     """How many results are wrong, and whose."""
-    libraries = [one.library for _, one in result.each(lambda one: one.wrong)]
-    return "%s, %d of them hunze's" % (plural(len(libraries), "wrong result"), libraries.count(HUNZE))
+    mine = [ours(one.library) for _, one in result.each(lambda one: one.wrong)]
+    return "%s, %d of them hunze's" % (plural(len(mine), "wrong result"), sum(mine))
 
 
 def failed(result):
@@ -133,7 +133,7 @@ def overhead(result):
         why = one.get("failed") or "not measured"
         p50, p99 = (("%.0f" % one[name] if one[name] is not None else "–") for name in ("p50", "p99"))
         lines.append((one["library"], one["way"] if one["p50"] is not None else why, p50, p99))
-    return sorted(lines, key=lambda line: line[0] != HUNZE)
+    return sorted(lines, key=lambda line: not ours(line[0]))
 
 
 def energy(result):

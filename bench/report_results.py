@@ -24,6 +24,11 @@ RESULT = {
 }
 
 
+def ours(library):
+    """Whether it is hunze, through whichever interface: no peer."""
+    return library == HUNZE or library.startswith(HUNZE + "_")
+
+
 class ResultError(ValueError):
     """A file that is no result; says which, and what is wrong with it."""
 
@@ -104,7 +109,7 @@ class Row:
 
     @property
     def peers(self):
-        return [one for one in self.implementations if one.library != HUNZE]
+        return [one for one in self.implementations if not ours(one.library)]
 
     @property
     def best(self):
@@ -182,7 +187,7 @@ class Result:
     def each(self, wanted):
         """(row, implementation) wherever `wanted(implementation)`; hunze's own first."""
         pairs = [(row, one) for row in self.rows for one in row.implementations if wanted(one)]
-        return sorted(pairs, key=lambda pair: pair[1].library != HUNZE)
+        return sorted(pairs, key=lambda pair: not ours(pair[1].library))
 
     def verdicts(self, threads):
         """How many rows are faster, of no difference and slower than the best peer."""

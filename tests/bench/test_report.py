@@ -159,13 +159,16 @@ def test_a_wrong_or_failed_peer_is_never_the_best(content):
     row = content["rows"][1]
     row["implementations"][1]["wrong"] = True
     assert report_results.row_of(row).best.label == "onnxruntime MatMul"
+    python = dict(row["implementations"][2], library="hunze_python", seconds=1e-9)
+    row["implementations"].append(python)
+    assert report_results.row_of(row).best.label == "onnxruntime MatMul", "hunze itself is no peer"
     row["implementations"][2]["failed"] = "ended by signal 6 in run"
     assert report_results.row_of(row).best is None
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(1.01, 1.3, "faster"), (0.7, 0.99, "slower"), (0.9, 1.1, "no difference"), (1, 1.2, "no difference")],
+    [(1.01, 1.3, "faster"), (0.7, 0.99, "slower"), (0.9, 1.05, "no difference"), (1, 1.2, "no difference")],
 )
 def test_verdicts(content, low, high, verdict):
     over = content["rows"][1]["implementations"][0]["over"]
