@@ -143,13 +143,13 @@ def test_wrong_results_and_crashes_are_listed(markdown, page, content, tmp_path)
         assert line in Texts(page).rows
         assert cells(markdown, *line) == line
     assert "1 wrong result, 0 of them hunze" in page
-    plan = content["rows"][1]["implementations"][0]
+    plan = content["rows"][4]["implementations"][0]
     plan.update(wrong=True, of_bound=7.5)
     ours = written(tmp_path, content)
     assert "2 wrong results, 1 of them hunze" in ours
     lists = [row for row in Texts(ours).rows if len(row) == 6 and "ULP" in row[4] and row[0] != "row"]
-    assert [row[0] for row in lists] == ["g7", "g15"] and lists[0][4] == "1.50 ULP, 7.50 times the bound"
-    assert "0.14 (0.14–0.15), WRONG" in ours
+    assert [row[0] for row in lists] == ["g20", "g15"] and lists[0][4] == "40 ULP, 7.50 times the bound"
+    assert "0.90 (0.88–0.92), WRONG" in ours
     assert "1 faster, 1 no difference, 1 slower" in ours, "a row with a wrong result is no win"
 
 
@@ -180,6 +180,8 @@ def test_prepacking_and_overhead_have_lines(markdown, page):
     assert cells(markdown, "g15", "u8s8", "384x1024x4096 packed", "1") == [
         "g15", "u8s8", "384x1024x4096 packed", "1", "hunze plan", "4.36 ms", "0.20 calls"
     ]  # fmt: skip
+    told = markdown.split("## Call overhead")[1]
+    assert told.index("| hunze ") < told.index("| openblas "), "hunze's own first"
     rows = Texts(page).rows
     assert ["g22", "bf16", "1x4096x14336 packed", "1", "onnxruntime MatMul", "98.0 ms", "10.0 calls"] in rows
     for line in (
