@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unistd.h>
 
 namespace bench
 {
@@ -97,20 +96,10 @@ bool streams_weights(const Row &row)
     return row.op == BENCH_GEMM && row.batch == 1 && row.m <= 8 && row.weight_bytes() >= 1 << 20;
 }
 
-size_t last_cache_bytes()
-{
-    for (const int level : {_SC_LEVEL4_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL2_CACHE_SIZE}) {
-        const long bytes = sysconf(level);
-        if (bytes > 0)
-            return static_cast<size_t>(bytes);
-    }
-    return size_t{32} << 20;
-}
-
 int copies_of(const Row &row)
 {
-    return static_cast<int>(
-        std::clamp(std::ceil(4.0 * static_cast<double>(last_cache_bytes()) / row.weight_bytes()), 1.0, 64.0));
+    const auto wanted = static_cast<double>(hunze_bandwidth_bytes(row.threads));
+    return static_cast<int>(std::clamp(std::ceil(wanted / row.weight_bytes()), 1.0, 64.0));
 }
 
 } // namespace bench

@@ -47,10 +47,7 @@ std::string arithmetic_of(const std::string &dtype);
 /* Whether a call of the row mainly reads its weights: a large matrix that few rows are multiplied with. */
 bool streams_weights(const Row &row);
 
-/* Copies of the weights among which a row that the memory limits rotates, so that they come from there: four times the last cache. */
+/* Copies of the weights among which a row rotates for its threads, so that they come from memory: four times the last caches. */
 int copies_of(const Row &row);
-
-/* Bytes of the largest cache. */
-size_t last_cache_bytes();
 
 } // namespace bench

@@ -96,17 +96,18 @@ static void *work(void *argument)
     }
 }
 
-/* One round of all; the caller takes part.  The seconds it took. */
+/* One round of all; the caller takes part.  The seconds it took: alone, those that it had the CPU. */
 static double run_round(team *team, int threads)
 {
+    double (*const clock)(void) = threads == 1 ? hunze_bench_thread_seconds : hunze_bench_seconds;
     atomic_store_explicit(&team->busy, threads - 1, memory_order_relaxed);
-    const double start = hunze_bench_seconds();
+    const double start = clock();
     atomic_fetch_add_explicit(&team->round, 1, memory_order_release);
     team->body(team->user, 0);
     int spins = 0;
     for (int left; (left = atomic_load_explicit(&team->busy, memory_order_acquire)) > 0;)
         wait_while(&team->busy, left, &spins);
-    return hunze_bench_seconds() - start;
+    return clock() - start;
 }
 
 double hunze_bench_pass_seconds(int threads, double seconds, void (*begin)(void *user),
