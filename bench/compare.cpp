@@ -16,6 +16,9 @@ using nlohmann::json;
 namespace
 {
 
+/* Short samples that often take turns meet the same neighbours. */
+constexpr int rounds_of_a_block = 5;
+
 struct Comparison {
     const Row *row;
     std::string way;
@@ -48,7 +51,9 @@ class Pair
     const std::map<std::string, int> &ways(size_t build) const { return ways_[build]; }
     double time(size_t build, const std::string &way, long calls, bool one_thread)
     {
-        const json answer = workers_[build]->ask({{"do", "run"}, {"way", ways_[build].at(way)}, {"calls", calls}});
+        const bool warm = calls > 1; /* one that fills a sample alone does not gain from warm caches */
+        const json answer =
+            workers_[build]->ask({{"do", "run"}, {"way", ways_[build].at(way)}, {"calls", calls}, {"warm", warm}});
         return answer.at(one_thread ? "cpu" : "wall");
     }
 
@@ -108,7 +113,7 @@ json compare(const std::vector<Row> &rows, const CompareOptions &options,
                     if (!open(comparison))
                         continue;
                     RoundOptions once = options.rounds;
-                    once.rounds = once.slow_rounds = 1;
+                    once.rounds = once.slow_rounds = rounds_of_a_block;
                     std::vector<Contender> contenders(2);
                     for (size_t build = 0; build < 2; build++) { /* which comes first changes from block to block */
                         const size_t place = block % 2 ? 1 - build : build;
@@ -121,8 +126,7 @@ json compare(const std::vector<Row> &rows, const CompareOptions &options,
                     for (const Series &one : series)
                         if (!one.failed.empty())
                             throw WorkerError(std::string(row.id) + " " + comparison.way + ": " + one.failed);
-                    const std::vector<double> ratio = ratios(series[block % 2 ? 0 : 1], series[block % 2 ? 1 : 0]);
-                    comparison.ratios.insert(comparison.ratios.end(), ratio.begin(), ratio.end());
+                    comparison.ratios.push_back(median(ratios(series[block % 2 ? 0 : 1], series[block % 2 ? 1 : 0])));
                 }
                 going = progress("look " + std::to_string(look + 1) + ", " + row.id + ", block " +
                                  std::to_string(block + 1) + " of " + std::to_string(gate.blocks(look)));

@@ -37,7 +37,7 @@ constexpr const char *usage = R"(hunze_bench [options] [--benchmark_… of Googl
   --libraries NAME,NAME  only these libraries; hunze is one of them       (default: all that are found)
   --threads N,N          threads per call; a run for each                 (default: 1)
   --rounds N             rounds per row                                   (default: 9)
-  --sample-seconds S     what the calls of one sample fill                (default: 0.005, full: 0.02)
+  --sample-seconds S     what the calls of one sample fill    (default: 0.005, full 0.02, gate 0.002)
   --environment DIR      virtual environment with other libraries
   --library FILE         the libhunze.so to measure                       (default: the one of this build)
   --result FILE          write the result there, as JSON
@@ -153,7 +153,7 @@ Options parse(int argc, char **argv)
     if (optind < argc)
         stop(std::string("'") + argv[optind] + "' is no option; --help lists them");
     if (o.sample_seconds == 0)
-        o.sample_seconds = o.set == "full" ? 0.02 : 0.005;
+        o.sample_seconds = !o.gate.empty() ? 0.002 : o.set == "full" ? 0.02 : 0.005;
     return o;
 }
 

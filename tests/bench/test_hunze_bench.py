@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,14 @@ def test_the_gate_between_a_build_and_itself(suite, tmp_path):
         assert one["ratio"]["low"] <= one["ratio"]["median"] <= one["ratio"]["high"]
         assert len(one["ratios"]) >= 8 and one["state"] in ("no loss", "LOSS", "not settled")
     assert "%d loss" % result["losses"] in done.stdout
+
+
+def test_the_gate_from_python(tmp_path, suite):
+    """python -m hunze bench --gate: the installed library against the one of a build folder."""
+    quick = '#!/bin/sh\nexec %s --rows g7 --sample-seconds 0.0005 "$@"\n' % (BUILD / "hunze_bench")
+    (tmp_path / "hunze_bench").write_text(quick)
+    (tmp_path / "hunze_bench").chmod(0o755)
+    (tmp_path / "libhunze.so").symlink_to(BUILD / "libhunze.so")
+    done = subprocess.run([sys.executable, "-m", "hunze", "bench", "--gate", tmp_path], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    assert "g7     plan" in done.stdout and "in 2 comparisons" in done.stdout

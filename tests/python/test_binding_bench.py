@@ -31,3 +31,12 @@ def test_wrong_arguments():
     unwritable = bench("--json", "/proc/self/figures.json")
     assert unwritable.returncode == 2 and "cannot be written" in unwritable.stderr and not unwritable.stdout
     assert "mean of five calls" in " ".join(bench("--help").stdout.split())
+
+
+def test_the_gate_needs_a_build(tmp_path):
+    nothing = bench("--gate", str(tmp_path))
+    assert nothing.returncode == 2 and "there is no libhunze.so" in nothing.stderr
+    (tmp_path / "libhunze.so").touch()
+    command = [sys.executable, "-m", "hunze", "bench", "--gate", str(tmp_path)]
+    alone = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert alone.returncode == 2 and "no hunze_bench in" in alone.stderr

@@ -9,6 +9,7 @@ and the spread is from the first to the third quartile.
 import argparse
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -273,8 +274,22 @@ def figures(rounds, n, say):
             worker.close()
 
 
+def _gate(other, parser):
+    """Compares the build in the folder `other` with the installed library, by hunze_bench; its exit status."""
+    library = next((path for name in ("libhunze.so.1", "libhunze.so") if (path := other / name).exists()), None)
+    if library is None:
+        parser.error(f"--gate {other}: there is no libhunze.so; a folder that CMake built in is expected")
+    folders = (other, pathlib.Path("build", "bench"), pathlib.Path("build", "gcc"))
+    program = next((path for folder in folders if (path := folder / "hunze_bench").exists()), None)
+    if program is None:
+        listed = ", ".join(map(str, folders))
+        parser.error(f"no hunze_bench in {listed}; cmake --preset bench and cmake --build build/bench make it")
+    mine = os.path.join(get_library_dir(), "libhunze.so.1")
+    return subprocess.run([program.absolute(), "--gate", library.absolute(), "--library", mine]).returncode
+
+
 def main(argv=None):
-    """The command line; returns 0, or 1 with --check where a goal is missed."""
+    """The command line; 0, or 1: with --check where a goal is missed, with --gate where this build is slower."""
     summary, method = __doc__.split("\n\n", 1)
     parser = argparse.ArgumentParser(
         prog="python -m hunze bench",
@@ -285,7 +300,15 @@ def main(argv=None):
     parser.add_argument("--size", type=int, default=1024, help="n of the n x n x n products (default: 1024)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too, with the machine's description")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a figure misses its goal")
+    parser.add_argument(
+        "--gate",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="compare the installed library with the one built in DIR, kernel by kernel; status 1 if it is slower",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.gate:
+        return _gate(arguments.gate, parser)
     if arguments.rounds < 1 or arguments.size < 1:
         parser.error("--rounds and --size are positive")
     try:  # before the measurements, which take minutes
