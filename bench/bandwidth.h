@@ -9,9 +9,10 @@
 extern "C" {
 #endif
 
-/* Bytes per second on the wall (of one thread: of the time that it had the CPU), the median over passes that fill `seconds` (at least one), of `threads` threads together; 0: one
- * per CPU of the affinity mask.  The calling thread is one of them.  Where there is a thread for each CPU of the mask each stays on
- * its own, else they run where the system puts them.  0 where memory or threads are not to be had.
+/* Bytes per second on the wall (of one thread: of the time that it had the CPU), the median over passes that fill `seconds` (at
+ * least one), of `threads` threads together; 0: one per CPU of the affinity mask.  The calling thread is one of them.  Where there
+ * is a thread for each CPU of the mask each stays on its own, else they run where the system puts them.  0 where memory or threads
+ * are not to be had.
  *   read  256-bit loads, several streams per thread
  *   copy  256-bit loads and non-temporal stores, from one half of the buffer to the other; counts bytes read + bytes written
  * On a CPU without AVX2 plain C, with ordinary stores.

@@ -28,8 +28,9 @@ double hunze_bench_median(double *values, int count); /* sorts them */
 int hunze_bench_cpus(void);                           /* of the affinity mask */
 
 /* Runs body(user, 0) … body(user, threads - 1) at the same time, again and again until `seconds` are over: the median of a pass's
- * seconds on the wall, from the start until the last has ended; of one thread, those that it had the CPU.  begin(user) comes before each pass, not timed; NULL: nothing does.
- * body(user, i) is on the same thread each time, 0 on the caller's.  0 where threads cannot be started. */
+ * seconds on the wall, from the start until the last has ended (of one thread: those that it had the CPU).  begin(user) comes before
+ * each pass, not timed; NULL: nothing does.  body(user, i) is on the same thread each time, 0 on the caller's.  0 where threads
+ * cannot be started. */
 double hunze_bench_pass_seconds(int threads, double seconds, void (*begin)(void *user),
                                 void (*body)(void *user, int thread), void *user);
 
