@@ -2,7 +2,7 @@
 /* Every peer of bench/peers/table.c that is another library: opens it, runs each of its ways on small rows, and compares with plain C.
  * Operands are small integers, so that every order of summation gives the same.  The environment of the peers is the variable
  * HUNZE_BENCH_PEERS, or build/peers; a library that is not there skips its test. */
-#include "peer.h"
+#include "../../bench/peers/peer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
