@@ -68,7 +68,10 @@ def limit_of(row):
 
 
 def kernel(row):
-    return row.plan.explain.get("kernel") or "–" if row.plan else NOT_YET
+    """The kernel of hunze's plan, with the layout where it is not the row's own."""
+    if not row.plan:
+        return NOT_YET
+    return (row.plan.explain.get("kernel") or "–") + row.plan.way.removeprefix("plan")
 
 
 def plan_words(row):

@@ -103,9 +103,11 @@ class Row:
 
     @property
     def plan(self):
-        """What a call of hunze gets; None where hunze does not do the row."""
-        mine = [one for one in self.implementations if one.library == HUNZE and one.way in ("plan", "")]
-        return mine[0] if mine else None
+        """What a call of hunze gets, in the layout that is faster; None where hunze does not do the row."""
+        mine = [
+            one for one in self.implementations if one.library == HUNZE and one.way.partition(",")[0] in ("plan", "")
+        ]
+        return fastest([one for one in mine if one.sound]) or (mine[0] if mine else None)
 
     @property
     def peers(self):
@@ -279,7 +281,9 @@ def row_of(given):
     row = Row(
         **{name: given[name] for name in ROW if name not in ("op", "implementations")}, implementations=implementations
     )
-    over = next((one.get("over") for one in given["implementations"] if one.get("over")), {})
+    over = {}
+    if row.plan:
+        over = given["implementations"][implementations.index(row.plan)].get("over") or {}
     for one in implementations:
         one.ratio = Interval.of(over.get(one.label))
     return row
