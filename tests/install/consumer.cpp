@@ -3,7 +3,8 @@
 #include <hunze.h>
 #include <vector>
 
-int main() {
+int main()
+{
     std::vector<float> x(16, 2.0f), w(9, 1.0f), y(4, -1.0f);
     int64_t x_shape[] = {1, 1, 4, 4}, w_shape[] = {1, 1, 3, 3}, y_shape[] = {1, 1, 2, 2};
     const hunze_device cpu = {HUNZE_DEVICE_CPU, 0};
