@@ -84,13 +84,13 @@ def cells(markdown, *starts):
     return line
 
 
-G1 = ["gemm_f32_avx2", "0.88 (0.87–0.89)", "f32 avx2", "openblas (0.88)", "1.004 (0.99–1.01)", "no difference", "3.25"]
+G1 = ["kernel_f32", "0.88 (0.87–0.89)", "f32 avx2", "openblas (0.88)", "1.004 (0.99–1.01)", "no difference", "3.25"]
 G11 = [
-    *("gemm_f64_avx2", "0.12 (0.12–0.12)", "f64 avx2", "openblas batch_strided (0.16)"),
+    *("kernel_f64", "0.12 (0.12–0.12)", "f64 avx2", "openblas batch_strided (0.16)"),
     *("0.75 (0.73–0.77)", "slower", "2"),
 ]
-G20 = ["gemm_f32_avx2", "0.90 (0.88–0.92)", "read", "openblas (0.46)", "1.94 (1.88–2.03)", "faster", "40"]
-G15 = ["gemm_u8s8_avx2", "0.92 (0.91–0.93)", "u8s8 avx2", "none right", "–", "", "0"]
+G20 = ["kernel_f32", "0.90 (0.88–0.92)", "read", "openblas (0.46)", "1.94 (1.88–2.03)", "faster", "40"]
+G15 = ["kernel_u8s8", "0.92 (0.91–0.93)", "u8s8 avx2", "none right", "–", "", "0"]
 G26 = ["not in Hunze yet", "–", "read", "onnxruntime MatMulNBits accuracy_level=4 (0.53)", "–", "", "–"]
 
 
@@ -196,7 +196,7 @@ def test_prepacking_and_overhead_have_lines(markdown, page):
 def test_the_plan_is_explained(page):
     details = page.split("<details>")
     assert "fewest modelled cycles of the kernels that take the call" in details[1]
-    assert re.search(r"gemm_f64_avx2, gemm_f64_portable</code>: takes f64 with f64", details[1])
+    assert re.search(r"kernel_f64, gemm_f64_portable</code>: takes f64 with f64", details[1])
     assert "not in Hunze yet: no 4-bit weights" in page
 
 
