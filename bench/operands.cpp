@@ -130,31 +130,34 @@ json Operands::description(const Row &row) const
 
 json description(const Row &row)
 {
-    json text = {{"id", row.id}, {"dtype", row.dtype}, {"threads", row.threads}, {"copies", row.copies}};
-    if (row.op == BENCH_GEMM)
-        text.update({{"op", "gemm"},
-                     {"m", row.m},
-                     {"n", row.n},
-                     {"k", row.k},
-                     {"batch", row.batch},
-                     {"trans_b", row.trans_b},
-                     {"packed_b", row.packed_b},
-                     {"group_size", row.group_size}});
-    else
-        text.update({{"op", "conv"},
-                     {"images", row.images},
-                     {"channels", row.channels},
-                     {"height", row.height},
-                     {"width", row.width},
-                     {"filters", row.filters},
-                     {"kernel_height", row.kernel_height},
-                     {"kernel_width", row.kernel_width},
-                     {"stride", row.stride},
-                     {"pad", row.pad},
-                     {"groups", row.groups},
-                     {"out_height", row.out_height},
-                     {"out_width", row.out_width}});
+    json text = {{"op", row.op == BENCH_GEMM ? "gemm" : "conv"},
+                 {"id", row.id},
+                 {"dtype", row.dtype},
+                 {"threads", row.threads},
+                 {"copies", row.copies},
+                 {"trans_b", row.trans_b},
+                 {"packed_b", row.packed_b}};
+    for (const Extent &extent : extents_of(row.op))
+        text[extent.name] = row.*extent.member;
     return text;
+}
+
+Row row_of(const json &description)
+{
+    Row row;
+    const std::string id = description.at("id"), dtype = description.at("dtype");
+    if (id.size() >= sizeof row.id || dtype.size() >= sizeof row.dtype)
+        throw std::runtime_error("id or dtype is too long");
+    std::strcpy(row.id, id.c_str());
+    std::strcpy(row.dtype, dtype.c_str());
+    row.op = description.at("op") == "gemm" ? BENCH_GEMM : BENCH_CONV;
+    row.threads = description.at("threads");
+    row.copies = description.at("copies");
+    row.trans_b = description.at("trans_b");
+    row.packed_b = description.at("packed_b");
+    for (const Extent &extent : extents_of(row.op))
+        row.*extent.member = description.at(extent.name);
+    return row;
 }
 
 } // namespace bench

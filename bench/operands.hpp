@@ -39,7 +39,8 @@ struct Operands {
 /* Bytes from one copy of b to the next. */
 size_t weight_stride(const Row &row);
 
-/* The row as a worker is told. */
+/* The row as a worker is told, and back. */
 nlohmann::json description(const Row &row);
+Row row_of(const nlohmann::json &description);
 
 } // namespace bench

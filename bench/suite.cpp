@@ -100,32 +100,14 @@ class Line
     std::map<std::string, size_t> index_;
 };
 
-constexpr int64_t most_extent = int64_t{1} << 31;
-
 void read_gemm(const Line &line, Row &row)
 {
-    row.op = BENCH_GEMM;
-    row.m = line.number("M", 1, most_extent);
-    row.n = line.number("N", 1, most_extent);
-    row.k = line.number("K", 1, most_extent);
-    row.batch = line.number("batch", 1, most_extent);
     row.trans_b = line.one_of("trans_b", {"N", "T"}) == "T";
     row.packed_b = line.number("packed_b", 0, 1);
 }
 
 void read_conv(const Line &line, Row &row)
 {
-    row.op = BENCH_CONV;
-    row.images = line.number("N", 1, most_extent);
-    row.channels = line.number("C", 1, most_extent);
-    row.height = line.number("H", 1, most_extent);
-    row.width = line.number("W", 1, most_extent);
-    row.filters = line.number("K", 1, most_extent);
-    row.kernel_height = line.number("R", 1, most_extent);
-    row.kernel_width = line.number("S", 1, most_extent);
-    row.stride = line.number("stride", 1, 1 << 16);
-    row.pad = line.number("pad", 0, 1 << 16);
-    row.groups = line.number("groups", 1, most_extent);
     row.packed_b = true;
     if (row.channels % row.groups || row.filters % row.groups)
         line.fail("groups", "groups is " + line.text("groups") + "; it does not divide C and K");
@@ -168,6 +150,29 @@ std::vector<std::string> read_header(Place place, const std::vector<Field> &fiel
 }
 
 } // namespace
+
+const std::vector<Extent> &extents_of(bench_op op)
+{
+    constexpr int64_t most = int64_t{1} << 31, most_step = 1 << 16;
+    static const std::vector<Extent> gemm = {{"m", "M", &bench_case::m, 1, most},
+                                             {"n", "N", &bench_case::n, 1, most},
+                                             {"k", "K", &bench_case::k, 1, most},
+                                             {"batch", "batch", &bench_case::batch, 1, most},
+                                             {"group_size", "", &bench_case::group_size, 0, 0}};
+    static const std::vector<Extent> conv = {{"images", "N", &bench_case::images, 1, most},
+                                             {"channels", "C", &bench_case::channels, 1, most},
+                                             {"height", "H", &bench_case::height, 1, most},
+                                             {"width", "W", &bench_case::width, 1, most},
+                                             {"filters", "K", &bench_case::filters, 1, most},
+                                             {"kernel_height", "R", &bench_case::kernel_height, 1, most},
+                                             {"kernel_width", "S", &bench_case::kernel_width, 1, most},
+                                             {"stride", "stride", &bench_case::stride, 1, most_step},
+                                             {"pad", "pad", &bench_case::pad, 0, most_step},
+                                             {"groups", "groups", &bench_case::groups, 1, most},
+                                             {"out_height", "", &bench_case::out_height, 0, 0},
+                                             {"out_width", "", &bench_case::out_width, 0, 0}};
+    return op == BENCH_GEMM ? gemm : conv;
+}
 
 std::vector<Row> parse_suite(const std::string &text, const std::string &path)
 {
@@ -214,6 +219,10 @@ std::vector<Row> parse_suite(const std::string &text, const std::string &path)
         if (dtype.size() >= sizeof row.dtype)
             values.fail("dtype", "dtype is too long");
         std::strcpy(row.dtype, dtype.c_str());
+        row.op = gemm ? BENCH_GEMM : BENCH_CONV;
+        for (const Extent &extent : extents_of(row.op))
+            if (*extent.column)
+                row.*extent.member = values.number(extent.column, extent.least, extent.most);
         gemm ? read_gemm(values, row) : read_conv(values, row);
         if (row.group_size && (row.batch != 1 || row.trans_b || !row.packed_b))
             values.fail("dtype", "weight-only rows have batch 1, trans_b N and packed_b 1");

@@ -24,6 +24,14 @@ struct Row : bench_case {
     int64_t a_count() const, b_count() const, d_count() const, scale_count() const; /* elements */
 };
 
+/* An extent of a row: its name in bench_case and in the protocol, its column in a suite ("" for what follows from others), its range there. */
+struct Extent {
+    const char *name, *column;
+    int64_t bench_case::*member;
+    int64_t least, most;
+};
+const std::vector<Extent> &extents_of(bench_op op);
+
 /* What is wrong with a suite, as "file:line:column: what". */
 struct SuiteError : std::runtime_error {
     using std::runtime_error::runtime_error;

@@ -47,43 +47,6 @@ class Mapping
     size_t bytes_;
 };
 
-Row row_of(const json &text)
-{
-    Row row;
-    row.op = text.at("op") == "gemm" ? BENCH_GEMM : BENCH_CONV;
-    const std::string id = text.at("id"), dtype = text.at("dtype");
-    if (id.size() >= sizeof row.id || dtype.size() >= sizeof row.dtype)
-        throw std::runtime_error("id or dtype is too long");
-    std::strcpy(row.id, id.c_str());
-    std::strcpy(row.dtype, dtype.c_str());
-    row.threads = text.at("threads");
-    row.copies = text.at("copies");
-    if (row.op == BENCH_GEMM) {
-        row.m = text.at("m");
-        row.n = text.at("n");
-        row.k = text.at("k");
-        row.batch = text.at("batch");
-        row.trans_b = text.at("trans_b");
-        row.packed_b = text.at("packed_b");
-        row.group_size = text.at("group_size");
-    } else {
-        row.images = text.at("images");
-        row.channels = text.at("channels");
-        row.height = text.at("height");
-        row.width = text.at("width");
-        row.filters = text.at("filters");
-        row.kernel_height = text.at("kernel_height");
-        row.kernel_width = text.at("kernel_width");
-        row.stride = text.at("stride");
-        row.pad = text.at("pad");
-        row.groups = text.at("groups");
-        row.out_height = text.at("out_height");
-        row.out_width = text.at("out_width");
-        row.packed_b = true;
-    }
-    return row;
-}
-
 /* A row made ready: its operands and the ways of the library. */
 class Prepared
 {

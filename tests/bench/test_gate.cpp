@@ -2,6 +2,8 @@
 /* The gate on ratios that were drawn: how often it cries wolf, and whether it finds a loss of 5 %. */
 #include "../../bench/gate.hpp"
 
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "cmocka.hpp"
@@ -100,10 +102,58 @@ static void too_few_blocks_decide_nothing(void **)
     assert_true(gate.blocks(1) == 2 * gate.blocks(0));
 }
 
+/* Ratios recorded on a real machine (bench/results/README.md): two runs of one build, and a build in which one kernel had been made slower; on a
+ * quiet machine, and with another program on the same processor. */
+static std::vector<std::pair<std::string, GateState>> replay(const std::string &name)
+{
+    std::ifstream file(HUNZE_BENCH_FOLDER "/results/amd-epyc-avx2/" + name);
+    const nlohmann::json recorded = nlohmann::json::parse(file);
+    const GateOptions options;
+    const Gate gate(static_cast<int>(recorded.at("comparisons").size()), options);
+    std::vector<std::pair<std::string, GateState>> states;
+    for (const nlohmann::json &one : recorded.at("comparisons")) {
+        const auto ratios = one.at("ratios").get<std::vector<double>>();
+        GateState state = GateState::AGAIN;
+        for (int look = 0; look < options.looks && state == GateState::AGAIN; look++) {
+            const auto blocks = std::min<size_t>(ratios.size(), static_cast<size_t>(gate.blocks(look)));
+            state = gate.decide({ratios.begin(), ratios.begin() + static_cast<long>(blocks)}, look);
+        }
+        states.emplace_back(one.at("id").get<std::string>() + " " + one.at("way").get<std::string>(), state);
+    }
+    return states;
+}
+
+static void recorded_runs_of_one_build(void **)
+{
+    for (const char *name : {"gate-same-quiet.json", "gate-same-busy.json"}) {
+        const auto states = replay(name);
+        assert_true(states.size() >= 10);
+        for (const auto &[comparison, state] : states)
+            if (state == GateState::LOSS)
+                fail_msg("%s: %s", name, comparison.c_str());
+    }
+}
+
+static void recorded_runs_with_a_planted_loss(void **)
+{
+    for (const char *name : {"gate-planted-quiet.json", "gate-planted-busy.json"})
+        for (const auto &[comparison, state] : replay(name)) {
+            const bool product = comparison == "g7 plan" || comparison == "g8 plan" || comparison == "g9 plan" ||
+                                 comparison == "g12 plan";
+            const bool other = comparison.find("portable") != std::string::npos || comparison.rfind("g23", 0) == 0;
+            if (product ? state != GateState::LOSS : other && state == GateState::LOSS)
+                fail_msg("%s: %s is %s", name, comparison.c_str(), name_of(state).c_str());
+        }
+}
+
 int main()
 {
-    const CMUnitTest tests[] = {cmocka_unit_test(no_false_alarms), cmocka_unit_test(a_loss_of_five_percent_is_found),
-                                cmocka_unit_test(a_gain_passes), cmocka_unit_test(what_cannot_be_settled_is_said),
-                                cmocka_unit_test(too_few_blocks_decide_nothing)};
+    const CMUnitTest tests[] = {cmocka_unit_test(no_false_alarms),
+                                cmocka_unit_test(a_loss_of_five_percent_is_found),
+                                cmocka_unit_test(a_gain_passes),
+                                cmocka_unit_test(what_cannot_be_settled_is_said),
+                                cmocka_unit_test(too_few_blocks_decide_nothing),
+                                cmocka_unit_test(recorded_runs_of_one_build),
+                                cmocka_unit_test(recorded_runs_with_a_planted_loss)};
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -11,7 +11,7 @@ using namespace bench;
 namespace
 {
 
-Row row_of(const std::string &line)
+Row parsed(const std::string &line)
 {
     const bool gemm = line.find(",gemm,") != std::string::npos;
     Row row = parse_suite(std::string(gemm ? "id,op,dtype,M,N,K,batch,trans_b,packed_b,source\n"
@@ -44,7 +44,7 @@ std::vector<float> product(const Row &row, const Operands &operands)
 static void right_products_pass(void **)
 {
     for (const char *line : {"g,gemm,f32,7,9,33,3,N,0,s", "g,gemm,f32,5,12,64,1,T,0,s"}) {
-        const Row row = row_of(line);
+        const Row row = parsed(line);
         const Operands operands(row);
         const Reference reference = make_reference(row, operands);
         const Error error = judge(row, reference, product(row, operands).data(), "f32");
@@ -56,7 +56,7 @@ static void right_products_pass(void **)
 
 static void wrong_elements_are_found(void **)
 {
-    const Row row = row_of("g,gemm,f32,7,9,33,1,N,0,s");
+    const Row row = parsed("g,gemm,f32,7,9,33,1,N,0,s");
     const Operands operands(row);
     const Reference reference = make_reference(row, operands);
     for (const float off : {1e-4f, NAN, INFINITY}) {
@@ -72,7 +72,7 @@ static void wrong_elements_are_found(void **)
 /* A result too large to be checked whole: its edges and some rows and columns between are. */
 static void large_results_are_sampled(void **)
 {
-    const Row row = row_of("g,gemm,u8s8,700,600,2048,1,N,0,s");
+    const Row row = parsed("g,gemm,u8s8,700,600,2048,1,N,0,s");
     const Operands operands(row);
     const Reference reference = make_reference(row, operands);
     assert_true(static_cast<int64_t>(reference.index.size()) < row.d_count());
@@ -93,7 +93,7 @@ static void large_results_are_sampled(void **)
 static void convolutions(void **)
 {
     for (const char *line : {"c,conv,f32,2,4,6,5,8,3,2,2,1,2,s", "c,conv,f32,1,3,5,5,3,3,3,1,1,3,s"}) {
-        const Row r = row_of(line);
+        const Row r = parsed(line);
         const Operands operands(r);
         const Reference reference = make_reference(r, operands);
         const float *x = static_cast<float *>(operands.a.data()), *w = static_cast<float *>(operands.b.data());
@@ -128,7 +128,7 @@ static void convolutions(void **)
 /* The unit in the last place is that of the result's type. */
 static void units_in_the_last_place(void **)
 {
-    const Row row = row_of("g,gemm,f32,1,1,1,1,N,0,s");
+    const Row row = parsed("g,gemm,f32,1,1,1,1,N,0,s");
     Reference reference;
     reference.index = {0};
     reference.value = {1.0L};
@@ -136,7 +136,7 @@ static void units_in_the_last_place(void **)
     reference.rounding = {0};
     const float next = std::nextafterf(1, 2);
     assert_close(judge(row, reference, &next, "f32").ulp, 1, 1e-12);
-    const Row wide = row_of("g,gemm,f64,1,1,1,1,N,0,s");
+    const Row wide = parsed("g,gemm,f64,1,1,1,1,N,0,s");
     const double after = std::nextafter(1.0, 2.0);
     assert_close(judge(wide, reference, &after, "f64").ulp, 1, 1e-12);
 }
