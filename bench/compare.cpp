@@ -30,9 +30,13 @@ struct Comparison {
 class Pair
 {
   public:
-    Pair(const CompareOptions &options, const std::vector<int> &cpus, const json &request)
+    /* other_first: its process is started and made ready before this build's, so that neither always gets the better memory. */
+    Pair(const CompareOptions &options, const std::vector<int> &cpus, const json &request, bool other_first = false)
     {
-        for (const std::string &library : {options.library, options.other}) {
+        workers_.resize(2);
+        ways_.resize(2);
+        for (const size_t build : {size_t{other_first}, size_t{!other_first}}) {
+            const std::string &library = build ? options.other : options.library;
             const std::vector<std::string> command = {options.program,
                                                       "--worker",
                                                       "hunze",
@@ -40,12 +44,10 @@ class Pair
                                                       library,
                                                       "--threads",
                                                       std::to_string(options.threads)};
-            workers_.push_back(std::make_unique<Worker>("hunze", command, cpus, std::map<std::string, std::string>()));
-            std::map<std::string, int> ways;
-            const json answer = workers_.back()->ask(request);
+            workers_[build] = std::make_unique<Worker>("hunze", command, cpus, std::map<std::string, std::string>());
+            const json answer = workers_[build]->ask(request);
             for (const json &way : answer.at("ways"))
-                ways.emplace(way.at("name"), static_cast<int>(ways.size()));
-            ways_.push_back(ways);
+                ways_[build].emplace(way.at("name"), static_cast<int>(ways_[build].size()));
         }
     }
     const std::map<std::string, int> &ways(size_t build) const { return ways_[build]; }
@@ -108,7 +110,7 @@ json compare(const std::vector<Row> &rows, const CompareOptions &options,
                 continue;
             const Operands operands(row);
             for (int block = look ? gate.blocks(look - 1) : 0; block < gate.blocks(look) && going; block++) {
-                Pair pair(options, cpus, request(row, operands));
+                Pair pair(options, cpus, request(row, operands), block / 2 % 2);
                 for (Comparison &comparison : all) {
                     if (!open(comparison))
                         continue;
