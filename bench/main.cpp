@@ -285,8 +285,7 @@ void report(const json &rows)
                     if (one.at("prepack_seconds").get<double>() > 0)
                         state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
                     std::string label = "limit: " + one.at("limit").get<std::string>();
-                    if (one.at("explain").is_object())
-                        label += ", kernel: " + one["explain"].value("kernel", "");
+    X += ", kernel: " + one["explain"].value("kernel", "");
                     if (one.at("wrong").get<bool>())
                         label += ", WRONG";
                     state.SetLabel(label);
@@ -341,7 +340,7 @@ class ResultFile
     {
         if (path_.empty())
             return;
-        file_ << content.dump(1, ' ', false, json::error_handler_t::replace) << "\n";
+        file_ << content.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
         file_.close();
         if (!file_ || std::rename((path_ + ".part").c_str(), path_.c_str()))
             stop(path_ + " could not be written: " + std::strerror(errno));

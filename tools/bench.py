@@ -3,6 +3,7 @@
 FULL=1 takes every row with one thread and with all; RECORD=1 keeps the result in bench/results/<device>/."""
 
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from steps import NINJA, PYTHON, ROOT, Steps, environment, forget_foreign_cache,
 from wheel import build_wheel
 
 PEERS = ROOT / "build" / "peers"
+RESULTS = ROOT / "bench" / "results"
 BUILD = ROOT / "build" / "bench"
 ABOUT, RESULT, LINES, REPORT = (BUILD / name for name in ("about.json", "result.json", "lines.txt", "report.html"))
 
@@ -111,15 +113,17 @@ def about():
 
 
 def record_file(facts):
-    """Where RECORD=1 keeps the result; known to be writable before the run."""
-    folder = ROOT / "bench" / "results" / facts["device"]["name"]
+    """Where RECORD=1 keeps the result: a new file, in a folder that is known to be writable before the run."""
+    folder = RESULTS / facts["device"]["name"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(13, "permission denied")
     except OSError as error:
         stop("%s cannot be written: %s" % (folder, error.strerror))
-    return folder / ("%s-%s.json" % (facts["date"][:10], facts["revision"]))
+    stem = "%s-%s" % (facts["date"][:10], facts["revision"])
+    names = itertools.chain([stem], ("%s-%d" % (stem, number) for number in itertools.count(2)))
+    return next(path for path in (folder / (name + ".json") for name in names) if not path.exists())
 
 
 def measure(full):
