@@ -285,7 +285,8 @@ void report(const json &rows)
                     if (one.at("prepack_seconds").get<double>() > 0)
                         state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
                     std::string label = "limit: " + one.at("limit").get<std::string>();
-    X += ", kernel: " + one["explain"].value("kernel", "");
+                    if (one.at("explain").is_object() && one["explain"].contains("kernel"))
+                        label += ", kernel: " + one["explain"]["kernel"].get<std::string>();
                     if (one.at("wrong").get<bool>())
                         label += ", WRONG";
                     state.SetLabel(label);
