@@ -303,7 +303,7 @@ void report(const json &rows)
     benchmark::Shutdown();
 }
 
-/* Prepacking outside the timing has lines of its own. */
+/* Names every result that is wrong; how many of them are of this library. */
 int wrong_rows(const json &rows)
 {
     int wrong = 0;
@@ -318,6 +318,25 @@ int wrong_rows(const json &rows)
                           << " ULP\n";
             }
     return wrong;
+}
+
+/* JSON with a line for each member, and for each element of those that are lists: a record that can be read and compared by line. */
+std::string by_lines(const json &content)
+{
+    const auto dump = [](const json &one) { return one.dump(-1, ' ', false, json::error_handler_t::replace); };
+    std::string text = "{";
+    for (const auto &[name, member] : content.items()) {
+        text += (text == "{" ? "\n" : ",\n") + dump(name) + ": ";
+        if (member.is_array()) {
+            std::string list;
+            for (const json &element : member)
+                list += (list.empty() ? "\n" : ",\n") + dump(element);
+            text += "[" + list + "\n]";
+        } else {
+            text += dump(member);
+        }
+    }
+    return text + "\n}\n";
 }
 
 /* A file that is written whole at the end, or not at all; opened at the start, so that an unwritable folder is known before the run. */
@@ -341,7 +360,7 @@ class ResultFile
     {
         if (path_.empty())
             return;
-        file_ << content.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+        file_ << by_lines(content);
         file_.close();
         if (!file_ || std::rename((path_ + ".part").c_str(), path_.c_str()))
             stop(path_ + " could not be written: " + std::strerror(errno));
