@@ -7,13 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (__builtin_expect(status_ != HUNZE_OK, 0))                                                                  \
-            return status_;                                                                                            \
-    } while (0)
-
 static bool same_view(const hunze_tensor *a, const hunze_tensor *b)
 {
     if (hunze_data(a) != hunze_data(b) || a->ndim != b->ndim)

@@ -10,6 +10,13 @@ enum { HUNZE_MAX_NDIM = 16 };
 /* ------------------------------------------------------------------ errors (status.c)
  * Stores the message for hunze_last_error() in this thread and returns the status. */
 hunze_status hunze_fail(hunze_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Returns from the function around it where the expression is no HUNZE_OK. */
+#define TRY(expression)                                                                                                \
+    do {                                                                                                               \
+        const hunze_status status_ = (expression);                                                                     \
+        if (__builtin_expect(status_ != HUNZE_OK, 0))                                                                  \
+            return status_;                                                                                            \
+    } while (0)
 
 /* ------------------------------------------------------------------ tensors (tensor.c) */
 hunze_type hunze_type_of(hunze_dtype dtype); /* HUNZE_TYPE_NONE if rows have no such type */

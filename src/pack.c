@@ -7,13 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 enum {
     MAGIC = 0x4B505A48 /* "HZPK" */,
     VERSION = 1,

@@ -6,13 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 /* Below this many operations another thread has too little to do. */
 static const uint64_t thread_operations = 2000000;
 

@@ -4,13 +4,6 @@
 
 #include <inttypes.h>
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 static hunze_status check_options(const hunze_conv_options *options, int spatial, bool transposed)
 {
     if (options->layout > HUNZE_CHANNELS_LAST)

@@ -4,13 +4,6 @@
 
 #include <inttypes.h>
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 static hunze_status matrix(const hunze_tensor *tensor, const char *name)
 {
     char text[HUNZE_SHAPE_TEXT];

@@ -34,13 +34,6 @@ static inline uint64_t operand_word(const hunze_tensor *tensor, int role)
     return word ^ (uint64_t)role << 24 ^ (uint64_t)(tensor->strides != NULL) << 23;
 }
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (__builtin_expect(status_ != HUNZE_OK, 0))                                                                  \
-            return status_;                                                                                            \
-    } while (0)
-
 static hunze_status put_operand(hunze_request *request, int role, const hunze_tensor *tensor)
 {
     if (__builtin_expect((uint32_t)tensor->ndim > HUNZE_MAX_NDIM || tensor->device.type != HUNZE_DEVICE_CPU ||

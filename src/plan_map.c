@@ -2,13 +2,6 @@
 /* What the elementwise ops take: quantize, dequantize and activation. */
 #include "plan.h"
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 static hunze_status check_types(hunze_op op, const hunze_plan *plan)
 {
     const hunze_type a = plan->a_type, d = plan->d_type;

@@ -32,13 +32,6 @@ static hunze_status refuse(const hunze_request *request, int role, const char *b
                : HUNZE_OK;
 }
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 hunze_status hunze_check_activation(const hunze_activation *activation, hunze_type d)
 {
     if (!activation)
