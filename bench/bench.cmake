@@ -37,6 +37,7 @@ add_executable(hunze_bench
   bench/ceilings.cpp
   bench/compare.cpp
   bench/main.cpp
+  bench/options.cpp
   bench/session.cpp
   bench/worker.cpp
 )

@@ -37,13 +37,7 @@ class Pair
         ways_.resize(2);
         for (const size_t build : {size_t{other_first}, size_t{!other_first}}) {
             const std::string &library = build ? options.other : options.library;
-            const std::vector<std::string> command = {options.program,
-                                                      "--worker",
-                                                      "hunze",
-                                                      "--library",
-                                                      library,
-                                                      "--threads",
-                                                      std::to_string(options.threads)};
+            const auto command = worker_command(options.program, "hunze", options.threads, library, "");
             workers_[build] = std::make_unique<Worker>("hunze", command, cpus, std::map<std::string, std::string>());
             const json answer = workers_[build]->ask(request);
             for (const json &way : answer.at("ways"))
@@ -77,18 +71,13 @@ std::string text(const Summary &ratio)
 json compare(const std::vector<Row> &rows, const CompareOptions &options,
              const std::function<bool(const std::string &)> &progress)
 {
-    std::vector<int> cpus = allowed_cpus();
-    if (static_cast<int>(cpus.size()) > options.threads)
-        cpus.erase(cpus.begin(), cpus.end() - options.threads);
+    const std::vector<int> cpus = measuring_cpus(options.threads);
     json left_out = json::array();
     std::vector<Comparison> all;
-    auto request = [&](const Row &row, const Operands &operands) {
-        return json{{"do", "prepare"}, {"row", description(row)}, {"operands", operands.description(row)}};
-    };
     for (const Row &row : rows) { /* what both builds have */
         if (!progress(row.id))
             break;
-        Pair pair(options, cpus, request(row, Operands(row)));
+        Pair pair(options, cpus, prepare_request(row, Operands(row)));
         for (const auto &[way, index] : pair.ways(1))
             if (!pair.ways(0).count(way))
                 left_out.push_back({{"id", row.id}, {"way", way}, {"why", "only the other build has it"}});
@@ -110,7 +99,7 @@ json compare(const std::vector<Row> &rows, const CompareOptions &options,
                 continue;
             const Operands operands(row);
             for (int block = look ? gate.blocks(look - 1) : 0; block < gate.blocks(look) && going; block++) {
-                Pair pair(options, cpus, request(row, operands), block / 2 % 2);
+                Pair pair(options, cpus, prepare_request(row, operands), block / 2 % 2);
                 for (Comparison &comparison : all) {
                     if (!open(comparison))
                         continue;

@@ -2,6 +2,7 @@
 /* hunze_bench: the rows of the suites, with every kernel of this library that takes them and every other library found.
  * What is measured is reported by Google Benchmark, one line per implementation, and written to a result (bench/README.md). */
 #include "compare.hpp"
+#include "options.hpp"
 #include "repro.hpp"
 #include "session.hpp"
 #include "worker.hpp"
@@ -14,14 +15,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <fstream>
-#include <getopt.h>
 #include <iostream>
 #include <regex>
 #include <set>
-#include <sstream>
 #include <unistd.h>
 
 namespace
@@ -30,133 +28,10 @@ namespace
 using namespace bench;
 using nlohmann::json;
 
-constexpr const char *usage = R"(hunze_bench [options] [--benchmark_… of Google Benchmark]
-  --suite FILE           rows to measure; may be given again              (default: those of bench/suites)
-  --rows ID,ID           only these rows
-  --set standard|full    standard leaves out rows of over 5e9 operations or 5e8 bytes, and takes shorter samples
-  --libraries NAME,NAME  only these libraries; hunze is one of them       (default: all that are found)
-  --threads N,N          threads per call; a run for each                 (default: 1)
-  --rounds N             rounds per row                                   (default: 9)
-  --sample-seconds S     what the calls of one sample fill    (default: 0.005, full 0.02, gate 0.002)
-  --environment DIR      virtual environment with other libraries
-  --library FILE         the libhunze.so to measure                       (default: the one of this build)
-  --result FILE          write the result there, as JSON
-  --about FILE           JSON object whose members are put into the result (date, revision, compiler, device …)
-  --gate FILE            compare with another build's libhunze.so: exit status 1 where this build is slower
-  --repro LINE           run one call as a trace's line tells it
-  --list                 print the rows and end
-A row is measured where the filter of --benchmark_filter matches ID/LIBRARY.
-Exit status: 0, 1 where a result of this library is wrong or a gate finds a loss, 2 for wrong arguments or files.
-)";
-
-struct Options {
-    std::vector<std::string> suites, rows, libraries;
-    std::vector<int> threads = {1};
-    std::string set = "standard", environment, library, result, about, gate, repro, worker;
-    int rounds = 9;
-    double sample_seconds = 0;
-    bool list = false;
-};
-
 /* What the standard set leaves out takes a large part of the time. */
 bool is_standard(const Row &row) { return row.operations() <= 5e9 && row.bytes() <= 5e8; }
 
-[[noreturn]] void stop(const std::string &what)
-{
-    std::cerr << "hunze_bench: " << what << "\n";
-    std::exit(2);
-}
-
 volatile std::sig_atomic_t interrupted = 0;
-
-std::vector<std::string> split(const std::string &text)
-{
-    std::vector<std::string> parts;
-    std::istringstream stream(text);
-    for (std::string part; std::getline(stream, part, ',');)
-        parts.push_back(part);
-    return parts;
-}
-
-double number(const char *text, const std::string &option, double least, double most)
-{
-    char *end;
-    const double value = std::strtod(text, &end);
-    if (*end || end == text || !(value >= least && value <= most))
-        stop(option + " is '" + text + "'; a number from " + json(least).dump() + " to " + json(most).dump() +
-             " is expected");
-    return value;
-}
-
-Options parse(int argc, char **argv)
-{
-    enum {
-        SUITE = 256,
-        ROWS,
-        SET,
-        LIBRARIES,
-        THREADS,
-        ROUNDS,
-        SAMPLE,
-        ENVIRONMENT,
-        LIBRARY,
-        RESULT,
-        ABOUT,
-        GATE,
-        REPRO,
-        WORKER,
-        LIST
-    };
-    static const option known[] = {{"suite", 1, nullptr, SUITE},
-                                   {"rows", 1, nullptr, ROWS},
-                                   {"set", 1, nullptr, SET},
-                                   {"libraries", 1, nullptr, LIBRARIES},
-                                   {"threads", 1, nullptr, THREADS},
-                                   {"rounds", 1, nullptr, ROUNDS},
-                                   {"sample-seconds", 1, nullptr, SAMPLE},
-                                   {"environment", 1, nullptr, ENVIRONMENT},
-                                   {"library", 1, nullptr, LIBRARY},
-                                   {"result", 1, nullptr, RESULT},
-                                   {"about", 1, nullptr, ABOUT},
-                                   {"gate", 1, nullptr, GATE},
-                                   {"repro", 1, nullptr, REPRO},
-                                   {"worker", 1, nullptr, WORKER},
-                                   {"list", 0, nullptr, LIST},
-                                   {nullptr, 0, nullptr, 0}};
-    Options o;
-    for (int code; (code = getopt_long(argc, argv, "", known, nullptr)) != -1;)
-        switch (code) {
-        case SUITE: o.suites.push_back(optarg); break;
-        case ROWS: o.rows = split(optarg); break;
-        case SET:
-            o.set = optarg;
-            if (o.set != "standard" && o.set != "full")
-                stop("--set is '" + o.set + "'; standard or full is expected");
-            break;
-        case LIBRARIES: o.libraries = split(optarg); break;
-        case THREADS:
-            o.threads.clear();
-            for (const std::string &count : split(optarg))
-                o.threads.push_back(static_cast<int>(number(count.c_str(), "--threads", 1, 1024)));
-            break;
-        case ROUNDS: o.rounds = static_cast<int>(number(optarg, "--rounds", 1, 1000)); break;
-        case SAMPLE: o.sample_seconds = number(optarg, "--sample-seconds", 1e-6, 10); break;
-        case ENVIRONMENT: o.environment = optarg; break;
-        case LIBRARY: o.library = optarg; break;
-        case RESULT: o.result = optarg; break;
-        case ABOUT: o.about = optarg; break;
-        case GATE: o.gate = optarg; break;
-        case REPRO: o.repro = optarg; break;
-        case WORKER: o.worker = optarg; break;
-        case LIST: o.list = true; break;
-        default: std::cerr << "hunze_bench --help lists the options\n"; std::exit(2);
-        }
-    if (optind < argc)
-        stop(std::string("'") + argv[optind] + "' is no option; --help lists them");
-    if (o.sample_seconds == 0)
-        o.sample_seconds = !o.gate.empty() ? 0.002 : o.set == "full" ? 0.02 : 0.005;
-    return o;
-}
 
 std::string own_path()
 {
@@ -177,13 +52,8 @@ std::vector<Row> read_rows(const Options &o)
     std::vector<std::string> files = o.suites;
     if (files.empty()) {
         const std::string folder = HUNZE_BENCH_FOLDER "/suites";
-        if (DIR *directory = opendir(folder.c_str())) {
-            while (const dirent *entry = readdir(directory))
-                if (std::regex_search(entry->d_name, std::regex("\\.csv$")))
-                    files.push_back(folder + "/" + entry->d_name);
-            closedir(directory);
-        }
-        std::sort(files.begin(), files.end());
+        for (const std::string &name : names_ending_in(folder, ".csv"))
+            files.push_back(folder + "/" + name);
         std::reverse(files.begin(), files.end()); /* gemm before conv */
     }
     std::vector<Row> rows;
@@ -507,11 +377,11 @@ int main(int argc, char **argv)
 {
     /* Google Benchmark would print its own options and end. */
     if (std::any_of(argv, argv + argc, [](const char *word) { return !std::strcmp(word, "--help"); })) {
-        std::cout << usage;
+        std::cout << usage();
         return 0;
     }
     benchmark::Initialize(&argc, argv);
-    Options o = parse(argc, argv);
+    Options o = parse_options(argc, argv);
     if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))
         o.library = own_library();
     if (!o.worker.empty()) {

@@ -25,13 +25,6 @@ SharedMemory::SharedMemory(size_t bytes) : bytes_(bytes ? bytes : 1)
     }
 }
 
-SharedMemory::SharedMemory(SharedMemory &&other) noexcept
-    : descriptor_(other.descriptor_), data_(other.data_), bytes_(other.bytes_)
-{
-    other.descriptor_ = -1;
-    other.data_ = nullptr;
-}
-
 SharedMemory::~SharedMemory()
 {
     if (data_)
@@ -103,12 +96,12 @@ size_t weight_stride(const Row &row)
     return whole_lines(static_cast<size_t>(row.b_count()) * element_bytes(row.dtype, 'b'));
 }
 
-Operands::Operands(const Row &row, uint64_t seed)
+Operands::Operands(const Row &row)
     : a(static_cast<size_t>(row.a_count()) * element_bytes(row.dtype, 'a')),
       b(weight_stride(row) * static_cast<size_t>(row.copies)), scales(static_cast<size_t>(row.scale_count()) * 4),
       d(static_cast<size_t>(row.d_count()) * std::max<size_t>(4, element_bytes(row.dtype, 'd')))
 {
-    Random random(seed);
+    Random random(1);
     fill(a.data(), row.a_count(), row.dtype, 'a', random);
     fill(b.data(), row.b_count(), row.dtype, 'b', random);
     for (int copy = 1; copy < row.copies; copy++)
@@ -158,6 +151,11 @@ Row row_of(const json &description)
     for (const Extent &extent : extents_of(row.op))
         row.*extent.member = description.at(extent.name);
     return row;
+}
+
+json prepare_request(const Row &row, const Operands &operands)
+{
+    return {{"do", "prepare"}, {"row", description(row)}, {"operands", operands.description(row)}};
 }
 
 } // namespace bench

@@ -14,7 +14,6 @@ class SharedMemory
 {
   public:
     explicit SharedMemory(size_t bytes);
-    SharedMemory(SharedMemory &&other) noexcept;
     SharedMemory(const SharedMemory &) = delete;
     SharedMemory &operator=(const SharedMemory &) = delete;
     ~SharedMemory();
@@ -32,7 +31,7 @@ class SharedMemory
 struct Operands {
     SharedMemory a, b, scales, d;
 
-    explicit Operands(const Row &row, uint64_t seed = 1); /* sets nothing in row; uses its copies and b_stride */
+    explicit Operands(const Row &row); /* row.copies of b */
     nlohmann::json description(const Row &row) const;
 };
 
@@ -42,5 +41,7 @@ size_t weight_stride(const Row &row);
 /* The row as a worker is told, and back. */
 nlohmann::json description(const Row &row);
 Row row_of(const nlohmann::json &description);
+/* The request that makes a worker ready for the row. */
+nlohmann::json prepare_request(const Row &row, const Operands &operands);
 
 } // namespace bench

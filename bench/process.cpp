@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <poll.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -35,6 +37,38 @@ std::vector<int> allowed_cpus()
             if (CPU_ISSET(static_cast<size_t>(cpu), &set))
                 cpus.push_back(cpu);
     return cpus;
+}
+
+std::vector<int> measuring_cpus(int threads)
+{
+    std::vector<int> cpus = allowed_cpus();
+    if (static_cast<int>(cpus.size()) > threads)
+        cpus.erase(cpus.begin(), cpus.end() - threads);
+    return cpus;
+}
+
+std::vector<std::string> worker_command(const std::string &program, const std::string &name, int threads,
+                                        const std::string &library, const std::string &environment)
+{
+    std::vector<std::string> command = {program, "--worker", name, "--threads", std::to_string(threads)};
+    if (!library.empty())
+        command.insert(command.end(), {"--library", library});
+    if (!environment.empty())
+        command.insert(command.end(), {"--environment", environment});
+    return command;
+}
+
+std::vector<std::string> names_ending_in(const std::string &folder, const std::string &ending)
+{
+    std::vector<std::string> names;
+    std::error_code unreadable;
+    for (const auto &entry : std::filesystem::directory_iterator(folder, unreadable)) {
+        const std::string name = entry.path().filename();
+        if (name.size() > ending.size() && name.compare(name.size() - ending.size(), ending.size(), ending) == 0)
+            names.push_back(name);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
 }
 
 Worker::Worker(std::string name, std::vector<std::string> command, std::vector<int> cpus,

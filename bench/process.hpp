@@ -50,5 +50,14 @@ class Worker
 void pin(const std::vector<int> &cpus);
 /* The processors that this process may use. */
 std::vector<int> allowed_cpus();
+/* So many of them, the last: the system's own work prefers the first. */
+std::vector<int> measuring_cpus(int threads);
+
+/* The command of a worker behind a C ABI: `program` is hunze_bench; library and environment may be "". */
+std::vector<std::string> worker_command(const std::string &program, const std::string &name, int threads,
+                                        const std::string &library, const std::string &environment);
+
+/* Names in a folder that end so, with something before it, in order; none where the folder cannot be read. */
+std::vector<std::string> names_ending_in(const std::string &folder, const std::string &ending);
 
 } // namespace bench

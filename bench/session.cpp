@@ -7,7 +7,6 @@
 #include "statistics.hpp"
 
 #include <algorithm>
-#include <dirent.h>
 #include <memory>
 
 namespace bench
@@ -26,33 +25,15 @@ struct Session::Implementation {
     double joules = 0;
     long metered = 0;   /* calls */
     double seconds = 0; /* per call, the last time */
-    double known = 0;   /* seconds of the call that was checked, where it takes no turn in the rounds */
     std::string no_joules;
 
     std::string name() const { return told.value("name", ""); }
+    std::string label() const { return worker->name() + (name().empty() ? "" : " " + name()); }
     bool is_plan() const { return worker->name() == "hunze" && name().rfind("plan", 0) == 0; }
 };
 
 namespace
 {
-
-/* Names of the libraries with a Python interface: NAME_peer.py in the folder. */
-std::vector<std::string> python_peers(const std::string &folder)
-{
-    constexpr const char *ending = "_peer.py";
-    std::vector<std::string> names;
-    if (DIR *directory = opendir(folder.c_str())) {
-        while (const dirent *entry = readdir(directory)) {
-            const std::string name = entry->d_name;
-            const size_t at = name.find(ending);
-            if (at != std::string::npos && at > 0 && at + std::string(ending).size() == name.size())
-                names.push_back(name.substr(0, at));
-        }
-        closedir(directory);
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-}
 
 std::map<std::string, std::string> environment_of(int threads)
 {
@@ -64,28 +45,31 @@ std::map<std::string, std::string> environment_of(int threads)
 
 json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}}; }
 
+json against(const Summary &ratio)
+{
+    json text = summary(ratio);
+    text["verdict"] = verdict(ratio);
+    return text;
+}
+
 } // namespace
 
 Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context *context)
-    : options_(std::move(options)), ceilings_(ceilings), context_(context), cpus_(allowed_cpus())
+    : options_(std::move(options)), ceilings_(ceilings), context_(context), cpus_(measuring_cpus(options_.threads))
 {
-    if (static_cast<int>(cpus_.size()) > options_.threads)
-        cpus_.erase(cpus_.begin(),
-                    cpus_.end() - options_.threads); /* the last: the system's own work prefers the first */
-    const std::string threads = std::to_string(options_.threads);
     std::vector<std::pair<std::string, std::vector<std::string>>> commands;
     for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
-        std::vector<std::string> command = {options_.program, "--worker", (*peer)->name, "--threads", threads};
-        if (std::string((*peer)->name) == "hunze")
-            command.insert(command.end(), {"--library", options_.library});
-        if (!options_.environment.empty())
-            command.insert(command.end(), {"--environment", options_.environment});
-        commands.emplace_back((*peer)->name, command);
+        const std::string name = (*peer)->name;
+        commands.emplace_back(name, worker_command(options_.program, name, options_.threads,
+                                                   name == "hunze" ? options_.library : "", options_.environment));
     }
     const std::string python = options_.environment.empty() ? "python3" : options_.environment + "/bin/python";
-    for (const std::string &name : python_peers(options_.python_peers))
-        commands.emplace_back(
-            name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name, "--threads", threads});
+    const std::string ending = "_peer.py";
+    for (const std::string &file : names_ending_in(options_.python_peers, ending)) {
+        const std::string name = file.substr(0, file.size() - ending.size());
+        commands.emplace_back(name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name,
+                                                             "--threads", std::to_string(options_.threads)});
+    }
     for (auto &[name, command] : commands) {
         const auto &chosen = options_.libraries;
         if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), name) == chosen.end())
@@ -108,7 +92,7 @@ Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context
     }
 }
 
-/* Makes the worker ready for the row and checks the result of each of its ways. */
+/* Makes the worker ready for the row; its ways join the implementations. */
 void Session::prepare(Worker &worker, const json &request, json &absent, std::vector<Implementation> &implementations)
 {
     try {
@@ -130,6 +114,51 @@ void Session::prepare(Worker &worker, const json &request, json &absent, std::ve
         failed.failed = error.what();
         implementations.push_back(failed);
     }
+}
+
+/* One call, whose result is judged. */
+void Session::check(Implementation &implementation, const Row &row, const Operands &operands,
+                    const Reference &reference)
+{
+    implementation.limit = ceilings_.limit_of(row, implementation.told.value("isa", ""));
+    try {
+        if (!implementation.worker->runs())
+            throw WorkerError("its process had ended");
+        const double start = hunze_bench_seconds();
+        implementation.worker->ask({{"do", "check"}, {"way", implementation.way}});
+        implementation.seconds = hunze_bench_seconds() - start;
+        implementation.error = judge(row, reference, operands.d.data(), implementation.told.at("d_dtype"));
+    } catch (const std::exception &error) {
+        implementation.failed = error.what();
+    }
+}
+
+/* What a result says of an implementation; `limit` took its turns in the same rounds, or is null. */
+json Session::describe(const Implementation &one, const Series &series, const Series *limit)
+{
+    json samples = json::array();
+    for (size_t round = 0; round < series.seconds.size(); round++)
+        samples.push_back(series.has(round) ? json(series.seconds[round]) : json());
+    const std::string failed = one.failed.empty() ? series.failed : one.failed;
+    json entry = {{"library", one.worker->name()},
+                  {"way", one.name()},
+                  {"seconds", seconds_of(series)},
+                  {"samples", samples},
+                  {"limit", one.limit.name},
+                  {"ulp", one.error.ulp},
+                  {"of_bound", one.error.of_bound},
+                  {"checked", one.error.checked},
+                  {"wrong", one.failed.empty() && one.error.wrong()},
+                  {"prepack_seconds", one.told.value("prepack_seconds", 0.0)},
+                  {"explain", one.told.value("explain", json())},
+                  {"joules", one.metered ? json(one.joules / static_cast<double>(one.metered)) : json()},
+                  {"joules_reason", one.metered ? json() : json(one.no_joules)},
+                  {"failed", failed.empty() ? json() : json(failed)}};
+    if (limit)
+        entry["of_limit"] = summary(summarize(ratios(*limit, series)));
+    if (one.is_plan())
+        entry["over"] = json::object();
+    return entry;
 }
 
 double Session::time(Implementation &implementation, long calls)
@@ -173,38 +202,23 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
 
     json absent = json::object();
     std::vector<Implementation> all;
-    const json request = {{"do", "prepare"}, {"row", description(row)}, {"operands", operands.description(row)}};
+    const json request = prepare_request(row, operands);
     for (const auto &worker : workers_)
         if (wanted(worker->name()))
             prepare(*worker, request, absent, all);
-    for (Implementation &one : all) {
-        if (!one.failed.empty())
-            continue;
-        one.limit = ceilings_.limit_of(row, one.told.value("isa", ""));
-        try {
-            if (!one.worker->runs())
-                throw WorkerError("its process had ended");
-            const double start = hunze_bench_seconds();
-            one.worker->ask({{"do", "check"}, {"way", one.way}});
-            one.seconds = hunze_bench_seconds() - start;
-            if (one.seconds > options_.longest_call && one.worker->name() != "hunze")
-                one.known = one.seconds;
-            one.error = judge(row, reference, operands.d.data(), one.told.at("d_dtype"));
-        } catch (const std::exception &error) {
-            one.failed = error.what();
-        }
-    }
+    for (Implementation &one : all)
+        if (one.failed.empty())
+            check(one, row, operands, reference);
 
-    std::vector<Contender> contenders;
-    std::vector<size_t> index; /* of each implementation's contender */
+    std::vector<Contender> contenders; /* the implementations in their order, then the limits */
     std::map<std::string, size_t> limits;
     const double amount = limit.read ? row.bytes() : row.operations();
     for (Implementation &one : all) {
-        index.push_back(contenders.size());
         Contender contender;
         contender.ours = one.is_plan();
         contender.calls_multiple = row.copies;
-        contender.known = one.failed.empty() ? one.known : 0;
+        if (one.failed.empty() && one.seconds > options_.longest_call && one.worker->name() != "hunze")
+            contender.known = one.seconds; /* of the call that was checked */
         contender.time = [this, &one](long calls) {
             if (!one.failed.empty())
                 throw WorkerError(one.failed);
@@ -235,40 +249,12 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
 
     json implementations = json::array();
     for (size_t i = 0; i < all.size(); i++) {
-        const Implementation &one = all[i];
-        const Series &mine = series[index[i]];
-        json samples = json::array();
-        for (size_t round = 0; round < mine.seconds.size(); round++)
-            samples.push_back(mine.has(round) ? json(mine.seconds[round]) : json());
-        const std::string failed = one.failed.empty() ? mine.failed : one.failed;
-        json entry = {{"library", one.worker->name()},
-                      {"way", one.name()},
-                      {"seconds", seconds_of(mine)},
-                      {"samples", samples},
-                      {"ulp", one.error.ulp},
-                      {"of_bound", one.error.of_bound},
-                      {"checked", one.error.checked},
-                      {"wrong", one.failed.empty() && one.error.wrong()},
-                      {"prepack_seconds", one.told.value("prepack_seconds", 0.0)},
-                      {"explain", one.told.value("explain", json())},
-                      {"joules", one.metered ? json(one.joules / static_cast<double>(one.metered)) : json()},
-                      {"joules_reason", one.metered ? json() : json(one.no_joules)},
-                      {"failed", failed.empty() ? json() : json(failed)}};
-        if (limits.count(one.limit.name))
-            entry["of_limit"] = summary(summarize(ratios(series[limits[one.limit.name]], mine)));
-        entry["limit"] = one.limit.name;
-        if (one.is_plan()) {
-            json over = json::object();
-            for (size_t j = 0; j < all.size(); j++) {
-                const Summary ratio = summarize(ratios(series[index[j]], mine));
-                if (j == i || ratio.count == 0)
-                    continue;
-                json against = summary(ratio);
-                against["verdict"] = verdict(ratio);
-                over[all[j].worker->name() + (all[j].name().empty() ? "" : " " + all[j].name())] = against;
-            }
-            entry["over"] = over;
-        }
+        const auto own = limits.find(all[i].limit.name);
+        json entry = describe(all[i], series[i], own == limits.end() ? nullptr : &series[own->second]);
+        if (all[i].is_plan())
+            for (size_t j = 0; j < all.size(); j++)
+                if (const Summary ratio = summarize(ratios(series[j], series[i])); j != i && ratio.count > 0)
+                    entry["over"][all[j].label()] = against(ratio);
         implementations.push_back(entry);
     }
     return {{"id", row.id},

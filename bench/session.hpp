@@ -46,7 +46,9 @@ class Session
 
     void prepare(Worker &worker, const nlohmann::json &request, nlohmann::json &absent,
                  std::vector<Implementation> &implementations);
+    void check(Implementation &implementation, const Row &row, const Operands &operands, const Reference &reference);
     double time(Implementation &implementation, long calls);
+    static nlohmann::json describe(const Implementation &implementation, const Series &series, const Series *limit);
 
     SessionOptions options_;
     const Ceilings &ceilings_;

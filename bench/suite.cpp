@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "suite.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -43,10 +43,6 @@ std::vector<Field> split(const std::string &line)
         start = comma + 1;
     }
 }
-
-constexpr const char *gemm_columns[] = {"id", "op", "dtype", "M", "N", "K", "batch", "trans_b", "packed_b", "source"};
-constexpr const char *conv_columns[] = {"id", "op", "dtype", "N",      "C",   "H",      "W",
-                                        "K",  "R",  "S",     "stride", "pad", "groups", "source"};
 
 /* G of "w4gG" and "w8gG"; 0 for another dtype, -1 where G is not a power of two from 16 on. */
 int64_t group_size(const std::string &dtype)
@@ -119,34 +115,38 @@ void read_conv(const Line &line, Row &row)
     row.out_width = (row.width + 2 * row.pad - row.kernel_width) / row.stride + 1;
 }
 
-std::string stem(const std::string &path)
+/* The columns of a suite of the operation. */
+std::vector<std::string> columns_of(bench_op op)
 {
-    const size_t slash = path.rfind('/'), start = slash == std::string::npos ? 0 : slash + 1;
-    return path.substr(start, path.rfind('.') > start ? path.rfind('.') - start : std::string::npos);
+    std::vector<std::string> columns = {"id", "op", "dtype"};
+    for (const Extent &extent : extents_of(op))
+        if (*extent.column)
+            columns.push_back(extent.column);
+    if (op == BENCH_GEMM)
+        columns.insert(columns.end(), {"trans_b", "packed_b"});
+    columns.push_back("source");
+    return columns;
 }
 
-/* The header's columns; every one that its operation needs must be there. */
-std::vector<std::string> read_header(Place place, const std::vector<Field> &fields)
+/* The operation of a suite, by its header; every column must be there, in any order. */
+bench_op read_header(Place place, const std::vector<Field> &fields)
 {
-    std::vector<std::string> columns;
+    std::set<std::string> have;
     for (const Field &field : fields)
-        columns.push_back(field.text);
-    const std::set<std::string> have(columns.begin(), columns.end());
-    const bool gemm = have.count("M");
-    auto check = [&](auto &wanted) {
-        const std::set<std::string> known(std::begin(wanted), std::end(wanted));
-        for (const Field &field : fields)
-            if (!known.count(field.text))
-                place.fail(field.column,
-                           "column '" + field.text + "' is not known in a suite of " + (gemm ? "gemm" : "conv"));
-        for (const char *name : wanted)
-            if (!have.count(name))
-                place.fail(1, std::string("the header lacks column '") + name + "'");
-        if (have.size() != fields.size())
-            place.fail(1, "a column stands twice in the header");
-    };
-    gemm ? check(gemm_columns) : check(conv_columns);
-    return columns;
+        have.insert(field.text);
+    const bench_op op = have.count("M") ? BENCH_GEMM : BENCH_CONV;
+    const std::vector<std::string> wanted = columns_of(op);
+    const std::set<std::string> known(wanted.begin(), wanted.end());
+    for (const Field &field : fields)
+        if (!known.count(field.text))
+            place.fail(field.column, "column '" + field.text + "' is not known in a suite of " +
+                                         (op == BENCH_GEMM ? "gemm" : "conv"));
+    for (const std::string &name : wanted)
+        if (!have.count(name))
+            place.fail(1, "the header lacks column '" + name + "'");
+    if (have.size() != fields.size())
+        place.fail(1, "a column stands twice in the header");
+    return op;
 }
 
 } // namespace
@@ -177,7 +177,8 @@ const std::vector<Extent> &extents_of(bench_op op)
 std::vector<Row> parse_suite(const std::string &text, const std::string &path)
 {
     std::vector<Row> rows;
-    std::vector<std::string> columns;
+    std::vector<std::string> columns; /* of the header */
+    bench_op op = BENCH_GEMM;
     std::set<std::string> ids;
     std::istringstream stream(text);
     std::string line;
@@ -189,7 +190,9 @@ std::vector<Row> parse_suite(const std::string &text, const std::string &path)
         const Place place{path, number};
         const std::vector<Field> fields = split(line);
         if (columns.empty()) {
-            columns = read_header(place, fields);
+            op = read_header(place, fields);
+            for (const Field &field : fields)
+                columns.push_back(field.text);
             continue;
         }
         if (fields.size() != columns.size())
@@ -197,14 +200,14 @@ std::vector<Row> parse_suite(const std::string &text, const std::string &path)
                        std::to_string(fields.size()) + " fields; the header has " + std::to_string(columns.size()));
         const Line values(place, columns, fields);
         Row row;
-        row.suite = stem(path);
+        row.suite = std::filesystem::path(path).stem();
         row.source = values.text("source");
         const std::string &id = values.text("id"), &dtype = values.text("dtype");
         if (id.empty() || id.size() >= sizeof row.id || id.find_first_of("/\" \\") != std::string::npos)
             values.fail("id", "id is '" + id + "'; up to 31 characters without space, / and quotes are expected");
         if (!ids.insert(id).second)
             values.fail("id", "id '" + id + "' stands twice");
-        const bool gemm = std::count(columns.begin(), columns.end(), "M") > 0;
+        const bool gemm = op == BENCH_GEMM;
         values.one_of("op", {gemm ? "gemm" : "conv"});
         row.group_size = gemm ? group_size(dtype) : 0;
         if (row.group_size < 0)
@@ -219,7 +222,7 @@ std::vector<Row> parse_suite(const std::string &text, const std::string &path)
         if (dtype.size() >= sizeof row.dtype)
             values.fail("dtype", "dtype is too long");
         std::strcpy(row.dtype, dtype.c_str());
-        row.op = gemm ? BENCH_GEMM : BENCH_CONV;
+        row.op = op;
         for (const Extent &extent : extents_of(row.op))
             if (*extent.column)
                 row.*extent.member = values.number(extent.column, extent.least, extent.most);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hunze itself, as one library among the others: the plan that a call gets, and each other row of the kernel table that takes the call. */
 #include "../../include/hunze.h"
-#include "../peak.h"
 #include "../suite.hpp"
+#include "library.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dlfcn.h>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -47,40 +47,29 @@ std::string text_of(hunze_status status, char *text)
     return copy;
 }
 
-bool open(const char *path, const char *, int threads, char version[128], char place[512], char why[256])
+bool open(const char *path, const char *, int threads, char version[BENCH_VERSION], char place[BENCH_PLACE],
+          char why[BENCH_WHY])
 {
-    if (!path) {
-        std::snprintf(why, 256, "no library was named");
+    if (!path)
+        return bench_refuse(why, "no library was named");
+    void *handle = bench_library_open(nullptr, path, nullptr, place, why);
+#define FUNCTION(name) {#name, &library.name},
+    const bench_function functions[] = {HUNZE_BENCH_FUNCTIONS(FUNCTION)};
+#undef FUNCTION
+    if (!handle || !bench_library_functions(handle, "", functions, std::size(functions), why))
         return false;
-    }
-    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        std::snprintf(why, 256, "%s", dlerror());
-        return false;
-    }
-#define FIND(name)                                                                                                     \
-    library.name = reinterpret_cast<decltype(&::name)>(dlsym(handle, #name));                                          \
-    if (!library.name) {                                                                                               \
-        std::snprintf(why, 256, "%s has no " #name, path);                                                             \
-        return false;                                                                                                  \
-    }
-    HUNZE_BENCH_FUNCTIONS(FIND)
-#undef FIND
     hunze_context_options options = {};
     options.struct_size = sizeof options;
     options.threads = threads;
-    if (library.hunze_context_create(&options, &library.context)) {
-        std::snprintf(why, 256, "%s", library.hunze_last_error());
-        return false;
-    }
+    if (library.hunze_context_create(&options, &library.context))
+        return bench_refuse(why, library.hunze_last_error());
     char *text = nullptr;
     const hunze_status status = library.hunze_context_info(library.context, &text);
     const json info = json::parse(text_of(status, text), nullptr, false);
     for (const json &kernel : info.value("kernels", json::array()))
         if (kernel.value("allowed", false))
             library.kernels.push_back(kernel.at("name"));
-    std::snprintf(version, 128, "%s", library.hunze_version());
-    std::snprintf(place, 512, "%s", path);
+    std::snprintf(version, BENCH_VERSION, "%s", library.hunze_version());
     return true;
 }
 
@@ -111,6 +100,10 @@ struct View {
             step *= shape[i];
         }
     }
+    void set_packed(void *data, size_t bytes)
+    {
+        set(data, {HUNZE_OPAQUE_HANDLE, 64, 1}, {static_cast<int64_t>(bytes / 8)});
+    }
 };
 
 struct Free {
@@ -124,7 +117,7 @@ Block block(size_t bytes) { return Block(std::aligned_alloc(64, (bytes + 63) / 6
 struct Way {
     View a, d;
     std::vector<View> b = std::vector<View>(1);
-    std::vector<Block> packed;
+    Block packed;         /* the copies of the weights */
     Block last_a, last_d; /* channels last */
     const bench_case *row = nullptr;
     hunze_gemm_options gemm{};
@@ -134,7 +127,6 @@ struct Way {
     double prepack_seconds = 0;
 
     ~Way() { library.hunze_plan_release(plan); }
-    const void *options() const { return call.op == HUNZE_OP_GEMM ? static_cast<const void *>(&gemm) : &conv; }
 };
 
 /* (images, channels, pixels) to (images, pixels, channels), or back. */
@@ -196,33 +188,43 @@ void describe(Way &way, bool channels_last)
     }
 }
 
-/* Packs every copy of the weights; false where the row takes none packed. */
-bool pack(Way &way, const char *kernel)
+struct Packing {
+    hunze_tensor weights;
+    hunze_pack_options options;
+    size_t bytes;
+};
+
+bool pack_one(void *state, const void *from, void *to)
+{
+    const Packing &packing = *static_cast<Packing *>(state);
+    hunze_tensor weights = packing.weights;
+    weights.data = const_cast<void *>(from);
+    View packed;
+    packed.set_packed(to, packing.bytes);
+    return library.hunze_pack(library.context, &weights, &packed.tensor, &packing.options, nullptr) == HUNZE_OK;
+}
+
+/* Packs every copy of the weights; not where the row takes none packed. */
+void pack(Way &way, const char *kernel)
 {
     const bench_case &r = *way.row;
-    hunze_pack_options options = {};
-    options.struct_size = sizeof options;
-    options.op = way.call.op;
-    options.transpose_b = r.op == BENCH_GEMM && r.trans_b;
-    options.groups = static_cast<uint32_t>(r.groups);
-    options.a_unsigned = r.dtype[0] == 'u';
-    options.kernel = kernel;
-    size_t bytes;
-    hunze_tensor weights = way.b[0].tensor;
-    if (library.hunze_pack_size(library.context, &weights, &options, &bytes))
-        return false;
-    std::vector<View> packed(static_cast<size_t>(r.copies));
-    for (View &view : packed) {
-        way.packed.push_back(block(bytes));
-        view.set(way.packed.back().get(), {HUNZE_OPAQUE_HANDLE, 64, 1}, {static_cast<int64_t>(bytes / 8)});
-        const double start = hunze_bench_seconds();
-        if (library.hunze_pack(library.context, &weights, &view.tensor, &options, nullptr))
-            return false;
-        way.prepack_seconds = hunze_bench_seconds() - start; /* the last one: its code and tables are warm */
-    }
-    way.b.swap(packed);
+    Packing packing = {way.b[0].tensor, {}, 0};
+    packing.options.struct_size = sizeof packing.options;
+    packing.options.op = way.call.op;
+    packing.options.transpose_b = r.op == BENCH_GEMM && r.trans_b;
+    packing.options.groups = static_cast<uint32_t>(r.groups);
+    packing.options.a_unsigned = r.dtype[0] == 'u';
+    packing.options.kernel = kernel;
+    if (library.hunze_pack_size(library.context, &packing.weights, &packing.options, &packing.bytes))
+        return;
+    size_t stride;
+    way.packed.reset(bench_pack_copies(&r, packing.bytes, &stride, pack_one, &packing, &way.prepack_seconds));
+    if (!way.packed)
+        return;
+    way.b = std::vector<View>(static_cast<size_t>(r.copies));
+    for (size_t copy = 0; copy < way.b.size(); copy++)
+        way.b[copy].set_packed(static_cast<char *>(way.packed.get()) + copy * stride, packing.bytes);
     way.call.b = &way.b[0].tensor;
-    return true;
 }
 
 bool call(void *state, int copy)
@@ -252,7 +254,7 @@ std::unique_ptr<Way> make(const bench_case &row, const char *kernel, bool channe
     way->gemm.kernel = way->conv.kernel = kernel;
     if (row.packed_b)
         pack(*way, kernel);
-    if (way->packed.empty()) { /* as they are */
+    if (!way->packed) { /* as they are */
         std::vector<View> copies(static_cast<size_t>(row.copies));
         const hunze_tensor &b = way->b[0].tensor;
         for (size_t i = 0; i < copies.size(); i++) {

@@ -5,6 +5,10 @@
 
 #include "peer.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { BENCH_PLACE = 512, BENCH_WHY = 256, BENCH_VERSION = 128 };
 
 /* Where a library may be: `patterns` of glob(7) below an environment's folder, `sonames` on the system.  Both end with NULL. */
@@ -47,5 +51,9 @@ bool bench_refuse(char why[BENCH_WHY], const char *reason); /* false */
  * the shortest of its times, over all copies and the first one again, goes to *seconds.  NULL: no memory, or pack() failed. */
 void *bench_pack_copies(const bench_case *row, size_t bytes, size_t *stride,
                         bool (*pack)(void *state, const void *from, void *to), void *state, double *seconds);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

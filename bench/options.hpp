@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of hunze_bench. */
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace bench
+{
+
+struct Options {
+    std::vector<std::string> suites, rows, libraries;
+    std::vector<int> threads = {1};
+    std::string set = "standard", environment, library, result, about, gate, repro, worker;
+    int rounds = 9;
+    double sample_seconds = 0;
+    bool list = false;
+};
+
+const char *usage();
+
+/* Ends the program with status 2 where an argument is wrong. */
+Options parse_options(int argc, char **argv);
+
+/* Ends the program with status 2 and the words. */
+[[noreturn]] void stop(const std::string &what);
+
+} // namespace bench
