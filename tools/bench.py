@@ -13,8 +13,19 @@ import sys
 import venv
 from pathlib import Path
 
-from steps import NINJA, PYTHON, ROOT, Steps, environment, forget_foreign_cache, run, say, stop
-from wheel import build_wheel
+from steps import (
+    NINJA,
+    PYTHON,
+    ROOT,
+    Steps,
+    environment,
+    forget_foreign_cache,
+    install_requirements,
+    run,
+    say,
+    stop,
+)
+from wheel import install, install_wheel
 
 PEERS = ROOT / "build" / "peers"
 RESULTS = ROOT / "bench" / "results"
@@ -40,25 +51,9 @@ def peers_environment(steps, wheel):
     if not whole or subprocess.run([python, "-c", ""]).returncode:
         say("== other libraries into build/peers (about 700 MB to fetch)")
         venv.create(PEERS, clear=True, with_pip=True)
-        command = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--only-binary",
-            ":all:",
-            "--no-deps",
-            "-r",
-            "requirements/peers.txt",
-        ]
-        if subprocess.run(command, cwd=ROOT, env=environment()).returncode:
-            stop("pip could not install requirements/peers.txt; is the network there?")
+        install_requirements(python, ["peers.txt"])
         stamp.write_text(listed)
-    steps.run(
-        "this library into build/peers",
-        *(python, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel),
-        quiet=True,
-    )
+    install(steps, wheel, PEERS)
 
 
 def build(steps):
@@ -137,10 +132,7 @@ def measure(full):
 
 def main():
     steps = Steps()
-    wheel = build_wheel(steps)
-    steps.run(
-        "install into .venv", *(PYTHON, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel), quiet=True
-    )
+    wheel = install_wheel(steps)
     peers_environment(steps, wheel)
     build(steps)
     facts = about()

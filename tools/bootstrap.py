@@ -21,7 +21,7 @@ if sys.version_info < (3, 11):
         % ((sys.executable,) + sys.version_info[:2])
     )
 
-from steps import PYTHON, ROOT, VENV, environment, run, say, stop  # noqa: E402  (after the version check)
+from steps import PYTHON, ROOT, VENV, environment, install_requirements, run, say, stop  # noqa: E402  (after the version check)
 
 # The interpreter itself, also where this runs inside a virtual environment.
 INTERPRETER = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
@@ -162,11 +162,7 @@ def python_packages(goal, recorded):
     if all(installed.get(name) == digest for name, digest in digests.items()):
         return
     say("== Python packages into .venv: " + ", ".join(digests))
-    command = [str(PYTHON), "-m", "pip", "install", "--only-binary", ":all:", "--no-deps"]
-    for file in files:
-        command += ["-r", str(file)]
-    if subprocess.run(command, cwd=str(ROOT), env=environment()).returncode:
-        stop("pip could not install the packages of %s; is the network there?" % ", ".join(digests))
+    install_requirements(PYTHON, list(digests))
     installed.update(digests)
     STAMP.write_text(json.dumps(recorded, indent=1))
 

@@ -47,6 +47,15 @@ def forget_foreign_cache(folder):
         shutil.rmtree(folder)
 
 
+def install_requirements(python, names):
+    """Installs the pinned wheels of requirements/NAME for the interpreter; their lists are complete."""
+    command = [str(python), "-m", "pip", "install", "--only-binary", ":all:", "--no-deps"]
+    for name in names:
+        command += ["-r", str(ROOT / "requirements" / name)]
+    if subprocess.run(command, cwd=str(ROOT), env=environment()).returncode:
+        stop("pip could not install the packages of %s; is the network there?" % ", ".join(names))
+
+
 def run(main):
     """main(), for a program of its own: an interrupt ends it with a line, not with a traceback."""
     try:

@@ -2,7 +2,7 @@
 
 import shutil
 
-from steps import NINJA, PYTHON, ROOT, Steps, forget_foreign_cache, run, stop
+from steps import NINJA, PYTHON, ROOT, VENV, Steps, forget_foreign_cache, run, stop
 
 
 def build_wheel(steps):
@@ -35,19 +35,16 @@ def build_wheel(steps):
     return wheels[0].replace(dist / wheels[0].name)
 
 
+def install(steps, wheel, environment):
+    """Puts the wheel into a virtual environment, in the place of what was there."""
+    command = [environment / "bin" / "python", "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel]
+    steps.run("install %s into %s" % (wheel.name, environment.relative_to(ROOT)), *command, quiet=True)
+
+
 def install_wheel(steps):
+    """Builds the wheel and installs it into .venv; its path."""
     wheel = build_wheel(steps)
-    steps.run(
-        "install %s into .venv" % wheel.name,
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--force-reinstall",
-        wheel,
-        quiet=True,
-    )
+    install(steps, wheel, VENV)
     return wheel
 
 
