@@ -6,6 +6,9 @@
  * conv_transpose, quantize, dequantize or pack, each with one option struct.  A PLAN is an op with its shapes, dtypes and layouts
  * bound to one chosen kernel.  A KERNEL is a leaf function with a name that plans report and options can force.
  *
+ * Operands may live on the CPU or, all of them, on one CUDA device (or in pinned or managed memory beside it); then the call only gives
+ * work to a stream.  beta, alpha and option structs are always the CPU's.
+ *
  * Option structs start with `uint32_t struct_size` (set it to sizeof) and mean their defaults where zero.  A larger
  * struct_size than this library knows is accepted if the unknown tail is all zero (HUNZE_ERR_OPTION otherwise).
  *
@@ -49,7 +52,10 @@ typedef enum hunze_status {
     HUNZE_ERR_DEVICE = 13,     /* an operand lives on a device that the op cannot use */
     HUNZE_ERR_CANCELLED = 14,  /* the cancel callback asked to stop; the output is unspecified */
     HUNZE_ERR_SYSTEM = 15,     /* the operating system refused something; the message says what */
-    HUNZE_ERR_SLOW = 16        /* HUNZE_REQUIRE_FAST, and only a portable kernel would run */
+    HUNZE_ERR_SLOW = 16,       /* HUNZE_REQUIRE_FAST, and only a portable kernel would run */
+    HUNZE_ERR_DRIVER = 17,     /* no CUDA driver, or one that is too old or refuses; the message says what is there and what is needed */
+    HUNZE_ERR_CAPTURE = 18,    /* the stream is being captured, and the call would have to allocate or to wait */
+    HUNZE_ERR_FAULT = 19       /* the device reported a fault of earlier work; its context is of no more use */
 } hunze_status;
 
 /* The status's name, such as "HUNZE_ERR_SHAPE"; never NULL.  Thread-safe. */
@@ -64,7 +70,8 @@ HUNZE_API const char *hunze_version(void);
 
 /* Codes are DLPack's. */
 enum { HUNZE_INT = 0, HUNZE_UINT = 1, HUNZE_FLOAT = 2, HUNZE_OPAQUE_HANDLE = 3, HUNZE_BFLOAT = 4, HUNZE_BOOL = 6 };
-enum { HUNZE_DEVICE_CPU = 1 };
+/* CUDA_HOST: pinned memory, read and written by the CPU and by devices.  CUDA_MANAGED: migrates by itself. */
+enum { HUNZE_DEVICE_CPU = 1, HUNZE_DEVICE_CUDA = 2, HUNZE_DEVICE_CUDA_HOST = 3, HUNZE_DEVICE_CUDA_MANAGED = 13 };
 
 typedef struct hunze_device {
     int32_t type; /* HUNZE_DEVICE_… */
@@ -110,6 +117,16 @@ typedef struct hunze_allocator {
     void *user;
 } hunze_allocator;
 
+/* Memory of devices.  alloc's block is aligned to 256 bytes and may be used by work given to the stream from then on; NULL: HUNZE_ERR_NOMEM.
+ * free is called when the last work that uses the block was given to the stream; it may still run. */
+typedef struct hunze_device_allocator {
+    uint32_t struct_size;
+    uint32_t reserved; /* 0 */
+    void *(*alloc)(void *user, int32_t device, size_t bytes, void *stream);
+    void (*free)(void *user, int32_t device, void *pointer, size_t bytes, void *stream);
+    void *user;
+} hunze_device_allocator;
+
 /* One record per call, for hunze_context_options.trace. */
 typedef struct hunze_trace_record {
     uint32_t struct_size;
@@ -131,6 +148,8 @@ typedef struct hunze_context_options {
     const hunze_allocator *allocator; /* NULL: the C library's */
     void (*trace)(void *user, const hunze_trace_record *record); /* NULL: off, and no clock is read */
     void *trace_user;
+    const hunze_device_allocator *device_allocator; /* NULL: a pool of the library's own per device */
+    uint64_t device_pool_bytes;                     /* free bytes that such a pool keeps; 0: 1 GiB */
 } hunze_context_options;
 
 /* options may be NULL.  The environment is read here, once.  No thread starts before work needs one.
@@ -152,6 +171,32 @@ HUNZE_API hunze_status hunze_meter_start(hunze_context *context, hunze_meter **m
 /* Ends the meter; *text (freed with hunze_string_free) may be NULL to drop the figures. */
 HUNZE_API hunze_status hunze_meter_stop(hunze_meter *meter, char **text);
 
+/* ---------------------------------------------------------------- devices
+ *
+ * The CUDA driver is opened by the first call that needs it, and never before.  Its contexts: the stream's, else the calling thread's
+ * current one, else the device's primary one; they are never reset.  Once the driver is open, forked children cannot use devices.
+ * A `stream` is a CUstream of the device; NULL is its legacy default stream.  All functions are thread-safe. */
+
+/* JSON: {"driver": …, "devices": [{"id", "name", "capability", "bytes", "multiprocessors", "kernels"}, …]}; without a driver it says why.  Opens
+ * the driver and makes no CUDA context.  *text is freed with hunze_string_free. */
+HUNZE_API hunze_status hunze_devices(hunze_context *context, char **text);
+/* bytes on a device (256-byte aligned) or of pinned memory (HUNZE_DEVICE_CUDA_HOST), usable by work given to the stream from now on.  The
+ * context's device allocator gives device memory.  HUNZE_ERR_NOMEM says how much was asked and is free. */
+HUNZE_API hunze_status hunze_memory_alloc(hunze_context *context, hunze_device device, size_t bytes, void *stream,
+                                          void **pointer);
+/* Once what was given to the stream so far has run. */
+HUNZE_API hunze_status hunze_memory_free(hunze_context *context, hunze_device device, void *pointer, size_t bytes,
+                                         void *stream);
+/* Gives back to the driver what the pools hold and nobody uses. */
+HUNZE_API hunze_status hunze_memory_trim(hunze_context *context);
+
+HUNZE_API hunze_status hunze_stream_create(hunze_context *context, hunze_device device, void **stream);
+HUNZE_API hunze_status hunze_stream_destroy(hunze_context *context, hunze_device device, void *stream);
+/* Waits for all work given to the stream; reports its faults. */
+HUNZE_API hunze_status hunze_stream_synchronize(hunze_context *context, hunze_device device, void *stream);
+/* Work given to `stream` from now on starts after all that `before` has now; the CPU does not wait. */
+HUNZE_API hunze_status hunze_stream_wait(hunze_context *context, hunze_device device, void *stream, void *before);
+
 /* ---------------------------------------------------------------- run-time arguments, common to all ops */
 
 typedef struct hunze_run {
@@ -159,7 +204,7 @@ typedef struct hunze_run {
     int32_t threads; /* 0: the context's */
     void *workspace; /* at least hunze_plan_workspace() bytes, 64-byte aligned; then nothing is allocated */
     size_t workspace_bytes;
-    void *stream; /* NULL on CPUs */
+    void *stream; /* of the device that computes; NULL: its legacy default stream.  NULL on CPUs */
     /* Runs task(task_user, i) for every i in [0, count), in any order, on any threads; returns when all are done.
      * Tasks never wait for each other.  NULL: the context's own pool. */
     void (*parallel_for)(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user);
@@ -310,6 +355,11 @@ typedef struct hunze_activation_options {
 HUNZE_API hunze_status hunze_activate(hunze_context *context, const hunze_tensor *x, const hunze_tensor *y,
                                       const hunze_activation_options *options, const hunze_run *run);
 
+/* to = from, between the CPU and devices in either direction, or on one; same shape and dtype, any strides.  On run's stream; returns when
+ * memory of the CPU that is not pinned may be used again.  Thread-safe. */
+HUNZE_API hunze_status hunze_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,
+                                  const hunze_run *run);
+
 typedef struct hunze_pack_options {
     uint32_t struct_size;
     uint32_t flags;
@@ -349,7 +399,9 @@ HUNZE_API hunze_status hunze_plan_create(hunze_context *context, const hunze_cal
 HUNZE_API void hunze_plan_release(hunze_plan *plan);
 /* The call's shapes, dtypes, strides and options must be those of the plan: HUNZE_ERR_SHAPE, _DTYPE, _STRIDE or _OPTION otherwise. */
 HUNZE_API hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *call, const hunze_run *run);
-/* Bytes of workspace for `threads` threads (0: the context's). */
+/* Loads what the first run would load (on a device: the kernel), so that the plan can run while a stream is captured.  Nothing on CPUs. */
+HUNZE_API hunze_status hunze_plan_prepare(const hunze_plan *plan);
+/* Bytes of workspace for `threads` threads (0: the context's); on a device, of its memory. */
 HUNZE_API size_t hunze_plan_workspace(const hunze_plan *plan, int32_t threads);
 /* The chosen row's name; lives as long as the plan. */
 HUNZE_API const char *hunze_plan_kernel(const hunze_plan *plan);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a kernel says to the machine: each access to shared and global memory, each synchronisation, and each instruction that C++ has no
+ * word for.  Kernels use these names and no others, so that the same sources also compile for the emulator (tests/cuda/emulator/), which
+ * sees every access and may delay, reorder or leave out any of them.
+ *
+ *   KERNEL(name, threads, blocks, type)  begins a kernel of one argument, `arguments`; blocks: that shall fit on a multiprocessor
+ *   SHARED(type)                         the block's dynamic shared memory as a type, 128-byte aligned
+ *   thread_index(), block_x() …          int; a block has one dimension of threads
+ *   SYNC_BLOCK()                         all threads of the block meet; shared memory written before is seen after
+ *   INSIDE(condition)                    a condition that keeps an access inside its operand
+ *   load_global, store_global, load_shared, store_shared: elements of 1, 2, 4, 8 or 16 bytes, naturally aligned
+ *   copy_async<bytes>(shared, global, inside): 4, 8 or 16 bytes, or as many zeros; lands at copy_async_wait, then SYNC_BLOCK shows it to others
+ *   copy_async_commit() ends a group; copy_async_wait<n>() waits until at most n groups of this thread are on their way
+ *   fma_rn(a, b, c) = a*b + c rounded once, f32 or f64
+ * A macro with a condition or a meeting stands for one place in the source: the emulator breaks them one at a time, and a test must notice. */
+#ifndef HUNZE_PTX_CUH
+#define HUNZE_PTX_CUH
+
+#include <stdint.h>
+
+#if defined(HUNZE_CUDA_EMULATED)
+#include "emulator.h"
+#else
+
+#define HUNZE_INLINE static __device__ __forceinline__
+#define HUNZE_CONSTANT static __device__ __constant__ const
+
+#define KERNEL(name, threads, blocks, type)                                                                            \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ type arguments)
+
+extern __shared__ __align__(128) unsigned char hunze_shared_bytes[];
+#define SHARED(type) (*reinterpret_cast<type *>(hunze_shared_bytes))
+
+HUNZE_INLINE int thread_index() { return (int)threadIdx.x; }
+HUNZE_INLINE int64_t block_x() { return blockIdx.x; }
+HUNZE_INLINE int64_t block_y() { return blockIdx.y; }
+HUNZE_INLINE int64_t block_z() { return blockIdx.z; }
+HUNZE_INLINE int64_t blocks_x() { return gridDim.x; }
+
+#define SYNC_BLOCK() __syncthreads()
+#define INSIDE(condition) (condition)
+
+template <typename T> HUNZE_INLINE T load_global(const T *p) { return *p; }
+template <typename T> HUNZE_INLINE void store_global(T *p, T value) { *p = value; }
+template <typename T> HUNZE_INLINE T load_shared(const T *p) { return *p; }
+template <typename T> HUNZE_INLINE void store_shared(T *p, T value) { *p = value; }
+
+HUNZE_INLINE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+HUNZE_INLINE double fma_rn(double a, double b, double c) { return __fma_rn(a, b, c); }
+
+template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
+{
+    const uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
+    const int from_bytes = inside ? bytes : 0;
+    if (bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(to), "l"(global), "r"(from_bytes) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+                     :
+                     : "r"(to), "l"(global), "n"(bytes), "r"(from_bytes)
+                     : "memory");
+}
+HUNZE_INLINE void copy_async_commit() { asm volatile("cp.async.commit_group;" : : : "memory"); }
+template <int pending> HUNZE_INLINE void copy_async_wait() { asm volatile("cp.async.wait_group %0;" : : "n"(pending) : "memory"); }
+
+/* Of all 32 threads of a warp. */
+template <typename T> HUNZE_INLINE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xFFFFFFFFu, value, mask); }
+
+HUNZE_INLINE uint32_t atomic_max_global(uint32_t *p, uint32_t value) { return atomicMax(p, value); }
+HUNZE_INLINE uint32_t atomic_or_global(uint32_t *p, uint32_t value) { return atomicOr(p, value); }
+
+/* d += a * b over a warp, m16n8k32: bytes of a (row-major), then of b (column-major), four to a word; PTX ISA, "mma.m16n8k32". */
+HUNZE_INLINE void mma_u8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+HUNZE_INLINE void mma_s8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+/* c + the sum of four products of bytes. */
+HUNZE_INLINE int32_t dot4_u8s8(uint32_t a, uint32_t b, int32_t c)
+{
+    int32_t d;
+    asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+HUNZE_INLINE int32_t dot4_s8s8(uint32_t a, uint32_t b, int32_t c)
+{
+    int32_t d;
+    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+
+#endif
+
+#endif
