@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A launch: blocks in random order, their threads in the order of a schedule; barriers, and what a warp does together. */
+#include "block.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+emulator_state emulator;
+emulator_thread emulator_threads[EMULATOR_THREADS];
+
+/* ------------------------------------------------------------------ failure, chance */
+
+const hunze_emulator_launch *emulator_launch;
+static uint64_t seed, random_state;
+static bool seeded;
+
+void emulator_fail(const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    if (emulator_launch)
+        fprintf(stderr, "hunze emulator: %s, block (%u, %u, %u), thread %d: %s (HUNZE_EMU_SEED=%llu)\n",
+                emulator_launch->kernel->name, emulator.block[0], emulator.block[1], emulator.block[2], emulator.thread,
+                text, (unsigned long long)emulator_seed());
+    else
+        fprintf(stderr, "hunze emulator: %s\n", text);
+    fflush(stderr);
+    _exit(HUNZE_EMULATOR_STATUS);
+}
+
+uint64_t emulator_seed()
+{
+    if (!seeded) {
+        const char *text = getenv("HUNZE_EMU_SEED");
+        hunze_emulator_set_seed(text ? strtoull(text, nullptr, 0) : 1);
+    }
+    return seed;
+}
+
+void hunze_emulator_set_seed(uint64_t value)
+{
+    seed = value;
+    seeded = true;
+    random_state = (value + 1) * 0x9E3779B97F4A7C15u;
+}
+
+/* splitmix64 */
+uint32_t emulator_random()
+{
+    uint64_t z = random_state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return (uint32_t)(z >> 32);
+}
+
+static uint32_t random_below(uint32_t n) { return (uint32_t)((uint64_t)emulator_random() * n >> 32); }
+
+/* ------------------------------------------------------------------ who goes on */
+
+enum schedule { RANDOM, REVERSED, STARVED_WARP, SCHEDULES };
+static int schedule, starved_warp;
+static struct {
+    int count;
+    int threads[EMULATOR_THREADS];
+} ready, starved;
+static int alive, at_barrier;
+static const emulator_site *barrier;
+static struct {
+    int count;
+    const char *name;
+    emulator_together_fn *together;
+    void *lanes[EMULATOR_LANES];
+} warps[EMULATOR_THREADS / EMULATOR_LANES];
+static fiber caller, *previous;
+
+void emulator_ready(int thread)
+{
+    auto &list = schedule == STARVED_WARP && thread / EMULATOR_LANES == starved_warp ? starved : ready;
+    list.threads[list.count++] = thread;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void describe(char *text, size_t bytes, int thread)
+{
+    const emulator_thread *t = &emulator_threads[thread];
+    if (t->at_barrier)
+        snprintf(text, bytes, "thread %d waits at %s:%d %s", thread, base_name(t->at_barrier->file),
+                 t->at_barrier->line, t->at_barrier->name);
+    else
+        snprintf(text, bytes, "thread %d waits in %s with %d of 32 lanes", thread,
+                 t->together ? t->together : "nothing", warps[thread / EMULATOR_LANES].count);
+}
+
+__attribute__((noreturn)) static void fail_deadlock()
+{
+    char first[160] = "", second[160] = "";
+    for (uint32_t i = 0; i < emulator_launch->threads; i++) {
+        const emulator_thread *t = &emulator_threads[i];
+        if (t->ended)
+            continue;
+        if (!*first)
+            describe(first, sizeof first, (int)i);
+        else if (!*second && !t->at_barrier)
+            describe(second, sizeof second, (int)i);
+    }
+    emulator_fail("deadlock: no thread can go on; %s%s%s; %d of %u have ended", first, *second ? ", " : "", second,
+                  (int)emulator_launch->threads - alive, emulator_launch->threads);
+}
+
+static int choose()
+{
+    auto &list = ready.count ? ready : starved;
+    if (!list.count)
+        fail_deadlock();
+    const int at = schedule == REVERSED ? list.count - 1 : (int)random_below((uint32_t)list.count);
+    const int chosen = list.threads[at];
+    list.threads[at] = list.threads[--list.count];
+    return chosen;
+}
+
+static void resume(bool ends)
+{
+    const int from = emulator.thread;
+    const int to = choose();
+    emulator.thread = to;
+    emulator.stamp = emulator.epoch | (uint32_t)to;
+    if (to == from)
+        return;
+    previous = &emulator_threads[from].own;
+    fiber_switch(previous, &emulator_threads[to].own, ends);
+}
+
+void emulator_wait() { resume(false); }
+
+void emulator_yield()
+{
+    emulator_ready(emulator.thread);
+    resume(false);
+}
+
+static void thread_main()
+{
+    fiber_entered(previous);
+    emulator_launch->kernel->body(emulator_launch->arguments);
+    emulator_thread *t = &emulator_threads[emulator.thread];
+    if (!t->copies.empty())
+        emulator_fail("the thread ends while %zu of its copies are on their way: a copy_async_wait is missing",
+                      t->copies.size());
+    if (at_barrier)
+        emulator_fail("the thread ends while %d others wait at %s:%d %s", at_barrier, base_name(barrier->file),
+                      barrier->line, barrier->name);
+    const auto &warp = warps[emulator.thread / EMULATOR_LANES];
+    if (warp.count)
+        emulator_fail("the thread ends while %d lanes of its warp wait in %s", warp.count, warp.name);
+    t->ended = true;
+    if (--alive)
+        resume(true);
+    previous = &t->own;
+    fiber_switch(&t->own, &caller, true);
+    __builtin_unreachable();
+}
+
+/* ------------------------------------------------------------------ meetings */
+
+void emulator_sync_block(emulator_site &site)
+{
+    if (emulator_reached(site).action != emulator_site::NORMAL)
+        return;
+    emulator_copies_progress();
+    if ((uint32_t)alive < emulator_launch->threads)
+        emulator_fail("the thread waits at %s:%d %s, but %d threads of the block have ended", base_name(site.file),
+                      site.line, site.name, (int)emulator_launch->threads - alive);
+    if (at_barrier && (barrier->line != site.line || strcmp(barrier->file, site.file)))
+        emulator_fail("the thread waits at %s:%d %s while %d others wait at %s:%d", base_name(site.file), site.line,
+                      site.name, at_barrier, base_name(barrier->file), barrier->line);
+    barrier = &site;
+    emulator_threads[emulator.thread].at_barrier = &site;
+    if (++at_barrier < alive) {
+        emulator_wait();
+        return;
+    }
+    if (emulator.traces)
+        emulator_count_banks(emulator_launch->threads);
+    emulator.counters.barriers++;
+    emulator.epoch += 1u << EMULATOR_EPOCH_SHIFT;
+    if (emulator.epoch >= EMULATOR_IN_FLIGHT)
+        emulator_fail("a block with more than a million barriers cannot be checked");
+    at_barrier = 0;
+    for (uint32_t i = 0; i < emulator_launch->threads; i++) {
+        emulator_threads[i].at_barrier = nullptr;
+        emulator_ready((int)i);
+    }
+    emulator_wait();
+}
+
+void emulator_together(const char *name, emulator_together_fn *together, void *mine)
+{
+    const int first = emulator.thread & ~(EMULATOR_LANES - 1);
+    auto &warp = warps[first / EMULATOR_LANES];
+    if (warp.count && warp.together != together)
+        emulator_fail("the thread is in %s while %d lanes of its warp are in %s", name, warp.count, warp.name);
+    warp.name = name;
+    warp.together = together;
+    warp.lanes[emulator.thread - first] = mine;
+    emulator_threads[emulator.thread].together = name;
+    if (++warp.count < EMULATOR_LANES) {
+        emulator_wait();
+        return;
+    }
+    together(warp.lanes);
+    warp.count = 0;
+    for (int lane = 0; lane < EMULATOR_LANES; lane++) {
+        emulator_threads[first + lane].together = nullptr;
+        if (first + lane != emulator.thread)
+            emulator_ready(first + lane);
+    }
+}
+
+/* ------------------------------------------------------------------ a launch */
+
+enum : size_t { STACK = 128 << 10, PAGE = 4096, SHARED = HUNZE_EMULATOR_SHARED_BYTES };
+
+static char *map_memory(size_t bytes)
+{
+    void *at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        emulator_fail("no memory for the stacks of a block");
+    return static_cast<char *>(at);
+}
+
+/* Each stack ends at a page that must not be touched.  Stacks begin at different places of their pages, or they would all fall into the same
+ * lines of the caches. */
+static void make_thread(uint32_t i)
+{
+    static char *stacks;
+    static uint32_t made;
+    if (!stacks)
+        stacks = map_memory(EMULATOR_THREADS * STACK);
+    for (; made <= i; made++)
+        mprotect(stacks + made * STACK, PAGE, PROT_NONE);
+    emulator_thread *t = &emulator_threads[i];
+    fiber_make(&t->own, stacks + i * STACK + PAGE, STACK - PAGE - i % 64 * 320, thread_main);
+    t->ended = false;
+    t->at_barrier = nullptr;
+    t->together = nullptr;
+    t->groups = 0;
+}
+
+static void run_block()
+{
+    static char *shared_end;
+    if (!shared_end) {
+        char *map = map_memory((SHARED + PAGE - 1) / PAGE * PAGE + PAGE);
+        shared_end = map + (SHARED + PAGE - 1) / PAGE * PAGE;
+        mprotect(shared_end, PAGE, PROT_NONE);
+        emulator.words = reinterpret_cast<emulator_stamps *>(map_memory(SHARED / 4 * sizeof(emulator_stamps)));
+    }
+    emulator.shared_bytes = emulator_launch->shared_bytes;
+    emulator.shared = shared_end - (emulator_launch->shared_bytes + 127) / 128 * 128;
+    memset(emulator.shared, 0xFF, static_cast<size_t>(shared_end - emulator.shared));
+    emulator.epoch += 1u << EMULATOR_EPOCH_SHIFT;
+    if (emulator.epoch >= EMULATOR_IN_FLIGHT / 2 || emulator.epoch == 1u << EMULATOR_EPOCH_SHIFT) {
+        memset(static_cast<void *>(emulator.words), 0, SHARED / 4 * sizeof *emulator.words);
+        emulator.epoch = 1u << EMULATOR_EPOCH_SHIFT;
+    }
+    emulator.counters.blocks++;
+
+    schedule = (int)random_below(SCHEDULES);
+    starved_warp = (int)random_below(emulator_launch->threads / EMULATOR_LANES);
+    alive = (int)emulator_launch->threads;
+    for (uint32_t i = 0; i < emulator_launch->threads; i++) {
+        make_thread(i);
+        emulator_ready((int)i);
+    }
+    caller.stack = nullptr;
+    previous = &caller;
+    emulator.thread = choose();
+    emulator.stamp = emulator.epoch | (uint32_t)emulator.thread;
+    fiber_switch(&caller, &emulator_threads[emulator.thread].own, false);
+    if (emulator.traces)
+        emulator_count_banks(emulator_launch->threads);
+}
+
+static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) { return b ? greatest_common_divisor(b, a % b) : a; }
+
+void hunze_emulator_run(const hunze_emulator_launch *launch)
+{
+    static bool banks_read;
+    if (!banks_read && getenv("HUNZE_EMU_BANKS"))
+        emulator.traces = strcmp(getenv("HUNZE_EMU_BANKS"), "1") == 0;
+    banks_read = true;
+    if (!launch->threads || launch->threads % EMULATOR_LANES || launch->threads > EMULATOR_THREADS)
+        emulator_fail("a block of %u threads: warps are whole, and at most 32 of them", launch->threads);
+    if (launch->shared_bytes > SHARED)
+        emulator_fail("a block with %u bytes of shared memory", launch->shared_bytes);
+    emulator_seed();
+    emulator_launch = launch;
+    emulator.range = {};
+    emulator.counters = {};
+    emulator.counters.launches = 1;
+    memcpy(emulator.grid, launch->grid, sizeof emulator.grid);
+
+    /* A step without a common divisor visits each block once. */
+    const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+    uint64_t step = 1, block = blocks ? emulator_random() % blocks : 0;
+    if (blocks > 2)
+        do
+            step = 1 + emulator_random() % (blocks - 1);
+        while (greatest_common_divisor(step, blocks) != 1);
+    for (uint64_t i = 0; i < blocks; i++) {
+        emulator.block[0] = (uint32_t)(block % launch->grid[0]);
+        emulator.block[1] = (uint32_t)(block / launch->grid[0] % launch->grid[1]);
+        emulator.block[2] = (uint32_t)(block / launch->grid[0] / launch->grid[1]);
+        run_block();
+        block = (block + step) % blocks;
+    }
+    emulator_launch = nullptr;
+
+    auto *sums = reinterpret_cast<uint64_t *>(emulator_counters_of(launch->kernel));
+    const auto *now = reinterpret_cast<const uint64_t *>(&emulator.counters);
+    for (size_t i = 0; i < sizeof emulator.counters / sizeof *now; i++)
+        sums[i] += now[i];
+}
+
+void hunze_emulator_set_banks(bool counted) { emulator.traces = counted; }

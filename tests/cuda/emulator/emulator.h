@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The names of cuda/ptx.cuh for the CPU.  Threads of a block are fibers that run until they meet others, so every access can be checked
+ * against those since the last barrier, and every copy can land as late as it may. */
+#ifndef HUNZE_EMULATOR_H
+#define HUNZE_EMULATOR_H
+
+#include "launch.h"
+
+#include <string.h>
+
+#define HUNZE_INLINE static inline __attribute__((always_inline, unused))
+#define HUNZE_CONSTANT static const
+
+/* ------------------------------------------------------------------ state that accesses read */
+
+/* Who wrote and who read a word of shared memory last: (epoch << EPOCH_SHIFT) | thread, epochs being counted by barriers. */
+typedef struct emulator_stamps {
+    uint32_t write, read;
+} emulator_stamps;
+enum : uint32_t {
+    EMULATOR_EPOCH_SHIFT = 11,
+    EMULATOR_IN_FLIGHT = 0xFFFFF800u, /* an epoch that never ends: a copy that was not waited for */
+    EMULATOR_SEVERAL = 2047,          /* in place of a thread: several threads read */
+    EMULATOR_BY_BYTES = 2046          /* in place of a thread: a table of bytes says more */
+};
+
+struct emulator_state {
+    int thread;
+    uint32_t stamp; /* of this thread in this epoch */
+    uint32_t epoch; /* the smallest stamp of this epoch */
+    uint32_t shared_bytes;
+    char *shared;
+    emulator_stamps *words;
+    bool traces;
+    uint32_t block[3], grid[3];
+    hunze_emulator_range range; /* the one that was used last */
+    hunze_emulator_counters counters;
+};
+extern emulator_state emulator;
+
+struct emulator_site {
+    const char *file;
+    int line;
+    const char *name;
+    enum : int8_t { NEW, NORMAL, DROP, FLIP } action;
+    uint64_t hits;
+    emulator_site *next;
+};
+#define EMULATOR_SITE(name)                                                                                            \
+    ([]() -> emulator_site & {                                                                                         \
+        static emulator_site site = {__FILE__, __LINE__, name, emulator_site::NEW, 0, nullptr};                        \
+        return site;                                                                                                   \
+    }())
+
+__attribute__((noreturn, cold, format(printf, 1, 2))) void emulator_fail(const char *format, ...);
+void emulator_register(hunze_emulator_kernel *kernel);
+void emulator_resolve(emulator_site *site);
+emulator_site *emulator_site_at(const char *file, int line, const char *name);
+void emulator_sync_block(emulator_site &site);
+void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write);
+void emulator_shared_trace(uint32_t offset, uint32_t bytes, bool write);
+__attribute__((noreturn, cold)) void emulator_shared_outside(const void *pointer, uint32_t bytes);
+intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *what);
+void emulator_copy(uint32_t offset, const void *source, uint32_t bytes);
+void emulator_copy_commit();
+void emulator_copy_wait(int pending);
+/* Waits until all lanes of the warp are here with the same function, which then gets what each of them brought. */
+typedef void emulator_together_fn(void *const lanes[32]);
+void emulator_together(const char *name, emulator_together_fn *together, void *mine);
+emulator_together_fn emulator_mma_u8s8, emulator_mma_s8s8;
+
+/* ------------------------------------------------------------------ kernels, indices, places */
+
+struct emulator_registration {
+    hunze_emulator_kernel kernel;
+    explicit emulator_registration(const hunze_emulator_kernel &k) : kernel(k) { emulator_register(&kernel); }
+};
+
+#define KERNEL(kernel_name, kernel_threads, kernel_blocks, type)                                                       \
+    static void kernel_name(const type &);                                                                             \
+    static emulator_registration emulator_registration_of_##kernel_name({                                              \
+        #kernel_name,                                                                                                  \
+        __FILE__,                                                                                                      \
+        kernel_threads,                                                                                                \
+        kernel_blocks,                                                                                                 \
+        sizeof(type),                                                                                                  \
+        [](const void *arguments) { kernel_name(*static_cast<const type *>(arguments)); },                             \
+    });                                                                                                                \
+    static void kernel_name(const type &arguments)
+
+#define SHARED(type) (*reinterpret_cast<type *>(emulator.shared))
+
+HUNZE_INLINE int thread_index() { return emulator.thread; }
+HUNZE_INLINE int64_t block_x() { return emulator.block[0]; }
+HUNZE_INLINE int64_t block_y() { return emulator.block[1]; }
+HUNZE_INLINE int64_t block_z() { return emulator.block[2]; }
+HUNZE_INLINE int64_t blocks_x() { return emulator.grid[0]; }
+
+HUNZE_INLINE emulator_site &emulator_reached(emulator_site &site)
+{
+    if (site.action == emulator_site::NEW)
+        emulator_resolve(&site);
+    site.hits++;
+    return site;
+}
+HUNZE_INLINE bool emulator_inside(emulator_site &site, bool condition)
+{
+    emulator_reached(site);
+    return site.action == emulator_site::NORMAL ? condition : site.action == emulator_site::DROP || !condition;
+}
+#define SYNC_BLOCK() emulator_sync_block(EMULATOR_SITE("SYNC_BLOCK"))
+#define INSIDE(condition) emulator_inside(EMULATOR_SITE("INSIDE"), (condition))
+
+/* ------------------------------------------------------------------ shared memory */
+
+/* Fails if another thread's access since the last barrier forbids this one. */
+HUNZE_INLINE void emulator_shared(const void *pointer, uint32_t bytes, bool write)
+{
+    const uintptr_t offset = (uintptr_t)pointer - (uintptr_t)emulator.shared;
+    if (__builtin_expect(offset + bytes > emulator.shared_bytes || offset > emulator.shared_bytes || offset % bytes, 0))
+        emulator_shared_outside(pointer, bytes);
+    if (__builtin_expect(emulator.traces, 0))
+        emulator_shared_trace((uint32_t)offset, bytes, write);
+    if (bytes < 4) {
+        emulator_shared_slow((uint32_t)offset, bytes, write);
+        return;
+    }
+    emulator_stamps *words = emulator.words + offset / 4;
+    const uint32_t stamp = emulator.stamp, epoch = emulator.epoch;
+    bool slow = false;
+    for (uint32_t i = 0; i < bytes / 4; i++) {
+        slow |= words[i].write >= epoch && words[i].write != stamp;
+        if (write)
+            slow |= words[i].read >= epoch && words[i].read != stamp;
+    }
+    if (__builtin_expect(slow, 0)) {
+        emulator_shared_slow((uint32_t)offset, bytes, write);
+        return;
+    }
+    for (uint32_t i = 0; i < bytes / 4; i++)
+        if (write)
+            words[i].write = stamp;
+        else
+            words[i].read = words[i].read < epoch || words[i].read == stamp ? stamp : epoch | EMULATOR_SEVERAL;
+}
+
+template <typename T> HUNZE_INLINE T load_shared(const T *p)
+{
+    static_assert(sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0, "elements of 1, 2, 4, 8 or 16 bytes");
+    emulator_shared(p, sizeof(T), false);
+    T value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+template <typename T> HUNZE_INLINE void store_shared(T *p, T value)
+{
+    static_assert(sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0, "elements of 1, 2, 4, 8 or 16 bytes");
+    emulator_shared(p, sizeof(T), true);
+    memcpy(p, &value, sizeof value);
+}
+
+/* ------------------------------------------------------------------ global memory */
+
+/* Where the CPU finds these bytes. */
+HUNZE_INLINE char *emulator_global(const void *pointer, uint32_t bytes, const char *what)
+{
+    const uintptr_t address = (uintptr_t)pointer;
+    const hunze_emulator_range *range = &emulator.range;
+    if (__builtin_expect(address >= range->begin && address < range->end && bytes <= range->end - address &&
+                             address % bytes == 0,
+                         1))
+        return (char *)(address + range->shift);
+    return (char *)(address + emulator_global_slow(address, bytes, what));
+}
+
+template <typename T> HUNZE_INLINE T load_global(const T *p)
+{
+    static_assert(sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0, "elements of 1, 2, 4, 8 or 16 bytes");
+    emulator.counters.global_read_bytes += sizeof(T);
+    T value;
+    memcpy(&value, emulator_global(p, sizeof(T), "load_global"), sizeof value);
+    return value;
+}
+template <typename T> HUNZE_INLINE void store_global(T *p, T value)
+{
+    static_assert(sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0, "elements of 1, 2, 4, 8 or 16 bytes");
+    emulator.counters.global_write_bytes += sizeof(T);
+    memcpy(emulator_global(p, sizeof(T), "store_global"), &value, sizeof value);
+}
+
+HUNZE_INLINE uint32_t *emulator_atomic(uint32_t *p)
+{
+    emulator.counters.global_read_bytes += sizeof *p;
+    emulator.counters.global_write_bytes += sizeof *p;
+    return (uint32_t *)emulator_global(p, sizeof *p, "an atomic operation");
+}
+HUNZE_INLINE uint32_t atomic_max_global(uint32_t *p, uint32_t value)
+{
+    uint32_t *at = emulator_atomic(p), before = *at;
+    *at = before > value ? before : value;
+    return before;
+}
+HUNZE_INLINE uint32_t atomic_or_global(uint32_t *p, uint32_t value)
+{
+    uint32_t *at = emulator_atomic(p), before = *at;
+    *at = before | value;
+    return before;
+}
+
+/* ------------------------------------------------------------------ asynchronous copies */
+
+template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
+{
+    static_assert(bytes == 4 || bytes == 8 || bytes == 16, "4, 8 or 16 bytes");
+    emulator_shared(shared, bytes, true);
+    emulator.counters.copies++;
+    if (inside)
+        emulator.counters.global_read_bytes += bytes;
+    emulator_copy((uint32_t)((char *)shared - emulator.shared),
+                  inside ? emulator_global(global, bytes, "copy_async") : nullptr, bytes);
+}
+HUNZE_INLINE void copy_async_commit() { emulator_copy_commit(); }
+template <int pending>
+HUNZE_INLINE void copy_async_wait(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    if (emulator_reached(*emulator_site_at(file, line, "copy_async_wait")).action == emulator_site::NORMAL)
+        emulator_copy_wait(pending);
+}
+
+/* ------------------------------------------------------------------ arithmetic */
+
+HUNZE_INLINE float fma_rn(float a, float b, float c)
+{
+    emulator.counters.fma++;
+    return __builtin_fmaf(a, b, c);
+}
+HUNZE_INLINE double fma_rn(double a, double b, double c)
+{
+    emulator.counters.fma++;
+    return __builtin_fma(a, b, c);
+}
+
+template <typename T> struct emulator_shuffled {
+    T value, result;
+    int mask;
+};
+template <typename T> void emulator_shuffle_xor(void *const lanes[32])
+{
+    for (int lane = 0; lane < 32; lane++) {
+        auto *mine = static_cast<emulator_shuffled<T> *>(lanes[lane]);
+        mine->result = static_cast<emulator_shuffled<T> *>(lanes[(lane ^ mine->mask) & 31])->value;
+    }
+}
+template <typename T> HUNZE_INLINE T shuffle_xor(T value, int mask)
+{
+    emulator_shuffled<T> mine = {value, value, mask};
+    emulator_together("shuffle_xor", emulator_shuffle_xor<T>, &mine);
+    return mine.result;
+}
+
+struct emulator_mma {
+    int32_t *d;
+    const uint32_t *a, *b;
+};
+HUNZE_INLINE void mma_u8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    emulator_mma mine = {d, a, b};
+    emulator_together("mma_u8s8", emulator_mma_u8s8, &mine);
+}
+HUNZE_INLINE void mma_s8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    emulator_mma mine = {d, a, b};
+    emulator_together("mma_s8s8", emulator_mma_s8s8, &mine);
+}
+
+template <typename A> HUNZE_INLINE int32_t emulator_dot4(uint32_t a, uint32_t b, int32_t c)
+{
+    emulator.counters.dot4++;
+    uint32_t sum = (uint32_t)c;
+    for (int shift = 0; shift < 32; shift += 8)
+        sum += (uint32_t)((A)(a >> shift) * (int8_t)(b >> shift));
+    return (int32_t)sum;
+}
+HUNZE_INLINE int32_t dot4_u8s8(uint32_t a, uint32_t b, int32_t c) { return emulator_dot4<uint8_t>(a, b, c); }
+HUNZE_INLINE int32_t dot4_s8s8(uint32_t a, uint32_t b, int32_t c) { return emulator_dot4<int8_t>(a, b, c); }
+
+#endif

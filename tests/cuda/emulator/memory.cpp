@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared memory: races, copies on their way, banks.  Global memory: which bytes a kernel may touch. */
+#include "block.h"
+
+#include <algorithm>
+#include <stdio.h>
+
+/* ------------------------------------------------------------------ races */
+
+/* For words that were accessed by single bytes in this epoch. */
+static emulator_stamps by_byte[HUNZE_EMULATOR_SHARED_BYTES];
+
+__attribute__((noreturn, cold)) static void fail_race(uint32_t offset, bool write, uint32_t stamp, const char *did)
+{
+    char who[32];
+    const uint32_t thread = stamp & ((1u << EMULATOR_EPOCH_SHIFT) - 1);
+    if (thread == EMULATOR_SEVERAL)
+        snprintf(who, sizeof who, "several threads");
+    else
+        snprintf(who, sizeof who, "thread %u", thread);
+    if (stamp >= EMULATOR_IN_FLIGHT)
+        emulator_fail("the thread %s shared memory at offset %u, where a copy of %s has not been waited for",
+                      write ? "writes" : "reads", offset, who);
+    emulator_fail("the thread %s shared memory at offset %u, which %s %s since the last SYNC_BLOCK",
+                  write ? "writes" : "reads", offset, who, did);
+}
+
+static void check(emulator_stamps *s, uint32_t offset, bool write)
+{
+    if (s->write >= emulator.epoch && s->write != emulator.stamp)
+        fail_race(offset, write, s->write, "wrote");
+    if (write && s->read >= emulator.epoch && s->read != emulator.stamp)
+        fail_race(offset, write, s->read, "read");
+    if (write)
+        s->write = emulator.stamp;
+    else
+        s->read =
+            s->read < emulator.epoch || s->read == emulator.stamp ? emulator.stamp : emulator.epoch | EMULATOR_SEVERAL;
+}
+
+void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write)
+{
+    const uint32_t split = emulator.epoch | EMULATOR_BY_BYTES, end = offset + bytes;
+    while (offset < end) {
+        emulator_stamps *word = &emulator.words[offset / 4];
+        const uint32_t next = std::min(end, offset / 4 * 4 + 4);
+        if (word->write != split && (next - offset == 4 || word->write >= EMULATOR_IN_FLIGHT))
+            check(word, offset, write);
+        else {
+            if (word->write != split) {
+                std::fill_n(&by_byte[offset / 4 * 4], 4, *word);
+                *word = {split, 0};
+            }
+            for (uint32_t i = offset; i < next; i++)
+                check(&by_byte[i], i, write);
+        }
+        offset = next;
+    }
+}
+
+void emulator_shared_outside(const void *pointer, uint32_t bytes)
+{
+    const intptr_t offset = (intptr_t)((uintptr_t)pointer - (uintptr_t)emulator.shared);
+    if (offset < 0 || offset >= HUNZE_EMULATOR_SHARED_BYTES)
+        emulator_fail("%u bytes of shared memory are accessed at a pointer that is %lld bytes from its begin", bytes,
+                      (long long)offset);
+    if (offset % bytes)
+        emulator_fail("%u bytes of shared memory are accessed at offset %lld, which is not aligned", bytes,
+                      (long long)offset);
+    emulator_fail("%u bytes of shared memory are accessed at offset %lld, but the launch has %u bytes", bytes,
+                  (long long)offset, emulator.shared_bytes);
+}
+
+/* ------------------------------------------------------------------ copies on their way */
+
+static void land(emulator_copy_in_flight *copy, uint32_t which)
+{
+    for (uint32_t i = 0; i < copy->words; i++)
+        if (copy->left & which & 1u << i) {
+            char *to = emulator.shared + copy->offset + 4 * i;
+            if (copy->source)
+                memcpy(to, copy->source + 4 * i, 4);
+            else
+                memset(to, 0, 4);
+        }
+    copy->left &= ~which;
+}
+
+void emulator_copy(uint32_t offset, const void *source, uint32_t bytes)
+{
+    emulator_thread *t = &emulator_threads[emulator.thread];
+    memset(emulator.shared + offset, 0xFF, bytes);
+    for (uint32_t i = 0; i < bytes / 4; i++)
+        emulator.words[offset / 4 + i].write = EMULATOR_IN_FLIGHT | (uint32_t)emulator.thread;
+    t->copies.push_back({offset, bytes / 4, (1u << bytes / 4) - 1, t->groups, static_cast<const char *>(source)});
+    land(&t->copies.back(), emulator_random() & emulator_random());
+}
+
+void emulator_copy_commit() { emulator_threads[emulator.thread].groups++; }
+
+void emulator_copies_progress()
+{
+    for (emulator_copy_in_flight &copy : emulator_threads[emulator.thread].copies)
+        land(&copy, emulator_random() & emulator_random());
+}
+
+void emulator_copy_wait(int pending)
+{
+    emulator_thread *t = &emulator_threads[emulator.thread];
+    size_t count = 0; /* groups are in the order of their copies */
+    while (count < t->copies.size() && t->copies[count].group + (uint32_t)pending < t->groups)
+        count++;
+    const size_t first = count ? emulator_random() % count : 0;
+    for (size_t i = 0; i < count; i++) {
+        emulator_copy_in_flight *copy = &t->copies[(first + i) % count];
+        land(copy, ~0u);
+        for (uint32_t word = 0; word < copy->words; word++)
+            emulator.words[copy->offset / 4 + word].write = emulator.stamp;
+    }
+    t->copies.erase(t->copies.begin(), t->copies.begin() + (ptrdiff_t)count);
+    if (emulator_random() % 4 == 0)
+        emulator_yield();
+}
+
+/* ------------------------------------------------------------------ banks */
+
+enum : uint32_t { TRACE_BYTES_SHIFT = 20, TRACE_WRITE = 1 << 24, TRACE_OFFSET = (1 << 20) - 1 };
+
+void emulator_shared_trace(uint32_t offset, uint32_t bytes, bool write)
+{
+    std::vector<uint32_t> *trace = &emulator_threads[emulator.thread].trace;
+    if (trace->size() < 1 << 16) /* enough of a loop without barriers */
+        trace->push_back(offset | (uint32_t)__builtin_ctz(bytes) << TRACE_BYTES_SHIFT | (write ? +TRACE_WRITE : 0));
+}
+
+/* A request of 8 or 16 bytes per lane is served for half or a quarter of the warp at a time, in one pass if no two different words lie in one
+ * of the 32 banks. */
+static uint32_t passes_beyond_one(const uint32_t *accesses, uint32_t bytes)
+{
+    const uint32_t together = bytes == 16 ? 8 : bytes == 8 ? 16 : 32;
+    uint32_t beyond = 0;
+    for (uint32_t first = 0; first < EMULATOR_LANES; first += together) {
+        uint32_t seen[32][32], count[32] = {0}, most = 1;
+        for (uint32_t lane = first; lane < first + together; lane++) {
+            if (accesses[lane] == UINT32_MAX)
+                continue;
+            for (uint32_t i = 0; i < std::max(bytes / 4, 1u); i++) {
+                const uint32_t word = (accesses[lane] & TRACE_OFFSET) / 4 + i, bank = word % 32;
+                if (std::find(seen[bank], seen[bank] + count[bank], word) == seen[bank] + count[bank])
+                    seen[bank][count[bank]++] = word;
+                most = std::max(most, count[bank]);
+            }
+        }
+        beyond += most - 1;
+    }
+    return beyond;
+}
+
+/* The n-th accesses of a warp's lanes are one request where they are of one kind. */
+void emulator_count_banks(uint32_t threads)
+{
+    for (uint32_t first = 0; first < threads; first += EMULATOR_LANES) {
+        emulator_thread *lanes = &emulator_threads[first];
+        size_t longest = 0;
+        for (int lane = 0; lane < EMULATOR_LANES; lane++)
+            longest = std::max(longest, lanes[lane].trace.size());
+        for (size_t n = 0; n < longest; n++)
+            for (uint32_t waiting = UINT32_MAX; waiting;) {
+                uint32_t kind = UINT32_MAX, request[EMULATOR_LANES];
+                for (int lane = 0; lane < EMULATOR_LANES; lane++) {
+                    request[lane] = UINT32_MAX;
+                    if (n >= lanes[lane].trace.size())
+                        waiting &= ~(1u << lane);
+                    if (!(waiting & 1u << lane))
+                        continue;
+                    const uint32_t access = lanes[lane].trace[n];
+                    if (kind == UINT32_MAX)
+                        kind = access & ~TRACE_OFFSET;
+                    if ((access & ~TRACE_OFFSET) == kind) {
+                        request[lane] = access;
+                        waiting &= ~(1u << lane);
+                    }
+                }
+                if (kind == UINT32_MAX)
+                    break;
+                emulator.counters.shared_requests++;
+                emulator.counters.bank_conflicts +=
+                    passes_beyond_one(request, 1u << ((kind & ~TRACE_WRITE) >> TRACE_BYTES_SHIFT));
+            }
+        for (int lane = 0; lane < EMULATOR_LANES; lane++)
+            lanes[lane].trace.clear();
+    }
+}
+
+/* ------------------------------------------------------------------ global memory */
+
+intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *what)
+{
+    static hunze_emulator_range recent[4];
+    if (address % bytes)
+        emulator_fail("%s of %u bytes at %#llx, which is not aligned", what, bytes, (unsigned long long)address);
+    if (emulator.range.begin == emulator.range.end) /* a new launch */
+        std::fill_n(recent, 4, hunze_emulator_range{});
+    for (hunze_emulator_range &range : recent)
+        if (address >= range.begin && address < range.end && bytes <= range.end - address) {
+            std::swap(range, emulator.range);
+            return emulator.range.shift;
+        }
+    hunze_emulator_range found = {};
+    if (!emulator_launch->find(emulator_launch->user, address, &found)) {
+        if (found.begin == found.end)
+            emulator_fail("%s of %u bytes at %#llx, but there is no allocation", what, bytes,
+                          (unsigned long long)address);
+        const bool before = address < found.begin;
+        emulator_fail("%s of %u bytes at %#llx lies %llu bytes %s an allocation of %llu bytes", what, bytes,
+                      (unsigned long long)address,
+                      (unsigned long long)(before ? found.begin - address : address - found.end),
+                      before ? "before" : "past the end of", (unsigned long long)(found.end - found.begin));
+    }
+    if (bytes > found.end - address)
+        emulator_fail("%s of %u bytes at %#llx crosses the end of an allocation of %llu bytes", what, bytes,
+                      (unsigned long long)address, (unsigned long long)(found.end - found.begin));
+    recent[emulator_random() % 4] = emulator.range;
+    emulator.range = found;
+    return found.shift;
+}
