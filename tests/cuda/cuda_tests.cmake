@@ -2,7 +2,10 @@
 enable_language(CXX)
 set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_EXTENSIONS ON)
-set(CMAKE_CXX_FLAGS_RELEASE $<IF:$<BOOL:${HUNZE_SANITIZE}>,-O1,-O2>)
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+if(HUNZE_SANITIZE)
+  set(CMAKE_CXX_FLAGS_RELEASE "-O1")
+endif()
 find_path(HUNZE_CUDA_INCLUDE cudaTypedefs.h DOC "The folder of CUDA's cuda.h and cudaTypedefs.h"
   HINTS $ENV{CUDA_PATH}/include /usr/local/cuda/include)
 
