@@ -10,7 +10,7 @@ help:
 	@echo 'make bench       every kernel beside the limits of this machine and other libraries; FULL=1 all rows, RECORD=1 keeps the result'
 	@echo 'make wheel       dist/hunze-*.whl'
 	@echo 'make clean       remove build/, dist/ and .venv'
-	@echo 'PYTHON=python3.12 chooses the interpreter, 3.11 or later.'
+	@echo 'PYTHON=python3.12 chooses the interpreter, 3.11 or later; CUDA=1 fetches nvcc and builds the CUDA backend, CUDA=0 leaves it out (neither: it is built if nvcc is here).'
 
 demo: bootstrap-demo
 	@$(VENV_PYTHON) tools/wheel.py

@@ -53,7 +53,10 @@ template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *glob
     const uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
     const int from_bytes = inside ? bytes : 0;
     if (bytes == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(to), "l"(global), "r"(from_bytes) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                     :
+                     : "r"(to), "l"(global), "r"(from_bytes)
+                     : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
                      :
@@ -61,10 +64,16 @@ template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *glob
                      : "memory");
 }
 HUNZE_INLINE void copy_async_commit() { asm volatile("cp.async.commit_group;" : : : "memory"); }
-template <int pending> HUNZE_INLINE void copy_async_wait() { asm volatile("cp.async.wait_group %0;" : : "n"(pending) : "memory"); }
+template <int pending> HUNZE_INLINE void copy_async_wait()
+{
+    asm volatile("cp.async.wait_group %0;" : : "n"(pending) : "memory");
+}
 
 /* Of all 32 threads of a warp. */
-template <typename T> HUNZE_INLINE T shuffle_xor(T value, int mask) { return __shfl_xor_sync(0xFFFFFFFFu, value, mask); }
+template <typename T> HUNZE_INLINE T shuffle_xor(T value, int mask)
+{
+    return __shfl_xor_sync(0xFFFFFFFFu, value, mask);
+}
 
 HUNZE_INLINE uint32_t atomic_max_global(uint32_t *p, uint32_t value) { return atomicMax(p, value); }
 HUNZE_INLINE uint32_t atomic_or_global(uint32_t *p, uint32_t value) { return atomicOr(p, value); }

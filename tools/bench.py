@@ -24,6 +24,7 @@ from steps import (
     run,
     say,
     stop,
+    wanted,
 )
 from wheel import install, install_wheel
 
@@ -31,10 +32,6 @@ PEERS = ROOT / "build" / "peers"
 RESULTS = ROOT / "bench" / "results"
 BUILD = ROOT / "build" / "bench"
 ABOUT, RESULT, LINES, REPORT = (BUILD / name for name in ("about.json", "result.json", "lines.txt", "report.html"))
-
-
-def wanted(name):
-    return os.environ.get(name, "") not in ("", "0")
 
 
 def output(*command):

@@ -2,6 +2,7 @@
 
     python3 tools/bootstrap.py demo|bench|check
 
+CUDA=1 brings nvcc too, as wheels; check always does.
 Missing system packages are installed by apt as root; a plain user gets the one line to run.
 Python packages, CMake and Ninja among them, come as pinned wheels into .venv.
 Only the standard library, and syntax that an old Python can read."""
@@ -21,7 +22,17 @@ if sys.version_info < (3, 11):
         % ((sys.executable,) + sys.version_info[:2])
     )
 
-from steps import PYTHON, ROOT, VENV, environment, install_requirements, run, say, stop  # noqa: E402  (after the version check)
+from steps import (  # noqa: E402  (after the version check)
+    PYTHON,
+    ROOT,
+    VENV,
+    environment,
+    install_requirements,
+    run,
+    say,
+    stop,
+    wanted,
+)
 
 # The interpreter itself, also where this runs inside a virtual environment.
 INTERPRETER = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
@@ -29,8 +40,14 @@ STAMP = VENV / "hunze.json"
 REQUIREMENTS = {
     "demo": ["build", "demo"],
     "bench": ["build", "demo", "bench"],
-    "check": ["build", "demo", "bench", "check"],
+    "check": ["build", "demo", "bench", "check", "cuda"],
 }
+
+
+def requirements(goal):
+    """The lists of pinned wheels that a goal needs."""
+    lists = REQUIREMENTS[goal]
+    return [*lists, "cuda"] if wanted("CUDA") and "cuda" not in lists else lists
 
 
 def compiles(program, *flags, language="c"):
@@ -62,9 +79,9 @@ def missing_packages(goal):
         missing.append("python3-venv")
     if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
         missing.append("python3-dev")
+    if not shutil.which("g++") and (goal == "bench" or "cuda" in requirements(goal)):
+        missing.append("g++")
     if goal in ("bench", "check"):
-        if not shutil.which("g++"):
-            missing.append("g++")
         for header, package in (
             ("benchmark/benchmark.h", "libbenchmark-dev"),
             ("nlohmann/json.hpp", "nlohmann-json3-dev"),
@@ -156,7 +173,7 @@ def virtual_environment():
 
 def python_packages(goal, recorded):
     """Installs the pinned wheels of the goal, where their list is not installed yet."""
-    files = [ROOT / "requirements" / (name + ".txt") for name in REQUIREMENTS[goal]]
+    files = [ROOT / "requirements" / (name + ".txt") for name in requirements(goal)]
     installed = recorded.setdefault("requirements", {})
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     if all(installed.get(name) == digest for name, digest in digests.items()):

@@ -44,8 +44,8 @@ def style(steps):
     steps.run("style: ruff", "ruff", "check", ".", quiet=True)
     files = [
         str(path)
-        for folder in ("include", "src", "avx2", "avx512", "bindings", "tests", "bench")
-        for pattern in ("*.[ch]", "*.[ch]pp")
+        for folder in ("include", "src", "avx2", "avx512", "cuda", "bindings", "tests", "bench")
+        for pattern in ("*.[ch]", "*.[ch]pp", "*.cu", "*.cuh")
         for path in sorted((ROOT / folder).rglob(pattern))
     ]
     steps.run("style: clang-format", "clang-format-19", "--dry-run", "--Werror", *files, quiet=True)
@@ -74,7 +74,7 @@ def check(steps):
     sanitizers(steps)
     configure_and_build(steps, "gcc")
     closing = [ctest(steps, "gcc", "-LE", "long")]
-    install_wheel(steps)
+    install_wheel(steps, ROOT / "build" / "gcc" / "fatbins")
     closing.append(pytest(steps, "tests"))
     return closing
 
@@ -82,7 +82,7 @@ def check(steps):
 def check_fast(steps):
     configure_and_build(steps, "gcc")
     closing = [ctest(steps, "gcc", "-L", "fast")]
-    install_wheel(steps)
+    install_wheel(steps, ROOT / "build" / "gcc" / "fatbins")
     closing.append(pytest(steps, "-m", "not slow", "-x", "tests/python"))
     return closing
 

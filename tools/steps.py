@@ -31,6 +31,11 @@ def environment():
     return env
 
 
+def wanted(name):
+    """Whether the caller said NAME=1, to make or in the environment."""
+    return os.environ.get(name, "") not in ("", "0")
+
+
 def say(text):
     print(text, flush=True)
 

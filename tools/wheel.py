@@ -1,11 +1,17 @@
 """Builds dist/hunze-*.whl and installs it into .venv.  Incremental: build/wheel keeps the objects."""
 
+import os
 import shutil
 
-from steps import NINJA, PYTHON, ROOT, VENV, Steps, forget_foreign_cache, run, stop
+from steps import NINJA, PYTHON, ROOT, VENV, Steps, forget_foreign_cache, run, stop, wanted
 
 
-def build_wheel(steps):
+def cuda():
+    """CMake's HUNZE_CUDA: CUDA=1 must work, CUDA=0 leaves it out, otherwise it is built where nvcc is."""
+    return "ON" if wanted("CUDA") else "OFF" if os.environ.get("CUDA") else "AUTO"
+
+
+def build_wheel(steps, fatbins):
     """The path of the wheel just built.  It takes the place of the one before only when it is whole."""
     dist, fresh = ROOT / "dist", ROOT / "build" / "wheel-new"
     dist.mkdir(exist_ok=True)
@@ -23,6 +29,8 @@ def build_wheel(steps):
         "--wheel-dir",
         fresh,
         "--config-settings=build-dir=build/wheel",
+        "--config-settings=cmake.define.HUNZE_CUDA=%s" % cuda(),
+        "--config-settings=cmake.define.HUNZE_CUDA_FATBINS=%s" % (fatbins or ""),
         ".",
         quiet=True,
         progress=NINJA,
@@ -41,9 +49,9 @@ def install(steps, wheel, environment):
     steps.run("install %s into %s" % (wheel.name, environment.relative_to(ROOT)), *command, quiet=True)
 
 
-def install_wheel(steps):
-    """Builds the wheel and installs it into .venv; its path."""
-    wheel = build_wheel(steps)
+def install_wheel(steps, fatbins=None):
+    """Builds the wheel and installs it into .venv; its path.  `fatbins`: of these sources, compiled by another build."""
+    wheel = build_wheel(steps, fatbins)
     install(steps, wheel, VENV)
     return wheel
 
