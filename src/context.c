@@ -168,7 +168,7 @@ int32_t hunze_context_threads(const hunze_context *context) { return context ? a
 static void add_bundles(hunze_text *text, const char *name, uint32_t bundles)
 {
     hunze_text_add(text, ", \"%s\": [", name);
-    for (int i = 0, first = 1; i < HUNZE_ISA_COUNT; i++)
+    for (int i = 0, first = 1; i < HUNZE_ISA_CPU_COUNT; i++)
         if (bundles & 1u << i) {
             hunze_text_add(text, first ? "\"%s\"" : ", \"%s\"", hunze_isa_name((hunze_isa)i));
             first = 0;

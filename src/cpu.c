@@ -10,13 +10,14 @@ static const char *const isa_names[HUNZE_ISA_COUNT] = {
     [HUNZE_ISA_PORTABLE] = "portable",     [HUNZE_ISA_AVX2] = "avx2",
     [HUNZE_ISA_AVXVNNI] = "avxvnni",       [HUNZE_ISA_AVX512] = "avx512",
     [HUNZE_ISA_AVX512VNNI] = "avx512vnni", [HUNZE_ISA_AVX512BF16] = "avx512bf16",
+    [HUNZE_ISA_CUDA_SM80] = "cuda_sm80",   [HUNZE_ISA_CUDA_SM90A] = "cuda_sm90a",
 };
 
 const char *hunze_isa_name(hunze_isa isa) { return isa_names[isa]; }
 
 bool hunze_isa_parse(const char *name, hunze_isa *isa)
 {
-    for (int i = 0; i < HUNZE_ISA_COUNT; i++)
+    for (int i = 0; i < HUNZE_ISA_CPU_COUNT; i++)
         if (strcmp(name, isa_names[i]) == 0) {
             *isa = (hunze_isa)i;
             return true;
@@ -26,7 +27,7 @@ bool hunze_isa_parse(const char *name, hunze_isa *isa)
 
 uint32_t hunze_isa_implied(hunze_isa isa)
 {
-    static const uint32_t implied[HUNZE_ISA_COUNT] = {
+    static const uint32_t implied[HUNZE_ISA_CPU_COUNT] = {
         [HUNZE_ISA_AVXVNNI] = 1u << HUNZE_ISA_AVX2,
         [HUNZE_ISA_AVX512] = 1u << HUNZE_ISA_AVX2,
         [HUNZE_ISA_AVX512VNNI] = 1u << HUNZE_ISA_AVX2 | 1u << HUNZE_ISA_AVX512,

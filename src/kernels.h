@@ -13,7 +13,7 @@
  * its predecessor. */
 enum { HUNZE_KC_F32 = 512, HUNZE_KC_F64 = 256 };
 
-/* CPU feature bundles; a set is a mask of (1u << bundle). */
+/* Feature bundles of CPUs, then of devices; a set is a mask of (1u << bundle). */
 typedef enum hunze_isa {
     HUNZE_ISA_PORTABLE = 0,
     HUNZE_ISA_AVX2 = 1,    /* AVX2, FMA, F16C */
@@ -21,7 +21,10 @@ typedef enum hunze_isa {
     HUNZE_ISA_AVX512 = 3,  /* F BW DQ VL */
     HUNZE_ISA_AVX512VNNI = 4,
     HUNZE_ISA_AVX512BF16 = 5,
-    HUNZE_ISA_COUNT = 6
+    HUNZE_ISA_CPU_COUNT = 6,
+    HUNZE_ISA_CUDA_SM80 = 6,  /* capability 8.0 and up, at most 99 KB of shared memory */
+    HUNZE_ISA_CUDA_SM90A = 7, /* 9.0 exactly */
+    HUNZE_ISA_COUNT = 8
 } hunze_isa;
 
 /* Element types that rows name. */
@@ -204,6 +207,17 @@ typedef void hunze_quantize_fn(const hunze_quantize_run *run);
  * *has_nan.  -0 counts as +0. */
 typedef void hunze_minmax_fn(int64_t n, const float *x, float range[2], bool *has_nan);
 
+/* ------------------------------------------------------------------ launchers (cuda/cuda.h), for operands on a device
+ *
+ * launch computes the whole op: it puts kernels on the run's stream and does not wait.  workspace: bytes of device memory that it needs.
+ * refusal: NULL if it takes the plan's call, else why not, in words that follow the row's name ("needs …"). */
+struct hunze_plan;
+struct hunze_cuda_run;
+typedef hunze_status hunze_cuda_launch_fn(const struct hunze_plan *plan, const hunze_call *call,
+                                          const struct hunze_cuda_run *run);
+typedef size_t hunze_cuda_workspace_fn(const struct hunze_plan *plan);
+typedef const char *hunze_cuda_refusal_fn(const struct hunze_plan *plan);
+
 /* ------------------------------------------------------------------ the row
  *
  * A GEMM row also serves convolution by blocks and transposed convolution; a CONV row is a depthwise kernel. */
@@ -224,7 +238,10 @@ typedef struct hunze_row {
     hunze_depthwise_plane_fn *depthwise_plane;
     hunze_quantize_fn *quantize;
     hunze_minmax_fn *minmax;
-    uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
+    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, and so are the next two */
+    hunze_cuda_workspace_fn *launch_workspace; /* NULL: none */
+    hunze_cuda_refusal_fn *launch_refusal;     /* NULL: takes all calls of its types */
+    uint16_t layout;                           /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
     int32_t mc, nc;    /* rows and columns of a unit of work, at most */
     float step_cycles; /* modelled cycles per tile and step of kr in k: ranks rows of one order */
@@ -232,7 +249,8 @@ typedef struct hunze_row {
 } hunze_row;
 
 /* Layouts of packed weights; append only.  KN<nr>: panels [k][nr]; K4N<nr>: [ceil(k/4)][nr][4], K2N<nr>: [ceil(k/2)][nr][2], each
- * followed by nr s32 column sums; DEPTHWISE: [kernel_h][kernel_w][channels]. */
+ * followed by nr s32 column sums; DEPTHWISE: [kernel_h][kernel_w][channels]; CUDA_KN: per group [k][n up to 16], of integers
+ * [n up to 16][k up to 64]. */
 enum {
     HUNZE_LAYOUT_NONE = 0,
     HUNZE_LAYOUT_F32_KN16 = 1,
@@ -250,7 +268,8 @@ enum {
     HUNZE_LAYOUT_F32_KN48 = 13,
     HUNZE_LAYOUT_S8_KN8 = 14,
     HUNZE_LAYOUT_S8_K2N32 = 15,
-    HUNZE_LAYOUT_F64_KN4 = 16
+    HUNZE_LAYOUT_F64_KN4 = 16,
+    HUNZE_LAYOUT_CUDA_KN = 17
 };
 
 /* The table, in the order of kernels.def; a row with NULL name follows the last. */

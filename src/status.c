@@ -43,6 +43,9 @@ const char *hunze_status_name(hunze_status status)
     case HUNZE_ERR_CANCELLED: return "HUNZE_ERR_CANCELLED";
     case HUNZE_ERR_SYSTEM: return "HUNZE_ERR_SYSTEM";
     case HUNZE_ERR_SLOW: return "HUNZE_ERR_SLOW";
+    case HUNZE_ERR_DRIVER: return "HUNZE_ERR_DRIVER";
+    case HUNZE_ERR_CAPTURE: return "HUNZE_ERR_CAPTURE";
+    case HUNZE_ERR_FAULT: return "HUNZE_ERR_FAULT";
     }
     return "HUNZE_ERR_UNKNOWN";
 }

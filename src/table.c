@@ -1,6 +1,10 @@
 /* The kernel table: kernels.def included once to declare the leaf functions and once to make the rows. */
 #include "kernels.h"
 
+#if HUNZE_WITH_CUDA
+#include "../cuda/launchers.h"
+#endif
+
 #define HUNZE_GEMM_FLOAT(name_, isa_, type_, float_tile_, pack_b_, float_epilogue_, ...)                               \
     hunze_float_tile_fn float_tile_;                                                                                   \
     hunze_pack_b_fn pack_b_;                                                                                           \
@@ -17,6 +21,7 @@
     hunze_minmax_fn minmax_;
 #define HUNZE_DEQUANTIZE(name_, isa_, codes_, quantize_) hunze_quantize_fn quantize_;
 #define HUNZE_ACTIVATION(name_, isa_, type_, float_epilogue_) hunze_float_epilogue_fn float_epilogue_;
+#define HUNZE_CUDA(name_, op_, needs_, a_, b_, d_, launch_, ...) hunze_cuda_launch_fn launch_;
 #include "kernels.def"
 
 #define BOUND_F32 HUNZE_BOUND_F32
@@ -45,6 +50,9 @@
 #define HUNZE_ACTIVATION(name_, isa_, type_, float_epilogue_)                                                          \
     {.name = name_, .op = HUNZE_OP_ACTIVATION, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##type_,                       \
      .d = HUNZE_TYPE_##type_, .order = HUNZE_ORDER_EXACT, .bound = HUNZE_BOUND_EXACT, .float_epilogue = float_epilogue_},
+#define HUNZE_CUDA(name_, op_, needs_, a_, b_, d_, launch_, ...)                                                       \
+    {.name = name_, .op = HUNZE_OP_##op_, .isa = HUNZE_ISA_CUDA_##needs_, .a = HUNZE_TYPE_##a_,                        \
+     .b = HUNZE_TYPE_##b_, .d = HUNZE_TYPE_##d_, .launch = launch_, __VA_ARGS__},
 /* clang-format on */
 
 const hunze_row hunze_rows[] = {

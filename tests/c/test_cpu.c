@@ -4,7 +4,7 @@
 #include "example.h"
 #include "json.h"
 
-enum { NAMES = HUNZE_ISA_COUNT };
+enum { NAMES = HUNZE_ISA_CPU_COUNT };
 static const char *const names[NAMES] = {"portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"};
 
 static int begin(void **state)
@@ -122,7 +122,7 @@ static void expect_isa(hunze_isa isa, const char *environment, const char *optio
     const hunze_status status = hunze_context_create(&options, &context);
     unsetenv("HUNZE_ISA");
     const char *from = option ? "isa" : "HUNZE_ISA";
-    if (isa == HUNZE_ISA_COUNT) { /* not known */
+    if (isa == HUNZE_ISA_CPU_COUNT) { /* not known */
         harness_check(status == HUNZE_ERR_OPTION && strstr(hunze_last_error(), from), "%s: %s",
                       hunze_status_name(status), hunze_last_error());
         harness_check(strstr(hunze_last_error(), "portable, avx2"), "those known are not named: %s",
@@ -167,8 +167,8 @@ static void environment_and_option(void **state)
     }
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         harness_case("\"%s\"", unknown[i]);
-        expect_isa(HUNZE_ISA_COUNT, unknown[i], NULL, 0);
-        expect_isa(HUNZE_ISA_COUNT, NULL, unknown[i], 0);
+        expect_isa(HUNZE_ISA_CPU_COUNT, unknown[i], NULL, 0);
+        expect_isa(HUNZE_ISA_CPU_COUNT, NULL, unknown[i], 0);
     }
     const char *const free_choice[][2] = {{"", NULL}, {NULL, NULL}, {"sse2", NULL}, {"sse2", ""}};
     for (int i = 0; i < 4; i++) { /* all that is found */
