@@ -23,6 +23,7 @@
 #else
 
 #define HUNZE_INLINE static __device__ __forceinline__
+#define HUNZE_MEMBER __device__ __forceinline__ /* before a function inside a struct */
 #define HUNZE_CONSTANT static __device__ __constant__ const
 
 #define KERNEL(name, threads, blocks, type)                                                                            \
@@ -91,6 +92,9 @@ HUNZE_INLINE void mma_s8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+/* Byte i is the one of a (0 … 3) or b (4 … 7) that selector's i-th hexadecimal digit from the right names. */
+HUNZE_INLINE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) { return __byte_perm(a, b, selector); }
+
 /* c + the sum of four products of bytes. */
 HUNZE_INLINE int32_t dot4_u8s8(uint32_t a, uint32_t b, int32_t c)
 {

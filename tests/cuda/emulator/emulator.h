@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define HUNZE_INLINE static inline __attribute__((always_inline, unused))
+#define HUNZE_MEMBER inline __attribute__((always_inline, unused))
 #define HUNZE_CONSTANT static const
 
 /* ------------------------------------------------------------------ state that accesses read */
@@ -271,6 +272,15 @@ HUNZE_INLINE void mma_s8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32
 {
     emulator_mma mine = {d, a, b};
     emulator_together("mma_s8s8", emulator_mma_s8s8, &mine);
+}
+
+HUNZE_INLINE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector)
+{
+    const uint64_t bytes = (uint64_t)b << 32 | a;
+    uint32_t result = 0;
+    for (int shift = 0; shift < 32; shift += 8)
+        result |= (uint32_t)(uint8_t)(bytes >> 8 * (selector >> shift / 2 & 7)) << shift;
+    return result;
 }
 
 template <typename A> HUNZE_INLINE int32_t emulator_dot4(uint32_t a, uint32_t b, int32_t c)
