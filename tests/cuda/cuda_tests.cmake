@@ -6,14 +6,12 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 if(HUNZE_SANITIZE)
   set(CMAKE_CXX_FLAGS_RELEASE "-O1")
 endif()
-find_path(HUNZE_CUDA_INCLUDE cudaTypedefs.h DOC "The folder of CUDA's cuda.h and cudaTypedefs.h"
-  HINTS $ENV{CUDA_PATH}/include /usr/local/cuda/include)
 
 # One fma is one instruction where the CPU that builds has it, else libm's function.
 include(CheckCXXSourceRuns)
 check_cxx_source_runs("int main() { return __builtin_cpu_supports(\"fma\") ? 0 : 1; }" HUNZE_FMA_RUNS)
 add_library(hunze_emulated INTERFACE)
-target_include_directories(hunze_emulated INTERFACE cuda tests/cuda/emulator)
+target_include_directories(hunze_emulated INTERFACE cuda src include tests/cuda/emulator)
 target_compile_definitions(hunze_emulated INTERFACE HUNZE_CUDA_EMULATED)
 # Kernels read registers and memory as whatever type they like, as the GPU's compiler lets them.
 target_compile_options(hunze_emulated INTERFACE -fvisibility=hidden -fno-strict-aliasing
@@ -34,3 +32,29 @@ function(hunze_emulated_kernels target)
   set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
   target_link_libraries(${target} PUBLIC hunze_emulated)
 endfunction()
+
+list(TRANSFORM HUNZE_CUDA_FILES REPLACE "(.+)" "cuda/\\1.cu" OUTPUT_VARIABLE kernels)
+if(kernels)
+  hunze_emulated_kernels(hunze_kernels_emulated ${kernels})
+endif()
+
+# libcuda.so.1 in a folder of its own, for LD_LIBRARY_PATH.  hunze_standin(target folder kernels…): one that runs those kernels.
+add_library(hunze_standin_objects OBJECT
+  tests/cuda/driver/calls.cpp
+  tests/cuda/driver/capture.cpp
+  tests/cuda/driver/contexts.cpp
+  tests/cuda/driver/copies.cpp
+  tests/cuda/driver/entry_points.cpp
+  tests/cuda/driver/kernels.cpp
+  tests/cuda/driver/memory.cpp
+  tests/cuda/driver/streams.cpp
+)
+target_include_directories(hunze_standin_objects SYSTEM PUBLIC ${HUNZE_CUDA_INCLUDE})
+target_compile_options(hunze_standin_objects PRIVATE -fvisibility=hidden)
+function(hunze_standin target folder)
+  add_library(${target} SHARED)
+  target_link_libraries(${target} PRIVATE hunze_standin_objects hunze_emulator ${ARGN} Threads::Threads)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME cuda SOVERSION 1 LIBRARY_OUTPUT_DIRECTORY ${folder})
+endfunction()
+set(HUNZE_STANDIN_FOLDER ${CMAKE_BINARY_DIR}/standin)
+hunze_standin(hunze_standin ${HUNZE_STANDIN_FOLDER} $<TARGET_NAME_IF_EXISTS:hunze_kernels_emulated>)
