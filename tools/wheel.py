@@ -50,7 +50,7 @@ def install(steps, wheel, environment):
 
 
 def install_wheel(steps, fatbins=None):
-    """Builds the wheel and installs it into .venv; its path.  `fatbins`: of these sources, compiled by another build."""
+    """Builds the wheel and installs it into .venv; its path.  `fatbins`: of these sources, from another build."""
     wheel = build_wheel(steps, fatbins)
     install(steps, wheel, VENV)
     return wheel

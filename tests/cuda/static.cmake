@@ -1,0 +1,20 @@
+# What the compiler made of the kernels (static_kernels.py); probes hold to account what reads it.
+if(NOT HUNZE_CUDA_COMPILES OR HUNZE_SANITIZE)
+  return()
+endif()
+set(probe_parts)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/probes)
+hunze_compile_cuda(part ${CMAKE_SOURCE_DIR}/tests/cuda/static_probe.cu ${CMAKE_BINARY_DIR}/probes ptx 80)
+list(APPEND probe_parts ${part})
+foreach(arch IN LISTS HUNZE_CUDA_ARCHITECTURES)
+  hunze_compile_cuda(part ${CMAKE_SOURCE_DIR}/tests/cuda/static_probe.cu ${CMAKE_BINARY_DIR}/probes cubin ${arch})
+  list(APPEND probe_parts ${part})
+endforeach()
+add_custom_target(hunze_probes ALL DEPENDS ${probe_parts})
+list(JOIN HUNZE_CUDA_ARCHITECTURES "," architectures)
+# Exit status 77: the record is of another nvcc.
+foreach(check reader bars ratchet)
+  add_test(NAME static_cuda_${check}
+    COMMAND ${python} ${CMAKE_SOURCE_DIR}/tests/cuda/static_kernels.py ${CMAKE_BINARY_DIR} --architectures ${architectures} --check ${check})
+  set_tests_properties(static_cuda_${check} PROPERTIES LABELS "static;cuda;fast" SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()
