@@ -16,6 +16,7 @@ option(HUNZE_CUDA_EMULATED_ONLY "No machine code: for tests on the stand-in driv
 
 # One file per line, sorted.
 set(HUNZE_CUDA_SOURCES
+  cuda/driver.c
   cuda/fatbins.c
 )
 

@@ -28,12 +28,13 @@ typedef struct hunze_cuda_run {
     hunze_context *context;
     const hunze_cuda_device *device;
     void *stream; /* a CUstream of the current context; NULL: its legacy default stream */
-    void *
-        workspace; /* device memory, 256-byte aligned, as much as the row's `launch_workspace` said; NULL if that was 0 */
+    /* Device memory, 256-byte aligned, as much as the row's `launch_workspace` said; NULL if that was 0. */
+    void *workspace;
     size_t workspace_bytes;
     uint32_t flags; /* of context and call together */
 } hunze_cuda_run;
 
+/* One instance for each kernel, static and const; those of a row stand in its `launch_kernels`. */
 typedef struct hunze_cuda_kernel {
     const char *name; /* as KERNEL has it */
     const hunze_fatbin *fatbin;
@@ -41,8 +42,8 @@ typedef struct hunze_cuda_kernel {
     uint32_t shared_bytes; /* dynamic, of a block */
 } hunze_cuda_kernel;
 
-/* Starts a kernel with one argument of `bytes` bytes.  A grid without blocks starts nothing.  `kernel` is static: what was loaded for it is
- * found by its address. */
+/* Starts a kernel with one argument of `bytes` bytes.  A grid without blocks starts nothing; HUNZE_ERR_UNSUPPORTED if one is larger than CUDA
+ * takes (2^31 - 1 in x, 65535 in y and z).  What was loaded for a kernel is found by the address of its struct. */
 hunze_status hunze_cuda_start(const hunze_cuda_run *run, const hunze_cuda_kernel *kernel, int64_t grid_x,
                               int64_t grid_y, int64_t grid_z, const void *arguments, size_t bytes);
 /* Bytes of device memory, set on the stream. */

@@ -5,6 +5,6 @@
 
 #include "cuda.h"
 
-/* hunze_cuda_workspace_fn and hunze_cuda_refusal_fn of all families. */
+/* Each family's hunze_cuda_workspace_fn, hunze_cuda_refusal_fn and list of kernels. */
 
 #endif

@@ -213,6 +213,7 @@ typedef void hunze_minmax_fn(int64_t n, const float *x, float range[2], bool *ha
  * refusal: NULL if it takes the plan's call, else why not, in words that follow the row's name ("needs …"). */
 struct hunze_plan;
 struct hunze_cuda_run;
+struct hunze_cuda_kernel;
 typedef hunze_status hunze_cuda_launch_fn(const struct hunze_plan *plan, const hunze_call *call,
                                           const struct hunze_cuda_run *run);
 typedef size_t hunze_cuda_workspace_fn(const struct hunze_plan *plan);
@@ -238,10 +239,12 @@ typedef struct hunze_row {
     hunze_depthwise_plane_fn *depthwise_plane;
     hunze_quantize_fn *quantize;
     hunze_minmax_fn *minmax;
-    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, and so are the next two */
+    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, which has none of the next three either */
     hunze_cuda_workspace_fn *launch_workspace; /* NULL: none */
     hunze_cuda_refusal_fn *launch_refusal;     /* NULL: takes all calls of its types */
-    uint16_t layout;                           /* packed-weight layout: HUNZE_LAYOUT_… */
+    /* All that it may start, then NULL: hunze_plan_prepare loads them. */
+    const struct hunze_cuda_kernel *const *launch_kernels;
+    uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
     int32_t mc, nc;    /* rows and columns of a unit of work, at most */
     float step_cycles; /* modelled cycles per tile and step of kr in k: ranks rows of one order */
