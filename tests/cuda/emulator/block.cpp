@@ -158,8 +158,8 @@ static void thread_main()
         emulator_fail("the thread ends while %zu of its copies are on their way: a copy_async_wait is missing",
                       t->copies.size());
     if (at_barrier)
-        emulator_fail("the thread ends while %d others wait at %s:%d %s", at_barrier, base_name(barrier->file),
-                      barrier->line, barrier->name);
+        emulator_fail("the thread ends while %d of %u wait at %s:%d %s", at_barrier, emulator_launch->threads,
+                      base_name(barrier->file), barrier->line, barrier->name);
     const auto &warp = warps[emulator.thread / EMULATOR_LANES];
     if (warp.count)
         emulator_fail("the thread ends while %d lanes of its warp wait in %s", warp.count, warp.name);
@@ -182,8 +182,8 @@ void emulator_sync_block(emulator_site &site)
         emulator_fail("the thread waits at %s:%d %s, but %d threads of the block have ended", base_name(site.file),
                       site.line, site.name, (int)emulator_launch->threads - alive);
     if (at_barrier && (barrier->line != site.line || strcmp(barrier->file, site.file)))
-        emulator_fail("the thread waits at %s:%d %s while %d others wait at %s:%d", base_name(site.file), site.line,
-                      site.name, at_barrier, base_name(barrier->file), barrier->line);
+        emulator_fail("the thread waits at %s:%d %s while %d of %u wait at %s:%d", base_name(site.file), site.line,
+                      site.name, at_barrier, emulator_launch->threads, base_name(barrier->file), barrier->line);
     barrier = &site;
     emulator_threads[emulator.thread].at_barrier = &site;
     if (++at_barrier < alive) {

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The emulator: right kernels have right results whatever the order of threads and copies, and each wrong one ends with its sentence.  A kernel
+ * that may end the process runs in a child: this program again, with the kernel's name. */
+#include "emulator/launch.h"
+#include "child.h"
+#include "test_emulator_kernels.h"
+
+#include <vector>
+
+enum { SEEDS = 20, BLOCKS = 3, COUNT = BLOCKS * TEST_THREADS - 10 };
+
+/* ------------------------------------------------------------------ launches */
+
+static std::vector<hunze_emulator_range> ranges;
+
+static bool find(void *, uintptr_t address, hunze_emulator_range *range)
+{
+    for (const hunze_emulator_range &one : ranges)
+        if (address >= one.begin && address < one.end) {
+            *range = one;
+            return true;
+        }
+    *range = ranges[0];
+    return false;
+}
+
+template <typename T> static void allow(const std::vector<T> &memory)
+{
+    const auto begin = (uintptr_t)memory.data();
+    ranges.push_back({begin, begin + memory.size() * sizeof(T), 0});
+}
+
+static void launch(const char *name, uint32_t blocks, uint32_t shared_bytes, const void *arguments)
+{
+    hunze_emulator_launch l = {};
+    l.kernel = hunze_emulator_find_kernel(name);
+    assert_non_null(l.kernel);
+    l.grid[0] = blocks;
+    l.grid[1] = l.grid[2] = 1;
+    l.threads = l.kernel->threads;
+    l.shared_bytes = shared_bytes;
+    l.arguments = arguments;
+    l.find = find;
+    hunze_emulator_run(&l);
+}
+
+static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
+
+static std::vector<float> run_floats(const char *name, uint32_t blocks, uint32_t shared_bytes,
+                                     const std::vector<float> &from, size_t count)
+{
+    std::vector<float> to(count, -1.0f);
+    alignas(64) const test_floats arguments = {from.data(), to.data(), (int64_t)count};
+    ranges.clear();
+    allow(from);
+    allow(to);
+    launch(name, blocks, shared_bytes, &arguments);
+    return to;
+}
+
+static std::vector<float> some_floats(size_t count)
+{
+    std::vector<float> values(count);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)(i * 37 % 251);
+    return values;
+}
+
+static bool run_reverse(const char *name)
+{
+    const std::vector<float> from = some_floats(COUNT);
+    const std::vector<float> to = run_floats(name, BLOCKS, TEST_THREADS * sizeof(float), from, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        const size_t mirror = i / TEST_THREADS * TEST_THREADS + TEST_THREADS - 1 - i % TEST_THREADS;
+        if (to[i] != (mirror < COUNT ? from[mirror] : 0))
+            return false;
+    }
+    return true;
+}
+
+static bool run_bytes_reverse(const char *name)
+{
+    const std::vector<float> from = some_floats(TEST_THREADS);
+    const std::vector<float> to = run_floats(name, 1, TEST_THREADS, from, TEST_THREADS);
+    for (size_t i = 0; i < TEST_THREADS; i++)
+        if (to[i] != from[TEST_THREADS - 1 - i])
+            return false;
+    return true;
+}
+
+static bool run_pipeline(const char *name)
+{
+    const std::vector<float> from = some_floats(TEST_STAGES * TEST_THREADS * 4);
+    const std::vector<float> to = run_floats(name, 1, 2 * TEST_THREADS * 16, from, TEST_THREADS);
+    for (size_t i = 0; i < TEST_THREADS; i++) {
+        float sum = 0;
+        for (size_t stage = 0; stage < TEST_STAGES; stage++)
+            for (size_t k = 0; k < 4; k++)
+                sum += from[(stage * TEST_THREADS + (i ^ 1)) * 4 + k];
+        if (to[i] != sum)
+            return false;
+    }
+    return true;
+}
+
+static bool run_warp_sum(const char *name)
+{
+    const std::vector<float> from = some_floats(TEST_THREADS);
+    const std::vector<float> to = run_floats(name, 1, 0, from, TEST_THREADS);
+    for (size_t i = 0; i < TEST_THREADS; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < 32; k++)
+            sum += from[i / 32 * 32 + k];
+        if (to[i] != sum)
+            return false;
+    }
+    return true;
+}
+
+static bool run_product(const char *name)
+{
+    const bool is_signed = strstr(name, "s8s8") && !strstr(name, "u8s8");
+    std::vector<uint8_t> a(16 * 32);
+    std::vector<int8_t> b(8 * 32);
+    std::vector<int32_t> d(16 * 8, INT32_MAX - 1000), expected = d; /* the sums wrap */
+    for (size_t i = 0; i < a.size(); i++)
+        a[i] = (uint8_t)(i * i * 7 + 200);
+    for (size_t i = 0; i < b.size(); i++)
+        b[i] = (int8_t)(i * 91 + i / 7);
+    for (int i = 0; i < 16 * 8; i++)
+        for (int k = 0; k < 32; k++) {
+            const int left = is_signed ? (int8_t)a[i / 8 * 32 + k] : a[i / 8 * 32 + k];
+            expected[i] = (int32_t)((uint32_t)expected[i] + (uint32_t)(left * b[i % 8 * 32 + k]));
+        }
+    alignas(64) const test_bytes arguments = {a.data(), b.data(), d.data()};
+    ranges.clear();
+    allow(a);
+    allow(b);
+    allow(d);
+    launch(name, 1, 0, &arguments);
+    return d == expected;
+}
+
+static bool run(const char *name)
+{
+    return begins(name, "test_reverse")                                ? run_reverse(name)
+           : begins(name, "test_bytes")                                ? run_bytes_reverse(name)
+           : begins(name, "test_pipeline")                             ? run_pipeline(name)
+           : begins(name, "test_warp_sum")                             ? run_warp_sum(name)
+           : begins(name, "test_product") || begins(name, "test_dot4") ? run_product(name)
+                                                                       : false;
+}
+
+/* ------------------------------------------------------------------ tests */
+
+/* other: NULL, or the sentence if another thread comes first. */
+static void expect_end(const char *kernel, const char *sentence, const char *other,
+                       std::initializer_list<const char *> variables)
+{
+    const outcome o = run_child(kernel, variables);
+    const bool said = o.text.find(sentence) != std::string::npos || (other && o.text.find(other) != std::string::npos);
+    if (!exited(o, HUNZE_EMULATOR_STATUS) || !said || o.text.find(kernel) == std::string::npos)
+        fail_msg("%s: status %#x, not \"%s\" but: %s", kernel, o.status, sentence, o.text.c_str());
+}
+
+static void right_kernels_are_right(void **)
+{
+    static const char *const names[] = {"test_reverse",      "test_bytes_reverse", "test_pipeline", "test_warp_sum",
+                                        "test_product_u8s8", "test_product_s8s8",  "test_dot4"};
+    for (const char *name : names)
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            hunze_emulator_set_seed(seed);
+            if (!run(name))
+                fail_msg("%s, seed %d: wrong result", name, (int)seed);
+        }
+    hunze_emulator_set_seed(1);
+}
+
+static void each_bug_ends_with_its_sentence(void **)
+{
+    static const struct {
+        const char *kernel, *sentence, *other;
+    } bugs[] = {
+        {"test_reverse_no_sync", "wrote since the last SYNC_BLOCK", "read since the last SYNC_BLOCK"},
+        {"test_bytes_no_sync", "wrote since the last SYNC_BLOCK", "read since the last SYNC_BLOCK"},
+        {"test_reverse_two_writers", "wrote since the last SYNC_BLOCK", nullptr},
+        {"test_reverse_outside", "past the end of an allocation of 728 bytes", nullptr},
+        {"test_reverse_before", "before an allocation of 728 bytes", nullptr},
+        {"test_reverse_misaligned", "which is not aligned", nullptr},
+        {"test_reverse_beyond_shared", "but the launch has 256 bytes", nullptr},
+        {"test_reverse_leaves_barrier", "threads of the block have ended", "the thread ends while"},
+        {"test_reverse_other_barrier", "of 64 wait at test_emulator_kernels.cu:", nullptr},
+        {"test_pipeline_no_wait", "has not been waited for", nullptr},
+        {"test_pipeline_no_commit", "has not been waited for", nullptr},
+        {"test_pipeline_early_read", "since the last SYNC_BLOCK", "has not been waited for"},
+        {"test_pipeline_early_refill", "read since the last SYNC_BLOCK", "has not been waited for"},
+        {"test_pipeline_leaves_copies", "a copy_async_wait is missing", nullptr},
+        {"test_warp_sum_lane_missing", "lanes of its warp wait in shuffle_xor", "waits in shuffle_xor with 31 of 32"},
+    };
+    for (const auto &bug : bugs)
+        for (const char *seed : {"HUNZE_EMU_SEED=1", "HUNZE_EMU_SEED=2"})
+            expect_end(bug.kernel, bug.sentence, bug.other, {seed});
+}
+
+static void failures_name_the_seed(void **)
+{
+    expect_end("test_reverse_no_sync", "(HUNZE_EMU_SEED=12345)", nullptr, {"HUNZE_EMU_SEED=12345"});
+}
+
+static void a_wrong_fragment_is_a_wrong_result(void **) { assert_false(run("test_product_wrong_fragment")); }
+
+static void a_copy_lands_late(void **)
+{
+    int late = 0;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        hunze_emulator_set_seed(seed);
+        const std::vector<float> values = run_floats("test_copy_is_late", 1, 32 * 16, some_floats(4), 32);
+        for (float value : values)
+            late += (int)value;
+    }
+    const int all = SEEDS * 32 * 4; /* three quarters, in the mean */
+    assert_in_range(late, all / 2, all * 9 / 10);
+    hunze_emulator_set_seed(1);
+}
+
+/* Every place that the right kernels reach: broken, it is noticed. */
+static void each_mutant_is_noticed(void **)
+{
+    int mutants = 0;
+    for (const char *kernel : {"test_reverse", "test_pipeline"}) {
+        const std::string record = std::string("/tmp/hunze_test_sites.") + std::to_string(getpid());
+        const std::string variable = "HUNZE_EMU_SITES=" + record;
+        const outcome right = run_child(kernel, {variable.c_str()});
+        assert_true(exited(right, 0));
+        FILE *file = fopen(record.c_str(), "r");
+        assert_non_null(file);
+        char place[256], name[64];
+        unsigned long long hits;
+        while (fscanf(file, "%255s %63s %llu", place, name, &hits) == 3)
+            for (const char *how : {":drop", ":flip"}) {
+                const std::string mutant = std::string("HUNZE_EMU_MUTATE=") + place + how;
+                const outcome o = run_child(kernel, {mutant.c_str()});
+                if (exited(o, 0))
+                    fail_msg("%s lives with %s of %s", kernel, mutant.c_str(), name);
+                mutants++;
+            }
+        fclose(file);
+        unlink(record.c_str());
+    }
+    assert_in_range(mutants, 2 * 8, 2 * 12);
+}
+
+static void counters_count(void **)
+{
+    hunze_emulator_counters c;
+    hunze_emulator_reset_counters();
+    hunze_emulator_set_banks(true);
+    run_floats("test_banks", 1, 32 * 4096, some_floats(4), 32);
+    hunze_emulator_set_banks(false);
+    assert_true(hunze_emulator_get_counters("test_banks", &c));
+    assert_int_equal(c.shared_requests, 6);
+    assert_int_equal(c.bank_conflicts, 31);
+    assert_int_equal(c.global_read_bytes, 0);
+    assert_int_equal(c.global_write_bytes, 32 * 4);
+
+    run_floats("test_fma", 2, 0, some_floats(100), 100);
+    assert_true(hunze_emulator_get_counters("test_fma", &c));
+    assert_int_equal(c.blocks, 2);
+    assert_int_equal(c.fma, 2 * 32 * 100);
+    assert_int_equal(c.global_read_bytes, 2 * 32 * 100 * 2 * 4);
+
+    assert_true(run("test_pipeline"));
+    assert_true(hunze_emulator_get_counters("test_pipeline", &c));
+    assert_int_equal(c.copies, TEST_STAGES * TEST_THREADS);
+    assert_int_equal(c.barriers, 2 * TEST_STAGES);
+    assert_int_equal(c.global_read_bytes, TEST_STAGES * TEST_THREADS * 16);
+
+    assert_true(run("test_product_u8s8"));
+    assert_true(hunze_emulator_get_counters("test_product_u8s8", &c));
+    assert_int_equal(c.mma, 1);
+    assert_int_equal(c.launches, 1);
+    assert_false(hunze_emulator_get_counters("test_nothing", &c));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        return run(argv[1]) ? 0 : 1;
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(right_kernels_are_right), cmocka_unit_test(each_bug_ends_with_its_sentence),
+        cmocka_unit_test(failures_name_the_seed),  cmocka_unit_test(a_wrong_fragment_is_a_wrong_result),
+        cmocka_unit_test(a_copy_lands_late),       cmocka_unit_test(each_mutant_is_noticed),
+        cmocka_unit_test(counters_count),
+    };
+    return cmocka_run_group_tests_name("emulator", tests, nullptr, nullptr);
+}

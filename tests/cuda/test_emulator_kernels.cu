@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tiny kernels: right ones, and the same with one bug each.  test_emulator.cpp knows how each of them has to end. */
+#include "ptx.cuh"
+#include "test_emulator_kernels.h"
+
+enum bug {
+    NONE,
+    NO_SYNC,
+    NO_WAIT,
+    NO_COMMIT,
+    EARLY_READ,
+    EARLY_REFILL,
+    LEAVES_COPIES,
+    OUTSIDE,
+    BEFORE,
+    MISALIGNED,
+    LEAVES_BARRIER,
+    OTHER_BARRIER,
+    TWO_WRITERS,
+    BEYOND_SHARED,
+    LANE_MISSING,
+    WRONG_FRAGMENT
+};
+
+/* ------------------------------------------------------------------ through shared memory */
+
+struct one_value_each {
+    float values[TEST_THREADS];
+};
+
+template <int bug> HUNZE_INLINE void reverse(const test_floats &arguments)
+{
+    one_value_each &shared = SHARED(one_value_each);
+    const int thread = thread_index();
+    const int64_t i = block_x() * TEST_THREADS + thread, from = bug == OUTSIDE ? i + TEST_THREADS : i;
+    float value = 0;
+    if (bug == OUTSIDE || INSIDE(i < arguments.count))
+        value = load_global(arguments.from + from - (bug == BEFORE ? arguments.count + 1 : 0));
+    if (bug == MISALIGNED)
+        value = load_global((const float *)((const char *)arguments.from + 2));
+    store_shared(&shared.values[bug == TWO_WRITERS ? thread / 2 : thread], value);
+    if (bug == LEAVES_BARRIER && thread == 17)
+        return;
+    if (bug == OTHER_BARRIER && thread >= 32)
+        SYNC_BLOCK();
+    else if (bug != NO_SYNC)
+        SYNC_BLOCK();
+    value = load_shared(&shared.values[bug == BEYOND_SHARED ? TEST_THREADS + thread : TEST_THREADS - 1 - thread]);
+    if (INSIDE(i < arguments.count))
+        store_global(arguments.to + i, value);
+}
+
+KERNEL(test_reverse, TEST_THREADS, 1, test_floats) { reverse<NONE>(arguments); }
+KERNEL(test_reverse_no_sync, TEST_THREADS, 1, test_floats) { reverse<NO_SYNC>(arguments); }
+KERNEL(test_reverse_outside, TEST_THREADS, 1, test_floats) { reverse<OUTSIDE>(arguments); }
+KERNEL(test_reverse_before, TEST_THREADS, 1, test_floats) { reverse<BEFORE>(arguments); }
+KERNEL(test_reverse_misaligned, TEST_THREADS, 1, test_floats) { reverse<MISALIGNED>(arguments); }
+KERNEL(test_reverse_leaves_barrier, TEST_THREADS, 1, test_floats) { reverse<LEAVES_BARRIER>(arguments); }
+KERNEL(test_reverse_other_barrier, TEST_THREADS, 1, test_floats) { reverse<OTHER_BARRIER>(arguments); }
+KERNEL(test_reverse_two_writers, TEST_THREADS, 1, test_floats) { reverse<TWO_WRITERS>(arguments); }
+KERNEL(test_reverse_beyond_shared, TEST_THREADS, 1, test_floats) { reverse<BEYOND_SHARED>(arguments); }
+
+/* Bytes of one word have different writers. */
+struct one_byte_each {
+    uint8_t bytes[TEST_THREADS];
+};
+
+template <int bug> HUNZE_INLINE void reverse_bytes(const test_floats &arguments)
+{
+    one_byte_each &shared = SHARED(one_byte_each);
+    const int thread = thread_index();
+    store_shared(&shared.bytes[thread], (uint8_t)load_global(arguments.from + thread));
+    if (bug != NO_SYNC)
+        SYNC_BLOCK();
+    const uint32_t word = load_shared((const uint32_t *)&shared.bytes[(TEST_THREADS - 1 - thread) / 4 * 4]);
+    store_global(arguments.to + thread, (float)(uint8_t)(word >> (TEST_THREADS - 1 - thread) % 4 * 8));
+}
+
+KERNEL(test_bytes_reverse, TEST_THREADS, 1, test_floats) { reverse_bytes<NONE>(arguments); }
+KERNEL(test_bytes_no_sync, TEST_THREADS, 1, test_floats) { reverse_bytes<NO_SYNC>(arguments); }
+
+/* ------------------------------------------------------------------ copies */
+
+struct two_stages {
+    float values[2][TEST_THREADS][4];
+};
+
+/* to[thread] = the sum over stages of the four values that the neighbouring thread copied; copies of the next stage fly meanwhile. */
+template <int bug> HUNZE_INLINE void pipeline(const test_floats &arguments)
+{
+    two_stages &shared = SHARED(two_stages);
+    const int thread = thread_index();
+    const float *from = arguments.from + thread * 4;
+    float sum = 0;
+    copy_async<16>(shared.values[0][thread], from, true);
+    if (bug != NO_COMMIT)
+        copy_async_commit();
+    for (int stage = 0; stage < TEST_STAGES; stage++) {
+        const bool more = stage + 1 < TEST_STAGES;
+        if (bug == EARLY_REFILL || bug == LEAVES_COPIES || INSIDE(more)) {
+            copy_async<16>(shared.values[(stage + 1) % 2][thread], from + (stage + 1) * TEST_THREADS * 4, more);
+            copy_async_commit();
+            if (bug != NO_WAIT)
+                copy_async_wait<1>();
+        } else
+            copy_async_wait<0>();
+        if (bug != EARLY_READ)
+            SYNC_BLOCK();
+        for (int i = 0; i < 4; i++)
+            sum += load_shared(&shared.values[stage % 2][thread ^ 1][i]);
+        if (bug != EARLY_REFILL)
+            SYNC_BLOCK();
+    }
+    if (bug == EARLY_REFILL)
+        copy_async_wait<0>();
+    store_global(arguments.to + thread, sum);
+}
+
+KERNEL(test_pipeline, TEST_THREADS, 1, test_floats) { pipeline<NONE>(arguments); }
+KERNEL(test_pipeline_no_wait, TEST_THREADS, 1, test_floats) { pipeline<NO_WAIT>(arguments); }
+KERNEL(test_pipeline_no_commit, TEST_THREADS, 1, test_floats) { pipeline<NO_COMMIT>(arguments); }
+KERNEL(test_pipeline_early_read, TEST_THREADS, 1, test_floats) { pipeline<EARLY_READ>(arguments); }
+KERNEL(test_pipeline_early_refill, TEST_THREADS, 1, test_floats) { pipeline<EARLY_REFILL>(arguments); }
+KERNEL(test_pipeline_leaves_copies, TEST_THREADS, 1, test_floats) { pipeline<LEAVES_COPIES>(arguments); }
+
+/* Whether what a copy writes can be seen before the wait: read behind the emulator's back. */
+KERNEL(test_copy_is_late, 32, 1, test_floats)
+{
+    two_stages &shared = SHARED(two_stages);
+    float *mine = shared.values[0][thread_index()];
+    for (int i = 0; i < 4; i++)
+        store_shared(mine + i, 0.0f);
+    copy_async<16>(mine, arguments.from, true);
+    copy_async_commit();
+    int late = 0;
+    for (int i = 0; i < 4; i++)
+        late += *(volatile float *)&mine[i] != load_global(arguments.from + i);
+    copy_async_wait<0>();
+    store_global(arguments.to + thread_index(), (float)late);
+}
+
+/* ------------------------------------------------------------------ warps */
+
+template <int bug> HUNZE_INLINE void warp_sum(const test_floats &arguments)
+{
+    float sum = load_global(arguments.from + thread_index());
+    if (bug == LANE_MISSING && thread_index() == 40)
+        return;
+    for (int mask = 16; mask; mask /= 2)
+        sum += shuffle_xor(sum, mask);
+    store_global(arguments.to + thread_index(), sum);
+}
+
+KERNEL(test_warp_sum, TEST_THREADS, 1, test_floats) { warp_sum<NONE>(arguments); }
+KERNEL(test_warp_sum_lane_missing, TEST_THREADS, 1, test_floats) { warp_sum<LANE_MISSING>(arguments); }
+
+template <int bug> HUNZE_INLINE void product(const test_bytes &arguments, bool is_signed)
+{
+    const int group = thread_index() / 4, member = thread_index() % 4;
+    const int column = bug == WRONG_FRAGMENT ? 4 * (member ^ 1) : 4 * member;
+    uint32_t a[4], b[2];
+    int32_t d[4];
+    for (int i = 0; i < 4; i++)
+        a[i] = load_global((const uint32_t *)&arguments.a[(group + 8 * (i & 1)) * 32 + column + 16 * (i >> 1)]);
+    for (int i = 0; i < 2; i++)
+        b[i] = load_global((const uint32_t *)&arguments.b[group * 32 + 4 * member + 16 * i]);
+    for (int i = 0; i < 4; i++)
+        d[i] = load_global(&arguments.d[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)]);
+    if (is_signed)
+        mma_s8s8(d, a, b);
+    else
+        mma_u8s8(d, a, b);
+    for (int i = 0; i < 4; i++)
+        store_global(&arguments.d[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)], d[i]);
+}
+
+KERNEL(test_product_u8s8, 32, 1, test_bytes) { product<NONE>(arguments, false); }
+KERNEL(test_product_s8s8, 32, 1, test_bytes) { product<NONE>(arguments, true); }
+KERNEL(test_product_wrong_fragment, 32, 1, test_bytes) { product<WRONG_FRAGMENT>(arguments, false); }
+
+/* The same sums, four products at a time. */
+KERNEL(test_dot4, 32, 1, test_bytes)
+{
+    for (int i = thread_index(); i < 128; i += 32) {
+        int32_t sum = load_global(&arguments.d[i]);
+        for (int k = 0; k < 32; k += 4)
+            sum = dot4_u8s8(load_global((const uint32_t *)&arguments.a[i / 8 * 32 + k]),
+                            load_global((const uint32_t *)&arguments.b[i % 8 * 32 + k]), sum);
+        store_global(&arguments.d[i], sum);
+    }
+}
+
+/* ------------------------------------------------------------------ counting */
+
+struct banks {
+    float words[32 * 1024];
+};
+
+/* Each lane reads 4096 bytes after its neighbour, then next to it, then 16 bytes a lane in order. */
+KERNEL(test_banks, 32, 1, test_floats)
+{
+    banks &shared = SHARED(banks);
+    store_shared(&shared.words[thread_index() * 1024], 1.0f);
+    for (int i = 0; i < 4; i++)
+        store_shared(&shared.words[1024 * i + 32 + thread_index()], 1.0f);
+    SYNC_BLOCK();
+    struct alignas(16) four {
+        float values[4];
+    };
+    const four value = load_shared((const four *)&shared.words[8192 + thread_index() * 4]);
+    store_global(arguments.to + thread_index(), value.values[0]);
+}
+
+/* A chain of fma as long as count. */
+KERNEL(test_fma, 32, 1, test_floats)
+{
+    float sum = 0;
+    for (int64_t i = 0; i < arguments.count; i++)
+        sum = fma_rn(load_global(arguments.from + i), load_global(arguments.from + i), sum);
+    store_global(arguments.to + thread_index(), sum);
+}
