@@ -71,6 +71,20 @@ std::vector<std::string> names_ending_in(const std::string &folder, const std::s
     return names;
 }
 
+/* What tells other libraries which kernels and how many threads to take: a figure of theirs shall be that of their own choice. */
+static void forget_tuning()
+{
+    static const char *const prefixes[] = {"OPENBLAS_", "GOTO_", "MKL_",  "BLIS_", "ONEDNN_",
+                                           "DNNL_",     "OMP_",  "GOMP_", "KMP_",  "NPY_"};
+    std::vector<std::string> names;
+    for (char **variable = environ; *variable; variable++)
+        for (const char *prefix : prefixes)
+            if (std::strncmp(*variable, prefix, std::strlen(prefix)) == 0)
+                names.emplace_back(*variable, std::strcspn(*variable, "="));
+    for (const std::string &name : names)
+        unsetenv(name.c_str());
+}
+
 Worker::Worker(std::string name, std::vector<std::string> command, std::vector<int> cpus,
                std::map<std::string, std::string> environment)
     : name_(std::move(name)), command_(std::move(command)), cpus_(std::move(cpus)), environment_(std::move(environment))
@@ -103,6 +117,7 @@ void Worker::start()
         dup2(from[1], STDOUT_FILENO);
         signal(SIGINT, SIG_IGN); /* the coordinator decides */
         pin(cpus_);
+        forget_tuning();
         for (const auto &[key, value] : environment_)
             setenv(key.c_str(), value.c_str(), 1);
         execvp(arguments[0], arguments.data());

@@ -20,7 +20,8 @@ struct WorkerError : std::runtime_error {
 class Worker
 {
   public:
-    /* cpus: the processors that it may use, set before it starts.  environment: added to this process's. */
+    /* cpus: the processors that it may use, set before it starts.  environment: added to this process's, of which it gets all but what
+     * tunes other libraries (OPENBLAS_CORETYPE and the like). */
     Worker(std::string name, std::vector<std::string> command, std::vector<int> cpus,
            std::map<std::string, std::string> environment);
     Worker(const Worker &) = delete;

@@ -1,7 +1,8 @@
-# libhunze.so: what it exports the version script says, and it is never unloaded (threads may still be inside).
+# libhunze.so: what it exports the version script says, and it is never unloaded (threads may still be inside).  It calls its own functions even
+# where another version of it was loaded before: the structures inside differ from version to version.
 set(map ${PROJECT_SOURCE_DIR}/cmake/hunze.map)
 add_library(hunze SHARED $<TARGET_OBJECTS:hunze_objects>)
-target_link_options(hunze PRIVATE -Wl,--version-script=${map} -Wl,-z,nodelete -Wl,-z,now)
+target_link_options(hunze PRIVATE -Wl,--version-script=${map} -Wl,-Bsymbolic-functions -Wl,-z,nodelete -Wl,-z,now)
 if(NOT HUNZE_SANITIZE)
   target_link_options(hunze PRIVATE -Wl,-z,defs)
 endif()

@@ -121,6 +121,7 @@ hunze_status hunze_context_create(const hunze_context_options *given, hunze_cont
     context->flags = o->flags;
     context->bundles = bundles;
     context->allowed = allowed;
+    context->halves_512 = hunze_cpu_halves_512();
     context->allocator = allocator;
     context->trace = o->trace;
     context->trace_user = o->trace_user;

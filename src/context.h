@@ -108,6 +108,7 @@ struct hunze_context {
     _Atomic int32_t references;
     uint32_t flags;
     uint32_t bundles, allowed; /* masks of bundles: found, and found and allowed */
+    bool halves_512;           /* hunze_cpu_halves_512() */
     int32_t default_threads;
     _Atomic int32_t threads;
     hunze_allocator allocator;

@@ -87,6 +87,20 @@ uint32_t hunze_cpu_bundles(void)
     return hunze_cpu_bundles_from(&id);
 }
 
+bool hunze_cpu_halves_512_from(uint32_t vendor, uint32_t signature)
+{
+    enum { AUTH = 0x68747541, ZEN_3_AND_4 = 0x19 }; /* "AuthenticAMD"; Zen 3 has no AVX-512, Zen 5 is family 0x1a */
+    const uint32_t base = signature >> 8 & 0xf, extended = signature >> 20 & 0xff;
+    return vendor == AUTH && base == 0xf && base + extended == ZEN_3_AND_4;
+}
+
+bool hunze_cpu_halves_512(void)
+{
+    uint32_t unused, vendor, signature, b, c, d;
+    return __get_cpuid(0, &unused, &vendor, &c, &d) && __get_cpuid(1, &signature, &b, &c, &d) &&
+           hunze_cpu_halves_512_from(vendor, signature);
+}
+
 void hunze_cpu_name(char name[49])
 {
     uint32_t words[12];
@@ -105,6 +119,8 @@ void hunze_cpu_name(char name[49])
 #else
 
 uint32_t hunze_cpu_bundles(void) { return BIT_PORTABLE; }
+
+bool hunze_cpu_halves_512(void) { return false; }
 
 void hunze_cpu_name(char name[49]) { strcpy(name, "unknown"); }
 

@@ -56,6 +56,9 @@ typedef struct hunze_cpuid { /* what the bundles are decided from; a test gives 
     uint64_t xcr0;
 } hunze_cpuid;
 uint32_t hunze_cpu_bundles_from(const hunze_cpuid *id);
+/* Whether this CPU runs vectors of 512 bits as two halves, as Zen 4 does; others run them whole. */
+bool hunze_cpu_halves_512(void);
+bool hunze_cpu_halves_512_from(uint32_t vendor, uint32_t signature); /* cpuid: ebx of leaf 0, eax of leaf 1 */
 
 /* ------------------------------------------------------------------ one run */
 struct hunze_plan;

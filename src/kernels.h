@@ -246,8 +246,9 @@ typedef struct hunze_row {
     const struct hunze_cuda_kernel *const *launch_kernels;
     uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
-    int32_t mc, nc;    /* rows and columns of a unit of work, at most */
-    float step_cycles; /* modelled cycles per tile and step of kr in k: ranks rows of one order */
+    int32_t mc, nc; /* rows and columns of a unit of work, at most */
+    float
+        step_cycles; /* modelled cycles per tile and step of kr in k, where vectors are computed whole: ranks rows of one order */
     bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */
 } hunze_row;
 

@@ -61,6 +61,18 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
     return NULL;
 }
 
+/* Rows that a tile kernel computes of m: floating point has a body for each number of rows, integers for all, half of them, 2 and 1. */
+static double computed_rows(const hunze_row *row, double m)
+{
+    const int64_t rest = (int64_t)m % row->mr, half = (row->mr + 1) / 2;
+    if (row->float_tile || rest == 0)
+        return m;
+    return m - (double)rest + (double)(rest > half ? row->mr : rest > 2 ? half : rest);
+}
+
+/* Zen 4 runs a vector of 512 bits as two halves: so much longer are the steps of these rows, loads and broadcasts included. */
+static const double halved_step = 1.75;
+
 /* Modelled cycles: tiles times steps of k.  0 where rows have no model: then the later bundle wins. */
 static double cost(const hunze_plan *plan, const hunze_row *row)
 {
@@ -88,10 +100,12 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
     }
     if (row->op == HUNZE_OP_CONV || row->mr == 0 || row->nr == 0 || row->kr == 0)
         return 0;
-    double tiles = (double)(int64_t)((m + row->mr - 1) / row->mr) * (double)(int64_t)((n + row->nr - 1) / row->nr);
-    if (row->float_tile) /* has a body for each m, and for half of nr */
-        tiles = m / row->mr * (double)(int64_t)((n + row->nr / 2 - 1) / (row->nr / 2)) / 2;
-    return times * tiles * (double)(int64_t)((k + row->kr - 1) / row->kr) * (double)row->step_cycles;
+    double columns = (double)(int64_t)((n + row->nr - 1) / row->nr);
+    if (row->float_tile) /* has a body for half of nr, too */
+        columns = (double)(int64_t)((n + row->nr / 2 - 1) / (row->nr / 2)) / 2;
+    const bool halved = row->isa >= HUNZE_ISA_AVX512 && plan->context->halves_512;
+    return times * computed_rows(row, m) / row->mr * columns * (double)(int64_t)((k + row->kr - 1) / row->kr) *
+           (double)row->step_cycles * (halved ? halved_step : 1);
 }
 
 /* A depthwise row before any other; then the lower cost; then the later bundle. */

@@ -16,9 +16,9 @@ bool bench_refuse(char why[BENCH_WHY], const char *reason)
     return false;
 }
 
-static void *open_one(const char *file, char place[BENCH_PLACE], char why[BENCH_WHY])
+static void *open_one(const char *file, int flags, char place[BENCH_PLACE], char why[BENCH_WHY])
 {
-    void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL | flags);
     if (!library) {
         bench_refuse(why, dlerror());
         return NULL;
@@ -40,7 +40,7 @@ static void *open_pattern(const char *environment, const char *pattern, char pla
     void *library = NULL;
     for (size_t i = 0; i < found.gl_pathc && !library; i++) {
         /* dlopen searches the system for a name without a slash: the whole path has one, also for a relative environment. */
-        library = open_one(found.gl_pathv[i], place, why);
+        library = open_one(found.gl_pathv[i], 0, place, why);
     }
     globfree(&found);
     return library;
@@ -49,15 +49,15 @@ static void *open_pattern(const char *environment, const char *pattern, char pla
 void *bench_library_open(const bench_library *library, const char *path, const char *environment,
                          char place[BENCH_PLACE], char why[BENCH_WHY])
 {
-    if (path)
-        return open_one(path, place, why);
+    if (path) /* another build of libhunze: its calls of itself must not come to the one that hunze_bench is linked with */
+        return open_one(path, RTLD_DEEPBIND, place, why);
     char reason[BENCH_WHY] = "";
     void *opened = NULL;
     for (const char *const *pattern = library->patterns; environment && *pattern && !opened; pattern++)
         opened = open_pattern(environment, *pattern, place, reason);
     char ignored[BENCH_WHY];
     for (const char *const *soname = library->sonames; *soname && !opened; soname++)
-        opened = open_one(*soname, place, ignored);
+        opened = open_one(*soname, 0, place, ignored);
     if (!opened && *reason)
         bench_refuse(why, reason); /* it is in the environment, and does not load */
     else if (!opened)

@@ -44,6 +44,13 @@ def test_the_shared_library_has_a_soname_and_stays_loaded(release_build):
     assert needed <= {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2"}
 
 
+def test_the_shared_library_calls_its_own_functions(release_build):
+    """Not those of another version that the program has loaded before: structures inside differ."""
+    relocations = output("readelf", "--relocs", "--wide", release_build / "libhunze.so")
+    assert "JUMP_SLO" in relocations or "GLOB_DAT" in relocations
+    assert not re.findall(r" (hunze_\w+)", relocations)
+
+
 def test_the_shared_library_is_small_and_runs_on_glibc_2_34(release_build):
     library = release_build / "libhunze.so"
     section = re.search(r" \.hunze_fatbin +PROGBITS +\w+ \w+ (\w+)", output("readelf", "-SW", library))

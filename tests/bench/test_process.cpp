@@ -39,6 +39,17 @@ static void answers(void **)
     }
 }
 
+static void what_tunes_other_libraries_is_forgotten(void **)
+{
+    setenv("OPENBLAS_CORETYPE", "Haswell", 1);
+    setenv("OMP_NUM_THREADS", "5", 1);
+    Worker worker(
+        "shell",
+        {"/bin/sh", "-c", "read line; echo \"{\\\"seen\\\": \\\"${OPENBLAS_CORETYPE-none} $OMP_NUM_THREADS\\\"}\""},
+        allowed_cpus(), {{"OMP_NUM_THREADS", "1"}});
+    assert_string_equal(worker.ask({{"do", "hello"}}).at("seen").get<std::string>().c_str(), "none 1");
+}
+
 static void a_crash_is_named_and_the_next_request_starts_it_again(void **)
 {
     Worker worker = shell("read line; case $line in *run*) kill -SEGV $$;; *) echo '{}';; esac; read line");
@@ -89,6 +100,7 @@ static void long_answers(void **)
 int main()
 {
     const CMUnitTest tests[] = {cmocka_unit_test(answers),
+                                cmocka_unit_test(what_tunes_other_libraries_is_forgotten),
                                 cmocka_unit_test(a_crash_is_named_and_the_next_request_starts_it_again),
                                 cmocka_unit_test(an_end_without_an_answer),
                                 cmocka_unit_test(a_program_that_is_not_there),

@@ -48,6 +48,26 @@ enum {
     B5 = 1 << HUNZE_ISA_AVX512BF16
 };
 
+static void vectors_in_halves(void **state)
+{
+    (void)state;
+    const uint32_t amd = 0x68747541, intel = 0x756e6547;
+    const struct {
+        const char *name;
+        uint32_t vendor, signature;
+        bool halves;
+    } cpus[] = {
+        {"Zen 2", amd, 0x00830f10, false},
+        {"Zen 4", amd, 0x00a10f11, true},
+        {"Zen 5", amd, 0x00b00f21, false},
+        {"Sapphire Rapids", intel, 0x000806f8, false},
+        {"another vendor's", intel, 0x00a10f11, false},
+    };
+    for (size_t i = 0; i < sizeof cpus / sizeof cpus[0]; i++)
+        harness_check(hunze_cpu_halves_512_from(cpus[i].vendor, cpus[i].signature) == cpus[i].halves, "%s",
+                      cpus[i].name);
+}
+
 static void made_up_cpus(void **state)
 {
     (void)state;
@@ -277,8 +297,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #if defined(__x86_64__)
         cmocka_unit_test(made_up_cpus),
+        cmocka_unit_test(vectors_in_halves),
 #endif
-        cmocka_unit_test(this_cpu), cmocka_unit_test(environment_and_option), cmocka_unit_test(rows_on_smaller_cpus),
+        cmocka_unit_test(this_cpu),
+        cmocka_unit_test(environment_and_option),
+        cmocka_unit_test(rows_on_smaller_cpus),
         cmocka_unit_test(fast_is_required)};
     return cmocka_run_group_tests_name("dispatch", tests, begin, NULL);
 }

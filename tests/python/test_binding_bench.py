@@ -40,3 +40,14 @@ def test_the_gate_needs_a_build(tmp_path):
     command = [sys.executable, "-m", "hunze", "bench", "--gate", str(tmp_path)]
     alone = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert alone.returncode == 2 and "no hunze_bench in" in alone.stderr
+
+
+def test_other_libraries_choose_for_themselves(monkeypatch):
+    """The caller's OPENBLAS_CORETYPE would decide how fast NumPy's products are."""
+    from hunze._environment import untuned
+
+    for name in ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "HUNZE_ISA"):
+        monkeypatch.setenv(name, "7")
+    environment = untuned(threads=2)
+    assert "OPENBLAS_CORETYPE" not in environment
+    assert environment["OMP_NUM_THREADS"] == "2" and environment["HUNZE_ISA"] == "7"

@@ -18,6 +18,7 @@ import time
 import numpy as np
 
 from . import _hunze, get_library_dir, info, options, plan
+from ._environment import untuned
 
 CALLS = 5  # of a kind, one after the other: a round's sample is their mean
 _ISAS = ("avx512vnni", "avx512", "avxvnni", "avx2")
@@ -87,14 +88,12 @@ class Worker:
     """A process that measures; one request at a time."""
 
     def __init__(self, threads=1):
-        names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
-        environment = {**os.environ, **dict.fromkeys(names, str(threads))}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from hunze import bench; bench._worker()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=untuned(threads),
         )
 
     def ask(self, *case, threads=1, repeat=1, isa=None, wall=False):

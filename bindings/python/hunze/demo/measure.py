@@ -20,6 +20,7 @@ import numpy as np
 import hunze as hz
 import hunze.onnx
 from hunze import _hunze
+from hunze._environment import untuned
 
 from . import image
 
@@ -274,14 +275,12 @@ print(json.dumps(result))
 def compare_library() -> list[Comparison]:
     """hz.matmul and hz.conv2d beside NumPy and ONNX Runtime, one thread each, in a process of their own: NumPy's
     number of threads is fixed when it is imported."""
-    import os
     import subprocess
     import sys
 
-    one = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", COMPARE],
-        env={**os.environ, **one},
+        env=untuned(),
         capture_output=True,
         text=True,
         timeout=300,

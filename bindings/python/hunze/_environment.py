@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment of a process in which other libraries are measured."""
+
+import os
+
+_PREFIXES = ("OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "ONEDNN_", "DNNL_", "OMP_", "GOMP_", "KMP_", "NPY_")
+_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+def untuned(threads: int = 1) -> dict[str, str]:
+    """This process's environment with the number of threads that libraries shall take, and without what else tunes
+    them (OPENBLAS_CORETYPE and the like): a figure of theirs shall be that of their own choice."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES)}
+    return {**kept, **dict.fromkeys(_THREADS, str(threads))}
