@@ -33,6 +33,8 @@ static inline outcome run_child(const char *argument, std::initializer_list<cons
     assert_true(child >= 0);
     if (child == 0) {
         dup2(ends[1], 2);
+        if (!freopen("/dev/null", "w", stdout))
+            _exit(126);
         close(ends[0]);
         for (const char *variable : variables)
             putenv(const_cast<char *>(variable));

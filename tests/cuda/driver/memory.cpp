@@ -389,9 +389,9 @@ CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPoo
     else {
         a = add(MEMORY_POOL, begin, bytes);
         a->pool = pool;
+        a->visible = false;
     }
     a->given = true;
-    a->visible = false;
     pool->used += bytes;
     pool->used_high = std::max(pool->used_high, pool->used);
     pool->reserved_high = std::max(pool->reserved_high, pool->used + pool->kept);

@@ -167,6 +167,7 @@ class call
 
   private:
     std::unique_lock<std::recursive_mutex> hold;
+    bool enqueues;
 };
 #define CALL(rules)                                                                                                    \
     call this_call(__func__, rules);                                                                                   \
