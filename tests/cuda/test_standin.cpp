@@ -42,6 +42,7 @@
     X(cuEventCreate, 2000)                                                                                             \
     X(cuEventRecord, 2000)                                                                                             \
     X(cuEventQuery, 2000)                                                                                              \
+    X(cuEventElapsedTime, 2000)                                                                                        \
     X(cuEventSynchronize, 2000)                                                                                        \
     X(cuMemAlloc, 3020)                                                                                                \
     X(cuMemFree, 3020)                                                                                                 \
@@ -624,6 +625,25 @@ static void events_order_streams()
     assert_in_range(wrong_results(false), 5, 20);
 }
 
+static void events_tell_the_time_between()
+{
+    open_device("");
+    CUevent first, second, untimed;
+    float elapsed = -1;
+    OK(cuda.cuEventCreate(&first, 0));
+    OK(cuda.cuEventCreate(&second, 0));
+    OK(cuda.cuEventCreate(&untimed, CU_EVENT_DISABLE_TIMING));
+    OK(cuda.cuEventRecord(first, stream));
+    REFUSED(INVALID_HANDLE, cuda.cuEventElapsedTime(&elapsed, first, second));
+    OK(cuda.cuEventRecord(untimed, stream));
+    OK(cuda.cuEventSynchronize(untimed));
+    REFUSED(INVALID_HANDLE, cuda.cuEventElapsedTime(&elapsed, first, untimed));
+    OK(cuda.cuEventRecord(second, stream));
+    OK(cuda.cuEventSynchronize(second));
+    OK(cuda.cuEventElapsedTime(&elapsed, first, second));
+    assert_true(elapsed > 0);
+}
+
 static void the_legacy_stream_orders_blocking_ones()
 {
     open_device("");
@@ -818,6 +838,7 @@ static const struct test {
     TEST(work_is_late_and_in_order),
     TEST(a_pinned_source_is_read_late),
     TEST(events_order_streams),
+    TEST(events_tell_the_time_between),
     TEST(the_legacy_stream_orders_blocking_ones),
     {"memory_freed_too_early", memory_freed_too_early, HUNZE_EMULATOR_STATUS, "load_global of 4 bytes"},
     TEST(capture_refuses_waiting_and_allocating),

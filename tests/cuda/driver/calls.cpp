@@ -52,7 +52,10 @@ uint32_t standin_random()
     X(CUDA_ERROR_INVALID_CONTEXT, "invalid device context")                                                            \
     X(CUDA_ERROR_NO_BINARY_FOR_GPU, "no kernel image is available for execution on the device")                        \
     X(CUDA_ERROR_ECC_UNCORRECTABLE, "uncorrectable ECC error encountered")                                             \
+    X(CUDA_ERROR_NVLINK_UNCORRECTABLE, "uncorrectable NVLink error detected during the execution")                     \
+    X(CUDA_ERROR_JIT_COMPILER_NOT_FOUND, "PTX JIT compiler library not found")                                         \
     X(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain.")              \
+    X(CUDA_ERROR_CONTAINED, "Invalid memory access of a contained kernel")                                             \
     X(CUDA_ERROR_OPERATING_SYSTEM, "OS call failed or operation not supported on this OS")                             \
     X(CUDA_ERROR_INVALID_HANDLE, "invalid resource handle")                                                            \
     X(CUDA_ERROR_ILLEGAL_STATE, "the operation cannot be performed in the present state")                              \
@@ -69,6 +72,8 @@ uint32_t standin_random()
     X(CUDA_ERROR_INVALID_ADDRESS_SPACE, "operation not supported on global/shared address space")                      \
     X(CUDA_ERROR_INVALID_PC, "invalid program counter")                                                                \
     X(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                                                          \
+    X(CUDA_ERROR_TENSOR_MEMORY_LEAK, "tensor memory was not given back")                                               \
+    X(CUDA_ERROR_EXTERNAL_DEVICE, "an external device failed")                                                         \
     X(CUDA_ERROR_NOT_PERMITTED, "operation not permitted")                                                             \
     X(CUDA_ERROR_NOT_SUPPORTED, "operation not supported")                                                             \
     X(CUDA_ERROR_SYSTEM_NOT_READY, "system not yet initialized")                                                       \
@@ -129,6 +134,10 @@ static bool is_sticky(CUresult code)
 {
     switch (code) {
     case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+    case CUDA_ERROR_CONTAINED:
+    case CUDA_ERROR_TENSOR_MEMORY_LEAK:
+    case CUDA_ERROR_EXTERNAL_DEVICE:
     case CUDA_ERROR_ILLEGAL_ADDRESS:
     case CUDA_ERROR_LAUNCH_TIMEOUT:
     case CUDA_ERROR_ASSERT:

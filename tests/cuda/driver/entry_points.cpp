@@ -51,6 +51,8 @@ static const struct {
     {"cuEventRecord", 2000, reinterpret_cast<void *>(cuEventRecord)},
     {"cuEventQuery", 2000, reinterpret_cast<void *>(cuEventQuery)},
     {"cuEventSynchronize", 2000, reinterpret_cast<void *>(cuEventSynchronize)},
+    {"cuEventElapsedTime", 2000, reinterpret_cast<void *>(cuEventElapsedTime)},
+    {"cuEventElapsedTime", 12080, reinterpret_cast<void *>(cuEventElapsedTime)},
     {"cuEventDestroy", 4000, reinterpret_cast<void *>(cuEventDestroy)},
     {"cuMemAlloc", 3020, reinterpret_cast<void *>(cuMemAlloc)},
     {"cuMemFree", 3020, reinterpret_cast<void *>(cuMemFree)},

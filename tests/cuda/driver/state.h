@@ -60,6 +60,8 @@ struct CUstream_st {
 
 struct CUevent_st {
     CUctx_st *context;
+    bool timed;
+    std::shared_ptr<double> milliseconds; /* when its operation ran */
     operation_ref last;
     capture_ref captured;
     captured_before before;

@@ -2,6 +2,8 @@
 /* Streams and events: queues of operations that run as late as they may. */
 #include "state.h"
 
+#include <time.h>
+
 /* ------------------------------------------------------------------ operations */
 
 CUstream_st *make_stream(CUctx_st *context, bool blocking)
@@ -242,7 +244,7 @@ CUresult cuEventCreate(CUevent *event, unsigned int flags)
     CALL(CALL_CONTEXT);
     if (!event || flags > 7)
         return CUDA_ERROR_INVALID_VALUE;
-    *event = new CUevent_st{current_context(), nullptr, nullptr, {}};
+    *event = new CUevent_st{current_context(), !(flags & CU_EVENT_DISABLE_TIMING), nullptr, nullptr, nullptr, {}};
     standin().events.insert(*event);
     return CUDA_SUCCESS;
 }
@@ -254,6 +256,13 @@ CUresult cuEventDestroy(CUevent event)
         return CUDA_ERROR_INVALID_HANDLE;
     delete event;
     return CUDA_SUCCESS;
+}
+
+static double milliseconds()
+{
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
 CUresult cuEventRecord(CUevent event, CUstream handle)
@@ -269,8 +278,10 @@ CUresult cuEventRecord(CUevent event, CUstream handle)
         event->before = stream->captured->streams[stream];
         return CUDA_SUCCESS;
     }
-    const CUresult result = enqueue(stream, [] {});
+    const std::shared_ptr<double> when(new double(0));
+    const CUresult result = enqueue(stream, [when] { *when = milliseconds(); });
     if (!result) {
+        event->milliseconds = when;
         event->captured = nullptr;
         event->last = stream->last;
     }
@@ -309,4 +320,17 @@ CUresult cuEventSynchronize(CUevent event)
         return refused;
     complete(event->last);
     return event->context->fault;
+}
+
+CUresult cuEventElapsedTime(float *elapsed, CUevent begin, CUevent end)
+{
+    CALL(CALL_CONTEXT | CALL_UNSAFE);
+    for (CUevent event : {begin, end})
+        if (!standin().events.count(event) || !event->timed || !event->last)
+            return CUDA_ERROR_INVALID_HANDLE;
+    for (CUevent event : {begin, end})
+        if (!event->last->done)
+            return event->context->fault ? event->context->fault : CUDA_ERROR_NOT_READY;
+    *elapsed = (float)(*end->milliseconds - *begin->milliseconds);
+    return CUDA_SUCCESS;
 }
