@@ -104,11 +104,25 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 
 /* ------------------------------------------------------------------ contexts */
 
-static thread_local std::vector<CUctx_st *> stack;
+/* Of this thread; not destroyed with it, since calls may come after that. */
+static std::vector<CUctx_st *> &stack()
+{
+    static thread_local std::vector<CUctx_st *> *mine;
+    if (!mine) {
+        standin().stacks.emplace_back();
+        mine = &standin().stacks.back();
+    }
+    return *mine;
+}
 
-CUctx_st *current_context() { return stack.empty() ? nullptr : stack.back(); }
+CUctx_st *current_context() { return stack().empty() ? nullptr : stack().back(); }
 int current_device() { return current_context()->device; }
-int hunze_standin_contexts(void) { return (int)stack.size(); }
+
+int hunze_standin_contexts(void)
+{
+    const std::lock_guard<std::recursive_mutex> hold(standin().lock);
+    return (int)stack().size();
+}
 
 static CUctx_st *make_context(int device, int retained)
 {
@@ -128,7 +142,11 @@ static void destroy_context(CUctx_st *context)
     for (auto at = s.streams.begin(); at != s.streams.end();)
         at = (*at)->context == context ? s.streams.erase(at) : std::next(at);
     for (auto at = s.events.begin(); at != s.events.end();)
-        at = (*at)->context == context ? s.events.erase(at) : std::next(at);
+        if ((*at)->context == context) {
+            delete *at;
+            at = s.events.erase(at);
+        } else
+            ++at;
     free_memory_of(context);
 }
 
@@ -180,7 +198,7 @@ CUresult cuCtxCreate(CUcontext *context, CUctxCreateParams *parameters, unsigned
     if (!is_device(device))
         return CUDA_ERROR_INVALID_DEVICE;
     *context = make_context(device, -1);
-    stack.push_back(*context);
+    stack().push_back(*context);
     return CUDA_SUCCESS;
 }
 
@@ -191,7 +209,7 @@ CUresult cuCtxDestroy(CUcontext context)
         return CUDA_ERROR_INVALID_CONTEXT;
     destroy_context(context);
     if (current_context() == context)
-        stack.pop_back();
+        stack().pop_back();
     return CUDA_SUCCESS;
 }
 
@@ -207,18 +225,18 @@ CUresult cuCtxPushCurrent(CUcontext context)
     CALL(0);
     if (!standin().contexts.count(context))
         return CUDA_ERROR_INVALID_CONTEXT;
-    stack.push_back(context);
+    stack().push_back(context);
     return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPopCurrent(CUcontext *context)
 {
     CALL(0);
-    if (stack.empty())
+    if (stack().empty())
         return CUDA_ERROR_INVALID_CONTEXT;
     if (context)
-        *context = stack.back();
-    stack.pop_back();
+        *context = stack().back();
+    stack().pop_back();
     return CUDA_SUCCESS;
 }
 
@@ -227,10 +245,10 @@ CUresult cuCtxSetCurrent(CUcontext context)
     CALL(0);
     if (context && !standin().contexts.count(context))
         return CUDA_ERROR_INVALID_CONTEXT;
-    if (!stack.empty())
-        stack.pop_back();
+    if (!stack().empty())
+        stack().pop_back();
     if (context)
-        stack.push_back(context);
+        stack().push_back(context);
     return CUDA_SUCCESS;
 }
 

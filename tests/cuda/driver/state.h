@@ -131,6 +131,7 @@ struct standin_state {
     std::map<std::string, uint64_t> calls;
     uint64_t all_calls;
 
+    std::deque<std::vector<CUctx_st *>> stacks; /* of contexts, a thread's each */
     std::set<CUctx_st *> contexts;
     std::map<int, CUctx_st *> primary;
     std::set<CUstream_st *> streams; /* made by cuStreamCreate and alive */

@@ -5,29 +5,19 @@
 
 #include <stddef.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define FIBER_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FIBER_ADDRESS_SANITIZER 1
-#endif
-#endif
-/* The switch of a few instructions is for plain x86-64 only; libc's saves the signal mask too, by a system call. */
-#if defined(__x86_64__) && !defined(FIBER_ADDRESS_SANITIZER)
-#define FIBER_OWN_SWITCH 1
-#else
+#if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
 
 struct fiber {
-#if defined(FIBER_OWN_SWITCH)
+#if defined(__x86_64__)
     void *stack_pointer;
 #else
     ucontext_t context;
-    void *fake_stack;
 #endif
-    char *stack; /* NULL: the thread's own */
+    const void *stack; /* NULL: the thread's own, not known yet */
     size_t bytes;
+    void *fake_stack; /* AddressSanitizer's */
 };
 
 /* `entry` begins when the fiber is switched to first, and never returns. */

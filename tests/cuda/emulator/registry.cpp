@@ -17,8 +17,8 @@ struct registered {
 /* Kernels register themselves before main begins, in any order of files. */
 static std::map<std::string, registered> &kernels()
 {
-    static std::map<std::string, registered> all;
-    return all;
+    static auto *all = new std::map<std::string, registered>; /* calls may come late when the process ends */
+    return *all;
 }
 
 void emulator_register(hunze_emulator_kernel *kernel)
@@ -66,7 +66,7 @@ static std::string place(const emulator_site *site)
 const char *hunze_emulator_sites()
 {
     /* A macro in a template stands once in the source, and is a place in each instance. */
-    static std::string text;
+    static auto &text = *new std::string;
     std::map<std::string, uint64_t> hits;
     for (const emulator_site *site = sites; site; site = site->next)
         hits[place(site) + " " + site->name] += site->hits;
@@ -101,8 +101,8 @@ void emulator_resolve(emulator_site *site)
 
 emulator_site *emulator_site_at(const char *file, int line, const char *name)
 {
-    static std::map<std::pair<const char *, int>, emulator_site> places;
-    emulator_site *site = &places[{file, line}];
+    static auto *places = new std::map<std::pair<const char *, int>, emulator_site>;
+    emulator_site *site = &(*places)[{file, line}];
     if (!site->file)
         *site = {file, line, name, emulator_site::NEW, 0, nullptr};
     return site;
