@@ -106,6 +106,25 @@ function(hunze_compile_cuda output source directory kind arch)
   set(${output} ${file} PARENT_SCOPE)
 endfunction()
 
+# FATBIN out of such cubins and PTX.
+function(hunze_fatbin fatbin)
+  set(images)
+  foreach(part IN LISTS ARGN)
+    if(part MATCHES "\\.compute_([0-9a-z]+)\\.ptx$")
+      list(APPEND images --image3=kind=ptx,sm=${CMAKE_MATCH_1},file=${part})
+    elseif(part MATCHES "\\.sm_([0-9a-z]+)\\.cubin$")
+      list(APPEND images --image3=kind=elf,sm=${CMAKE_MATCH_1},file=${part})
+    endif()
+  endforeach()
+  get_filename_component(name ${fatbin} NAME_WE)
+  add_custom_command(
+    OUTPUT ${fatbin}
+    COMMAND ${nvcc_programs}/fatbinary --create=${fatbin} --64 --compress-all --compress-mode=size ${images}
+    DEPENDS ${ARGN}
+    COMMENT "fatbinary ${name}"
+    VERBATIM)
+endfunction()
+
 if(HUNZE_CUDA_EMULATED_ONLY)
   set(fatbins)
   set(HUNZE_CUDA_FOLDER "")
@@ -120,28 +139,19 @@ else()
   foreach(name IN LISTS HUNZE_CUDA_FILES)
     set(source ${CMAKE_SOURCE_DIR}/cuda/${name}.cu)
     set(parts)
-    set(images)
     if(name MATCHES "_sm90a$") # instructions that no other architecture has
       set(architectures 90a)
     else()
       set(architectures ${HUNZE_CUDA_ARCHITECTURES})
       hunze_compile_cuda(part ${source} ${HUNZE_CUDA_FOLDER} ptx 80)
       list(APPEND parts ${part})
-      list(APPEND images --image3=kind=ptx,sm=80,file=${part})
     endif()
     foreach(arch IN LISTS architectures)
       hunze_compile_cuda(part ${source} ${HUNZE_CUDA_FOLDER} cubin ${arch})
       list(APPEND parts ${part})
-      list(APPEND images --image3=kind=elf,sm=${arch},file=${part})
     endforeach()
-    set(fatbin ${HUNZE_CUDA_FOLDER}/${name}.fatbin)
-    add_custom_command(
-      OUTPUT ${fatbin}
-      COMMAND ${nvcc_programs}/fatbinary --create=${fatbin} --64 --compress-all --compress-mode=size ${images}
-      DEPENDS ${parts}
-      COMMENT "fatbinary ${name}"
-      VERBATIM)
-    list(APPEND fatbins ${fatbin})
+    hunze_fatbin(${HUNZE_CUDA_FOLDER}/${name}.fatbin ${parts})
+    list(APPEND fatbins ${HUNZE_CUDA_FOLDER}/${name}.fatbin)
   endforeach()
 endif()
 # The folder's name alone would not make the object anew when an image changes.

@@ -21,6 +21,7 @@ from steps import (
     environment,
     forget_foreign_cache,
     install_requirements,
+    output,
     run,
     say,
     stop,
@@ -32,12 +33,6 @@ PEERS = ROOT / "build" / "peers"
 RESULTS = ROOT / "bench" / "results"
 BUILD = ROOT / "build" / "bench"
 ABOUT, RESULT, LINES, REPORT = (BUILD / name for name in ("about.json", "result.json", "lines.txt", "report.html"))
-
-
-def output(*command):
-    """What a command prints, "" if it fails."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def peers_environment(steps, wheel):

@@ -61,6 +61,12 @@ def install_requirements(python, names):
         stop("pip could not install the packages of %s; is the network there?" % ", ".join(names))
 
 
+def output(*command):
+    """What a command prints, "" if it fails."""
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def run(main):
     """main(), for a program of its own: an interrupt ends it with a line, not with a traceback."""
     try:

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asks single instructions of the first device where their operands come from and what they round to, and writes the answers:
+ *
+ *   gpu_fixtures IMAGES OUT [RECORDED]
+ *
+ * IMAGES holds gpu_fixtures.fatbin and gpu_sums.fatbin; OUT gets a text file per question.  Fails where an answer is not what the PTX ISA or
+ * IEEE 754 say, or differs from the file of the same name in RECORDED, which a GPU wrote.  What the emulator does not have is left out there. */
+#include "../../cuda/driver.h"
+#include "gpu_fixtures.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SPECIAL = 18, EXPONENTS = 64, CHAINS = 4096 };
+
+static int faults;
+static const char *out_folder, *recorded_folder;
+
+static void need(CUresult result, const char *what)
+{
+    if (hunze_driver_check(result, "%s", what) != HUNZE_OK) {
+        puts(hunze_last_error());
+        exit(1);
+    }
+}
+#define NEED(call) need(hunze_cu->call, #call)
+
+/* ------------------------------------------------------------------ images and launches */
+
+/* An image from a file; NULL if it is not there. */
+static CUlibrary load(const char *folder, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return NULL;
+    fseek(file, 0, SEEK_END);
+    const size_t bytes = (size_t)ftell(file);
+    rewind(file);
+    char *image = malloc(bytes);
+    const bool whole = fread(image, 1, bytes, file) == bytes;
+    fclose(file);
+    CUlibrary library = NULL;
+    if (whole)
+        NEED(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0));
+    free(image);
+    return library;
+}
+
+/* Runs a kernel over `in` and gives back `words` words; false where the library has no such kernel. */
+static bool ask(CUlibrary library, const char *name, const unsigned grid[3], int64_t operation, const uint32_t *in,
+                size_t in_words, uint32_t *out, size_t words)
+{
+    CUkernel kernel;
+    if (hunze_cu->cuLibraryGetKernel(&kernel, library, name) != CUDA_SUCCESS)
+        return false;
+    CUdeviceptr device_in = 0, device_out;
+    NEED(cuMemAlloc(&device_out, words * sizeof *out));
+    if (in_words) {
+        NEED(cuMemAlloc(&device_in, in_words * sizeof *in));
+        NEED(cuMemcpyAsync(device_in, (CUdeviceptr)in, in_words * sizeof *in, NULL));
+    }
+    hunze_fixture_call call = {(const uint32_t *)device_in, (uint32_t *)device_out, operation};
+    void *arguments[] = {&call};
+    const CUlaunchConfig config = {
+        .gridDimX = grid[0], .gridDimY = grid[1], .gridDimZ = grid[2], .blockDimX = 32, .blockDimY = 1, .blockDimZ = 1};
+    NEED(cuLaunchKernelEx(&config, (CUfunction)kernel, arguments, NULL));
+    NEED(cuMemcpyAsync((CUdeviceptr)out, device_out, words * sizeof *out, NULL));
+    NEED(cuStreamSynchronize(NULL));
+    NEED(cuMemFree(device_out));
+    if (device_in)
+        NEED(cuMemFree(device_in));
+    return true;
+}
+
+/* ------------------------------------------------------------------ answers */
+
+static FILE *answer(const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.txt", out_folder, name);
+    FILE *file = fopen(path, "w");
+    if (!file) {
+        printf("cannot write %s\n", path);
+        exit(1);
+    }
+    return file;
+}
+
+/* Closes an answer and compares it with the recorded one. */
+static void answered(FILE *file, const char *name, int wrong)
+{
+    fclose(file);
+    char path[4096], recorded_path[4096], line[4096], recorded_line[4096];
+    snprintf(path, sizeof path, "%s/%s.txt", out_folder, name);
+    snprintf(recorded_path, sizeof recorded_path, "%s/%s.txt", recorded_folder ? recorded_folder : "", name);
+    FILE *recorded = recorded_folder ? fopen(recorded_path, "r") : NULL;
+    const char *compared = "no record";
+    if (recorded) {
+        FILE *made = fopen(path, "r");
+        compared = "as recorded";
+        for (bool more = true; more;) {
+            const char *got = fgets(line, sizeof line, made);
+            const char *want = fgets(recorded_line, sizeof recorded_line, recorded);
+            more = got && want;
+            if ((got == NULL) != (want == NULL) || (more && strcmp(line, recorded_line) != 0)) {
+                printf("%s differs from the record: %s", name, got ? line : "it is shorter\n");
+                compared = "differs";
+                faults++;
+                break;
+            }
+        }
+        fclose(made);
+        fclose(recorded);
+    }
+    if (wrong)
+        printf("%s: %d answers are not as specified\n", name, wrong);
+    faults += wrong;
+    printf("RESULT {\"fixture\": \"%s\", \"wrong\": %d, \"record\": \"%s\"}\n", name, wrong, compared);
+}
+
+/* ------------------------------------------------------------------ mma.m16n8k32: which elements meet */
+
+/* The address (thread * registers + …) of element (row, column), as the PTX ISA has it. */
+static int address_a(int row, int k) { return (row % 8 * 4 + k % 16 / 4) * 16 + (row / 8 + k / 16 * 2) * 4 + k % 4; }
+static int address_b(int k, int column) { return (column * 4 + k % 16 / 4) * 8 + k / 16 * 4 + k % 4; }
+static int address_d(int row, int column) { return (row % 8 * 4 + column / 2) * 4 + row / 8 * 2 + column % 2; }
+
+static void mma(CUlibrary library, const char *type)
+{
+    enum { BYTES_B = 256, SUMS = 128 };
+    static uint32_t digits[2][BYTES_B][SUMS];
+    static int specified[BYTES_B][SUMS]; /* the address in A, plus 1 */
+    char name[64], kernel[64];
+    snprintf(name, sizeof name, "mma_%s", type);
+    snprintf(kernel, sizeof kernel, "hunze_fixture_mma_%s", type);
+    if (!ask(library, kernel, (const unsigned[]){BYTES_B, 2, 1}, 0, NULL, 0, &digits[0][0][0], 2 * BYTES_B * SUMS)) {
+        printf("%s: no such kernel\n", kernel);
+        faults++;
+        return;
+    }
+    memset(specified, 0, sizeof specified);
+    for (int k = 0; k < 32; k++)
+        for (int column = 0; column < 8; column++)
+            for (int row = 0; row < 16; row++)
+                specified[address_b(k, column)][address_d(row, column)] = address_a(row, k) + 1;
+    FILE *file = answer(name);
+    fprintf(file,
+            "byte of B: element of D = byte of A; an address is (thread * registers + register) * bytes + byte\n");
+    int wrong = 0;
+    for (int b = 0; b < BYTES_B; b++) {
+        fprintf(file, "%d:", b);
+        for (int d = 0; d < SUMS; d++) {
+            const uint32_t low = digits[0][b][d], high = digits[1][b][d];
+            const int a = low ? (int)(high - 1) * 120 + (int)low : 0; /* plus 1 */
+            if (a)
+                fprintf(file, " %d=%d", d, a - 1);
+            wrong += a != specified[b][d];
+        }
+        fprintf(file, "\n");
+    }
+    answered(file, name, wrong);
+}
+
+/* ------------------------------------------------------------------ arithmetic: what instructions round to */
+
+static float as_f32(uint32_t word)
+{
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+static uint32_t as_word(float value)
+{
+    uint32_t word;
+    memcpy(&word, &value, sizeof word);
+    return word;
+}
+
+static int32_t dot4(uint32_t a, bool a_signed, uint32_t b, int32_t sum)
+{
+    for (int i = 0; i < 32; i += 8) {
+        const int32_t x = a_signed ? (int8_t)(a >> i) : (uint8_t)(a >> i);
+        sum = (int32_t)((uint32_t)sum + (uint32_t)(x * (int8_t)(b >> i)));
+    }
+    return sum;
+}
+
+/* What thread i's words make; `all` are those of its block. */
+static uint32_t specified_result(int operation, const uint32_t *all, int64_t i)
+{
+    const uint32_t x = all[3 * i], y = all[3 * i + 1], z = all[3 * i + 2];
+    const uint64_t both = (uint64_t)y << 32 | x;
+    uint32_t result = 0;
+    switch (operation) {
+    case HUNZE_FIXTURE_FMA: return as_word(fmaf(as_f32(x), as_f32(y), as_f32(z)));
+    case HUNZE_FIXTURE_MULTIPLY: return as_word(as_f32(x) * as_f32(y));
+    case HUNZE_FIXTURE_ADD: return as_word(as_f32(x) + as_f32(y));
+    case HUNZE_FIXTURE_MULTIPLY_ADD: return as_word(as_f32(x) * as_f32(y) + as_f32(z));
+    case HUNZE_FIXTURE_DIVIDE: return as_word(as_f32(x) / as_f32(y));
+    case HUNZE_FIXTURE_DOT4_U8S8: return (uint32_t)dot4(x, false, y, (int32_t)z);
+    case HUNZE_FIXTURE_DOT4_S8S8: return (uint32_t)dot4(x, true, y, (int32_t)z);
+    case HUNZE_FIXTURE_PERMUTE:
+        for (int byte = 0; byte < 4; byte++)
+            result |= (uint32_t)(both >> (8 * (z >> (4 * byte) & 7)) & 255) << (8 * byte);
+        return result;
+    default:
+        for (int mask = 1; mask < 32; mask++)
+            result = 31 * result + all[3 * ((i & ~31) + ((i & 31) ^ mask))];
+        return result;
+    }
+}
+
+static void arithmetic(CUlibrary library)
+{
+    static const char *const names[] = {"fma",       "multiply",  "add",     "multiply_add", "divide",
+                                        "dot4_u8s8", "dot4_s8s8", "permute", "shuffle"};
+    /* Zeros, the smallest and largest of each kind, halfway cases, infinities, a NaN, and words without meaning. */
+    static const uint32_t special[SPECIAL] = {0x00000000, 0x80000000, 0x00000001, 0x807FFFFF, 0x00800000, 0x7F7FFFFF,
+                                              0x3F800000, 0xBF800001, 0x3F7FFFFF, 0x33800000, 0x4B000001, 0x7F800000,
+                                              0xFF800000, 0x7FC00000, 0x3DCCCCCD, 0xC2F6E979, 0x81FE0380, 0x5F3759DF};
+    enum { COUNT = SPECIAL * SPECIAL * SPECIAL, ALL = (COUNT + 31) / 32 * 32 };
+    static uint32_t in[3 * ALL], out[ALL];
+    for (int i = 0; i < ALL; i++) {
+        in[3 * i] = special[i % SPECIAL];
+        in[3 * i + 1] = special[i / SPECIAL % SPECIAL];
+        in[3 * i + 2] = special[i / SPECIAL / SPECIAL % SPECIAL];
+    }
+    for (int operation = 0; operation < HUNZE_FIXTURE_OPERATIONS; operation++) {
+        if (!ask(library, "hunze_fixture_arithmetic", (const unsigned[]){ALL / 32, 1, 1}, operation, in, 3 * ALL, out,
+                 ALL)) {
+            puts("hunze_fixture_arithmetic: no such kernel");
+            faults++;
+            return;
+        }
+        const bool is_float = operation <= HUNZE_FIXTURE_DIVIDE;
+        uint32_t nan = 0, digest = 2166136261u;
+        int wrong = 0;
+        FILE *file = answer(names[operation]);
+        for (int i = 0; i < ALL; i++) {
+            const uint32_t want = specified_result(operation, in, i);
+            if (is_float && isnan(as_f32(want)) && isnan(as_f32(out[i]))) {
+                nan = nan ? nan : out[i]; /* which one is the device's own */
+                continue;
+            }
+            digest = (digest ^ out[i]) * 16777619u;
+            if (out[i] != want) {
+                fprintf(file, "%08x %08x %08x gives %08x, specified is %08x\n", in[3 * i], in[3 * i + 1], in[3 * i + 2],
+                        out[i], want);
+                wrong++;
+            }
+        }
+        fprintf(file, "digest of all results but NaN: %08x\n", digest);
+        if (is_float)
+            printf("%s: NaN is %08x\n", names[operation], nan);
+        answered(file, names[operation], wrong);
+    }
+}
+
+/* ------------------------------------------------------------------ sums of tensor cores */
+
+static void sums(CUlibrary library, const char *type, unsigned depth)
+{
+    static uint32_t out[2 * 16 * EXPONENTS];
+    char kernel[64];
+    snprintf(kernel, sizeof kernel, "hunze_sums_%s", type);
+    const unsigned positions = depth - 1;
+    if (!ask(library, kernel, (const unsigned[]){EXPONENTS, positions, 2}, 0, NULL, 0, out, 2 * positions * EXPONENTS))
+        return; /* the emulator does not know */
+    snprintf(kernel, sizeof kernel, "sums_%s", type);
+    FILE *file = answer(kernel);
+    for (unsigned sign = 0; sign < 2; sign++)
+        for (unsigned position = 0; position < positions; position++) {
+            fprintf(file, "1 %c 2^-e at k = %u, e = 0 …:", sign ? '-' : '+', position + 1);
+            for (unsigned e = 0; e < EXPONENTS; e++)
+                fprintf(file, " %08x", out[(sign * positions + position) * EXPONENTS + e]);
+            fprintf(file, "\n");
+        }
+    answered(file, kernel, 0);
+}
+
+static void chains(CUlibrary library)
+{
+    static uint32_t differ[CHAINS];
+    if (!ask(library, "hunze_sums_f64", (const unsigned[]){CHAINS, 1, 1}, 0, NULL, 0, differ, CHAINS))
+        return;
+    int count = 0;
+    for (int i = 0; i < CHAINS; i++)
+        count += differ[i] != 0;
+    FILE *file = answer("sums_f64");
+    fprintf(file, "%d of %d sums of four differ from the ascending chain of fma\n", count, CHAINS);
+    answered(file, "sums_f64", 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3) {
+        puts("usage: gpu_fixtures IMAGES OUT [RECORDED]");
+        return 1;
+    }
+    out_folder = argv[2];
+    recorded_folder = argv[3];
+    if (hunze_driver_open() != HUNZE_OK) {
+        puts(hunze_last_error());
+        return 1;
+    }
+    CUdevice device;
+    CUcontext context;
+    NEED(cuDeviceGet(&device, 0));
+    NEED(cuDevicePrimaryCtxRetain(&context, device));
+    NEED(cuCtxPushCurrent(context));
+    CUlibrary library = load(argv[1], "gpu_fixtures.fatbin");
+    if (!library) {
+        printf("no gpu_fixtures.fatbin in %s\n", argv[1]);
+        return 1;
+    }
+    mma(library, "u8s8");
+    mma(library, "s8s8");
+    arithmetic(library);
+    library = load(argv[1], "gpu_sums.fatbin");
+    if (library) {
+        sums(library, "bf16", 16);
+        sums(library, "f16", 16);
+        sums(library, "tf32", 8);
+        chains(library);
+    }
+    printf("%d faults\n", faults);
+    return faults != 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What gpu_fixtures.c hands to its kernels. */
+#ifndef HUNZE_TESTS_GPU_FIXTURES_H
+#define HUNZE_TESTS_GPU_FIXTURES_H
+
+#include <stdint.h>
+
+enum {
+    HUNZE_FIXTURE_FMA,
+    HUNZE_FIXTURE_MULTIPLY,
+    HUNZE_FIXTURE_ADD,
+    HUNZE_FIXTURE_MULTIPLY_ADD,
+    HUNZE_FIXTURE_DIVIDE,
+    HUNZE_FIXTURE_DOT4_U8S8,
+    HUNZE_FIXTURE_DOT4_S8S8,
+    HUNZE_FIXTURE_PERMUTE,
+    HUNZE_FIXTURE_SHUFFLE,
+    HUNZE_FIXTURE_OPERATIONS
+};
+
+typedef struct hunze_fixture_call {
+    const uint32_t *in;
+    uint32_t *out;
+    int64_t operation;
+} hunze_fixture_call;
+
+#endif

@@ -1,0 +1,141 @@
+"""verify.sh without a GPU: its own promises with programs that hang, die and lie.  And the table of GPUs in the
+README, made from its records."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import gpu_table  # noqa: E402
+
+DEVICE = 'echo \'RESULT {"driver": "13.0", "devices": [{"id": 0, "name": "Pretended H100"}]}\''
+
+
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + text + "\n")
+    path.chmod(0o755)
+
+
+def verify(folder, out, *options, **env):
+    """(exit status, records) of a run."""
+    done = subprocess.run(
+        ["sh", folder / "verify.sh", *options, out],
+        env={**os.environ, "PYTHON": sys.executable, **env},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder whose programs are shell scripts."""
+    made = tmp_path / "folder"
+    made.mkdir()
+    shutil.copy(HERE / "verify.sh", made)
+    (made / "about.json").write_text('{"revision": "abc1234"}\n')
+    program(made / "bin" / "gpu_device", DEVICE)
+    program(made / "bin" / "gpu_fixtures", "exit 0")
+    program(made / "bin" / "gpu_bench", 'echo \'RESULT {"case": "x", "microseconds": 1.5}\'; echo \'RESULT {"cut\'')
+    for name in ("interop.py", "bench_torch.py"):
+        (made / name).write_text("import sys\nsys.exit(77)\n")
+    return made
+
+
+def test_each_step_ends_by_itself_and_is_recorded_at_once(folder, tmp_path):
+    program(folder / "tests" / "1_hangs", "sleep 100")
+    program(folder / "tests" / "2_dies", "kill -SEGV $$")
+    program(folder / "tests" / "3_says", "printf 'first\\na \"quoted\" \\\\ \\001 line\\n'; exit 1")
+    program(
+        folder / "tests" / "4_looks", 'grep -c "\\"kind\\": \\"test\\"" %s; exit 77' % (tmp_path / "out/records.jsonl")
+    )
+    program(folder / "tests" / "5_passes", "exit 0")
+    status, records = verify(folder, tmp_path / "out", HUNZE_VERIFY_SECONDS="1")
+    assert status == 1
+    tests = {record["step"]: record for record in records if record["kind"] == "test"}
+    assert [tests[name]["status"] for name in sorted(tests)] == ["timed out", "failed", "failed", "not here", "passed"]
+    assert 1000 <= tests["1_hangs"]["milliseconds"] < 8000
+    assert tests["2_dies"]["exit"] == 128 + 11
+    assert tests["3_says"]["last"] == 'a "quoted" \\  line'
+    assert tests["4_looks"]["last"] == "3"  # the records of the three before
+    kinds = [record["kind"] for record in records]
+    assert kinds == [
+        "begin",
+        "device",
+        "fixture",
+        *["test"] * 5,
+        "bench",
+        *["interop"] * 4,
+        "bench",
+        "sanitizer",
+        "end",
+    ]
+    assert records[0]["about"] == {"revision": "abc1234"} and records[0]["small"] is False
+    bench = next(record for record in records if record["kind"] == "bench")
+    assert bench["results"] == [{"case": "x", "microseconds": 1.5}]
+    assert records[-1]["failed"] == 1
+
+
+def test_where_nothing_failed_the_status_says_so(folder, tmp_path):
+    program(folder / "tests" / "1_passes", "exit 0")
+    status, records = verify(folder, tmp_path / "out", "--small")
+    assert status == 0 and records[-1]["failed"] == 0 and records[0]["small"] is True
+
+
+def test_without_a_device_nothing_else_is_tried(folder, tmp_path):
+    program(folder / "bin" / "gpu_device", "echo there is no driver; exit 1")
+    status, records = verify(folder, tmp_path / "out")
+    assert status == 2
+    assert [record["kind"] for record in records] == ["begin", "device"]
+    assert records[1]["last"] == "there is no driver"
+
+
+def test_a_sanitizer_that_is_refused_is_a_result(folder, tmp_path):
+    path = "%s:%s" % (tmp_path / "path", os.environ["PATH"])
+    for text, status in (
+        ("echo Error: not permitted; exit 255", "refused here"),
+        ("echo ERROR SUMMARY: 3; exit 9", "failed"),
+    ):
+        program(tmp_path / "path" / "compute-sanitizer", text)
+        _, records = verify(folder, tmp_path / "out", PATH=path)
+        assert records[-2]["kind"] == "sanitizer" and records[-2]["status"] == status
+
+
+# ---------------------------------------------------------------- the table
+
+
+def test_the_readme_has_the_table_of_the_records():
+    text = (ROOT / "README.md").read_text()
+    assert text == gpu_table.replaced(text), "python tools/gpu_table.py --write"
+
+
+def test_a_record_becomes_a_line(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_table, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu_table, "RESULTS", tmp_path / "bench" / "results")
+    assert "yet run on a GPU" in gpu_table.table()
+    program(folder / "tests" / "1_passes", "exit 0")
+    program(folder / "tests" / "2_fails", "exit 1")
+    verify(folder, tmp_path / "out")
+    with open(tmp_path / "out" / "records.jsonl", "a") as records:
+        records.write('{"step": "cut')
+    kept = gpu_table.keep(tmp_path / "out")
+    assert kept.parent == tmp_path / "bench" / "results" / "pretended-h100" and kept.name.endswith("abc1234.jsonl")
+    line = gpu_table.table().splitlines()[-1]
+    assert line.startswith("| Pretended H100 | 13.0 | abc1234 |") and "1 passed; 1 failed: 2_fails" in line
+    assert "4 not here: numpy, torch, cupy, jax" in line
+    assert gpu_table.keep(tmp_path / "out") != kept  # nothing is overwritten
+
+
+def test_a_trial_run_is_no_record(folder, tmp_path):
+    verify(folder, tmp_path / "out", "--small")
+    with pytest.raises(SystemExit, match="--small"):
+        gpu_table.keep(tmp_path / "out")

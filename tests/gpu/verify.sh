@@ -1,0 +1,81 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Proves Hunze on a machine with a GPU, from a folder that was built elsewhere (make gpu-folder).  Installs nothing, needs no network.
+#
+#   sh verify.sh [--small] [OUT]     OUT gets records.jsonl, logs/ and fixtures/; without it, results/ beside this script
+#
+# Each step is a process of its own with its own time limit, so a fault ends one step only, and its line stands in records.jsonl as soon
+# as it is over: what was measured stays when the machine is taken away.  Order: device, fixtures, tests, benchmarks, other libraries,
+# sanitizer.  --small: sizes for a machine whose GPU is emulated.
+# A program's exit status 77 means that what it needs is not here.  Its lines "RESULT {…}" become part of its record.
+# Exit status: 0 if nothing failed, 1 if something did, 2 if there is no device.
+here=$(cd "$(dirname "$0")" && pwd)
+small=
+if [ "$1" = --small ]; then
+    small=--small
+    shift
+fi
+out=${1:-$here/results}
+mkdir -p "$out/logs" "$out/fixtures" || exit 2
+records=$out/records.jsonl
+: >"$records" || exit 2
+failed=0
+
+# Text from standard input as the inside of a JSON string.
+json_text() {
+    LC_ALL=C tr -cd '\040-\176' | cut -c1-400 | sed 's/\\/\\\\/g; s/"/\\"/g'
+}
+
+# step KIND NAME SECONDS COMMAND…
+step() {
+    kind=$1 name=$2 limit=$3
+    shift 3
+    log=$out/logs/$kind-$name.txt
+    begin=$(date +%s%N)
+    timeout -k 5 "${HUNZE_VERIFY_SECONDS:-$limit}" "$@" >"$log" 2>&1 </dev/null
+    code=$?
+    milliseconds=$((($(date +%s%N) - begin) / 1000000))
+    case $code in
+    0) status=passed ;;
+    77) status='not here' ;;
+    124 | 137) status='timed out' ;;
+    *) status=failed ;;
+    esac
+    # The sanitizer may be forbidden on a shared machine: then it says nothing of errors.
+    if [ "$kind" = sanitizer ] && [ "$status" = failed ] && ! grep -q 'ERROR SUMMARY' "$log"; then
+        status='refused here'
+    fi
+    case $status in failed | 'timed out') failed=1 ;; esac
+    printf '{"step": "%s", "kind": "%s", "status": "%s", "exit": %d, "milliseconds": %d, "last": "%s", "results": [%s]}\n' \
+        "$name" "$kind" "$status" "$code" "$milliseconds" "$(tail -n 1 "$log" | json_text)" \
+        "$(sed -n 's/^RESULT \({.*}\)$/\1/p' "$log" | paste -sd, -)" >>"$records"
+    echo "$kind $name: $status, $((milliseconds / 1000)).$((milliseconds % 1000 / 100)) s"
+}
+
+printf '{"step": "begin", "kind": "begin", "date": "%s", "small": %s, "about": %s}\n' \
+    "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$([ -n "$small" ] && echo true || echo false)" "$(cat "$here/about.json")" >>"$records"
+
+step device device 60 "$here/bin/gpu_device"
+if ! grep -q '"kind": "device", "status": "passed"' "$records"; then
+    echo "no device that Hunze can use: $(tail -n 1 "$out/logs/device-device.txt")"
+    exit 2
+fi
+step fixture fixtures 60 "$here/bin/gpu_fixtures" "$here/bin" "$out/fixtures" "$here/fixtures"
+for test in "$here"/tests/*; do
+    step test "$(basename "$test")" 120 "$test"
+done
+step bench hunze 300 "$here/bin/gpu_bench" $small
+
+python=${PYTHON:-python3}
+PYTHONPATH=$here/python${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH
+for library in numpy torch cupy jax; do
+    step interop $library 120 "$python" "$here/interop.py" $library
+done
+step bench torch 300 "$python" "$here/bench_torch.py" $small
+
+step sanitizer memcheck 60 sh -c 'command -v compute-sanitizer >/dev/null || exit 77; exec compute-sanitizer --error-exitcode 9 "$@"' \
+    sanitizer "$here/bin/gpu_bench" --small
+
+printf '{"step": "end", "kind": "end", "date": "%s", "failed": %d}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" $failed >>"$records"
+exit $failed
