@@ -9,7 +9,8 @@
  *   SYNC_BLOCK()                         all threads of the block meet; shared memory written before is seen after
  *   INSIDE(condition)                    a condition that keeps an access inside its operand
  *   load_global, store_global, load_shared, store_shared: elements of 1, 2, 4, 8 or 16 bytes, naturally aligned
- *   copy_async<bytes>(shared, global, inside): 4, 8 or 16 bytes, or as many zeros; lands at copy_async_wait, then SYNC_BLOCK shows it to others
+ *   copy_async<bytes>(shared, global, inside): 4, 8 or 16 bytes, or as many zeros; lands at copy_async_wait, then SYNC_BLOCK shows it to others.
+ *                                        Both pointers are aligned to `bytes`, even where nothing is read
  *   copy_async_commit() ends a group; copy_async_wait<n>() waits until at most n groups of this thread are on their way
  *   fma_rn(a, b, c) = a*b + c rounded once, f32 or f64
  * A macro with a condition or a meeting stands for one place in the source: the emulator breaks them one at a time, and a test must notice. */

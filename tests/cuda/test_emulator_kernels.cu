@@ -13,8 +13,12 @@ enum bug {
     LEAVES_COPIES,
     OUTSIDE,
     BEFORE,
+    CROSSES,
     MISALIGNED,
+    MISALIGNED_SHARED,
+    MISALIGNED_ZEROS,
     LEAVES_BARRIER,
+    STAYS_ALONE,
     OTHER_BARRIER,
     TWO_WRITERS,
     BEYOND_SHARED,
@@ -38,13 +42,17 @@ template <int bug> HUNZE_INLINE void reverse(const test_floats &arguments)
         value = load_global(arguments.from + from - (bug == BEFORE ? arguments.count + 1 : 0));
     if (bug == MISALIGNED)
         value = load_global((const float *)((const char *)arguments.from + 2));
+    if (bug == CROSSES)
+        value = (float)load_global((const double *)(arguments.from + arguments.count - 1));
     store_shared(&shared.values[bug == TWO_WRITERS ? thread / 2 : thread], value);
-    if (bug == LEAVES_BARRIER && thread == 17)
+    if ((bug == LEAVES_BARRIER && thread == 17) || (bug == STAYS_ALONE && thread != 17))
         return;
     if (bug == OTHER_BARRIER && thread >= 32)
         SYNC_BLOCK();
     else if (bug != NO_SYNC)
         SYNC_BLOCK();
+    if (bug == MISALIGNED_SHARED)
+        value = load_shared((const float *)((const char *)&shared.values[thread] + 1));
     value = load_shared(&shared.values[bug == BEYOND_SHARED ? TEST_THREADS + thread : TEST_THREADS - 1 - thread]);
     if (INSIDE(i < arguments.count))
         store_global(arguments.to + i, value);
@@ -54,8 +62,11 @@ KERNEL(test_reverse, TEST_THREADS, 1, test_floats) { reverse<NONE>(arguments); }
 KERNEL(test_reverse_no_sync, TEST_THREADS, 1, test_floats) { reverse<NO_SYNC>(arguments); }
 KERNEL(test_reverse_outside, TEST_THREADS, 1, test_floats) { reverse<OUTSIDE>(arguments); }
 KERNEL(test_reverse_before, TEST_THREADS, 1, test_floats) { reverse<BEFORE>(arguments); }
+KERNEL(test_reverse_crosses, TEST_THREADS, 1, test_floats) { reverse<CROSSES>(arguments); }
 KERNEL(test_reverse_misaligned, TEST_THREADS, 1, test_floats) { reverse<MISALIGNED>(arguments); }
+KERNEL(test_reverse_misaligned_shared, TEST_THREADS, 1, test_floats) { reverse<MISALIGNED_SHARED>(arguments); }
 KERNEL(test_reverse_leaves_barrier, TEST_THREADS, 1, test_floats) { reverse<LEAVES_BARRIER>(arguments); }
+KERNEL(test_reverse_stays_alone, TEST_THREADS, 1, test_floats) { reverse<STAYS_ALONE>(arguments); }
 KERNEL(test_reverse_other_barrier, TEST_THREADS, 1, test_floats) { reverse<OTHER_BARRIER>(arguments); }
 KERNEL(test_reverse_two_writers, TEST_THREADS, 1, test_floats) { reverse<TWO_WRITERS>(arguments); }
 KERNEL(test_reverse_beyond_shared, TEST_THREADS, 1, test_floats) { reverse<BEYOND_SHARED>(arguments); }
@@ -79,6 +90,25 @@ template <int bug> HUNZE_INLINE void reverse_bytes(const test_floats &arguments)
 KERNEL(test_bytes_reverse, TEST_THREADS, 1, test_floats) { reverse_bytes<NONE>(arguments); }
 KERNEL(test_bytes_no_sync, TEST_THREADS, 1, test_floats) { reverse_bytes<NO_SYNC>(arguments); }
 
+/* One warp writes words whose bytes the other reads. */
+KERNEL(test_bytes_of_words, TEST_THREADS, 1, test_floats)
+{
+    one_value_each &shared = SHARED(one_value_each);
+    if (thread_index() < 32)
+        store_shared(&shared.values[thread_index()], 1.0f);
+    else
+        store_global(arguments.to, (float)load_shared((const uint8_t *)&shared.values[thread_index() - 32]));
+}
+
+/* All lanes read a word that one of them then writes. */
+KERNEL(test_bytes_and_readers, 32, 1, test_floats)
+{
+    one_value_each &shared = SHARED(one_value_each);
+    const float sum = shuffle_xor(load_shared(&shared.values[0]), 1);
+    if (thread_index() == 3)
+        store_shared(&shared.values[0], sum);
+}
+
 /* ------------------------------------------------------------------ copies */
 
 struct two_stages {
@@ -93,6 +123,8 @@ template <int bug> HUNZE_INLINE void pipeline(const test_floats &arguments)
     const float *from = arguments.from + thread * 4;
     float sum = 0;
     copy_async<16>(shared.values[0][thread], from, true);
+    if (bug == MISALIGNED_ZEROS)
+        copy_async<16>(shared.values[1][thread], from + 1, false);
     if (bug != NO_COMMIT)
         copy_async_commit();
     for (int stage = 0; stage < TEST_STAGES; stage++) {
@@ -119,6 +151,7 @@ template <int bug> HUNZE_INLINE void pipeline(const test_floats &arguments)
 KERNEL(test_pipeline, TEST_THREADS, 1, test_floats) { pipeline<NONE>(arguments); }
 KERNEL(test_pipeline_no_wait, TEST_THREADS, 1, test_floats) { pipeline<NO_WAIT>(arguments); }
 KERNEL(test_pipeline_no_commit, TEST_THREADS, 1, test_floats) { pipeline<NO_COMMIT>(arguments); }
+KERNEL(test_pipeline_misaligned_zeros, TEST_THREADS, 1, test_floats) { pipeline<MISALIGNED_ZEROS>(arguments); }
 KERNEL(test_pipeline_early_read, TEST_THREADS, 1, test_floats) { pipeline<EARLY_READ>(arguments); }
 KERNEL(test_pipeline_early_refill, TEST_THREADS, 1, test_floats) { pipeline<EARLY_REFILL>(arguments); }
 KERNEL(test_pipeline_leaves_copies, TEST_THREADS, 1, test_floats) { pipeline<LEAVES_COPIES>(arguments); }
@@ -134,7 +167,7 @@ KERNEL(test_copy_is_late, 32, 1, test_floats)
     copy_async_commit();
     int late = 0;
     for (int i = 0; i < 4; i++)
-        late += *(volatile float *)&mine[i] != load_global(arguments.from + i);
+        late += *(volatile float *)&mine[i] != *(volatile float *)&mine[i]; /* NaN */
     copy_async_wait<0>();
     store_global(arguments.to + thread_index(), (float)late);
 }

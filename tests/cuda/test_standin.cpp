@@ -776,7 +776,10 @@ static void a_graph_runs_again_with_other_data()
 static void failures_come_on_demand()
 {
     open_device("");
-    CUdeviceptr memory;
+    CUdeviceptr memory = device_memory(BYTES);
+    void *pinned;
+    OK(cuda.cuMemHostAlloc(&pinned, BYTES, 0));
+    memset(pinned, 3, BYTES);
     cuda.fail_calls("cuMemAlloc:2:CUDA_ERROR_OUT_OF_MEMORY,cuStreamQuery:*:CUDA_ERROR_NOT_READY");
     memory = device_memory(BYTES);
     REFUSED(OUT_OF_MEMORY, cuda.cuMemAlloc(&memory, BYTES));
@@ -789,7 +792,10 @@ static void failures_come_on_demand()
     cuda.fail_calls("cuLaunchKernelEx:1:CUDA_ERROR_ILLEGAL_ADDRESS");
     CUcontext popped;
     OK(launch_reverse(stream, memory, memory, COUNT)); /* the fault is found when it runs */
+    const CUresult copied = cuda.cuMemcpyDtoHAsync(pinned, memory, BYTES, stream);
+    assert_true(copied == CUDA_SUCCESS || copied == CUDA_ERROR_ILLEGAL_ADDRESS);
     REFUSED(ILLEGAL_ADDRESS, cuda.cuStreamSynchronize(stream));
+    assert_int_equal(*(char *)pinned, 3); /* nothing runs after it */
     REFUSED(ILLEGAL_ADDRESS, cuda.cuMemAlloc(&memory, BYTES));
     REFUSED(ILLEGAL_ADDRESS, launch_reverse(stream, memory, memory, COUNT));
     OK(cuda.cuCtxPopCurrent(&popped));

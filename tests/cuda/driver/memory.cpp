@@ -91,20 +91,25 @@ allocation *find_allocation(uintptr_t address, bool at_call)
 bool find_range(void *user, uintptr_t address, hunze_emulator_range *range)
 {
     const int device = *static_cast<const int *>(user);
+    const auto sees = [device](const allocation &a) {
+        return a.visible && (a.device == device || a.kind == MEMORY_PINNED || a.kind == MEMORY_MANAGED);
+    };
+    const allocation *found = find_allocation(address, false);
+    if (found && sees(*found)) {
+        *range = {found->begin, found->begin + found->bytes, shift_of(*found)};
+        return true;
+    }
     uintptr_t nearest = UINTPTR_MAX;
     *range = {};
     for (const auto &entry : standin().allocations) {
         const allocation &a = entry.second;
-        if (!a.visible || (a.device != device && a.kind <= MEMORY_POOL))
-            continue;
-        const bool inside = address >= a.begin && address - a.begin < a.bytes;
-        const uintptr_t distance = inside ? 0 : address < a.begin ? a.begin - address : address - a.begin - a.bytes + 1;
-        if (distance < nearest) {
+        const uintptr_t distance = address < a.begin ? a.begin - address : address - a.begin - a.bytes;
+        if (sees(a) && distance < nearest) {
             nearest = distance;
             *range = {a.begin, a.begin + a.bytes, shift_of(a)};
         }
     }
-    return nearest == 0;
+    return false;
 }
 
 static uint64_t bytes_used(int device)

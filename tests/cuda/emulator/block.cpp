@@ -91,31 +91,20 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static void describe(char *text, size_t bytes, int thread)
-{
-    const emulator_thread *t = &emulator_threads[thread];
-    if (t->at_barrier)
-        snprintf(text, bytes, "thread %d waits at %s:%d %s", thread, base_name(t->at_barrier->file),
-                 t->at_barrier->line, t->at_barrier->name);
-    else
-        snprintf(text, bytes, "thread %d waits in %s with %d of 32 lanes", thread,
-                 t->together ? t->together : "nothing", warps[thread / EMULATOR_LANES].count);
-}
-
+/* Somebody who waits for lanes that never come, else somebody at a barrier. */
 __attribute__((noreturn)) static void fail_deadlock()
 {
-    char first[160] = "", second[160] = "";
-    for (uint32_t i = 0; i < emulator_launch->threads; i++) {
-        const emulator_thread *t = &emulator_threads[i];
-        if (t->ended)
-            continue;
-        if (!*first)
-            describe(first, sizeof first, (int)i);
-        else if (!*second && !t->at_barrier)
-            describe(second, sizeof second, (int)i);
-    }
-    emulator_fail("deadlock: no thread can go on; %s%s%s; %d of %u have ended", first, *second ? ", " : "", second,
-                  (int)emulator_launch->threads - alive, emulator_launch->threads);
+    int waiting = 0;
+    for (int i = (int)emulator_launch->threads; i-- > 0;)
+        if (!emulator_threads[i].ended && (emulator_threads[i].together || !emulator_threads[waiting].together))
+            waiting = i;
+    const emulator_thread *t = &emulator_threads[waiting];
+    const int ended = (int)emulator_launch->threads - alive;
+    if (t->together)
+        emulator_fail("deadlock: thread %d waits in %s with %d of 32 lanes; %d threads have ended", waiting,
+                      t->together, warps[waiting / EMULATOR_LANES].count, ended);
+    emulator_fail("deadlock: %d of %u threads wait at %s:%d %s; %d have ended", at_barrier, emulator_launch->threads,
+                  base_name(barrier->file), barrier->line, barrier->name, ended);
 }
 
 static int choose()
@@ -142,12 +131,6 @@ static void resume(bool ends)
 }
 
 void emulator_wait() { resume(false); }
-
-void emulator_yield()
-{
-    emulator_ready(emulator.thread);
-    resume(false);
-}
 
 static void thread_main()
 {

@@ -33,8 +33,7 @@ extern const hunze_emulator_launch *emulator_launch; /* NULL: none runs */
 /* Uniform bits; the same for the same seed. */
 uint32_t emulator_random();
 uint64_t emulator_seed();
-/* The running thread goes on when it is chosen again: at once made ready, or when somebody makes it ready. */
-void emulator_yield();
+/* The running thread goes on when somebody has made it ready and it is chosen. */
 void emulator_wait();
 void emulator_ready(int thread);
 /* Pieces of this thread's copies land. */

@@ -59,10 +59,10 @@ void emulator_resolve(emulator_site *site);
 emulator_site *emulator_site_at(const char *file, int line, const char *name);
 void emulator_sync_block(emulator_site &site);
 void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write);
-void emulator_shared_trace(uint32_t offset, uint32_t bytes, bool write);
+void emulator_shared_trace(uint32_t offset, uint32_t bytes);
 __attribute__((noreturn, cold)) void emulator_shared_outside(const void *pointer, uint32_t bytes);
 intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *what);
-void emulator_copy(uint32_t offset, const void *source, uint32_t bytes);
+void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, bool inside);
 void emulator_copy_commit();
 void emulator_copy_wait(int pending);
 /* Waits until all lanes of the warp are here with the same function, which then gets what each of them brought. */
@@ -87,7 +87,7 @@ struct emulator_registration {
         sizeof(type),                                                                                                  \
         [](const void *arguments) { kernel_name(*static_cast<const type *>(arguments)); },                             \
     });                                                                                                                \
-    static void kernel_name(const type &arguments)
+    static void kernel_name([[maybe_unused]] const type &arguments)
 
 #define SHARED(type) (*reinterpret_cast<type *>(emulator.shared))
 
@@ -121,7 +121,7 @@ HUNZE_INLINE void emulator_shared(const void *pointer, uint32_t bytes, bool writ
     if (__builtin_expect(offset + bytes > emulator.shared_bytes || offset > emulator.shared_bytes || offset % bytes, 0))
         emulator_shared_outside(pointer, bytes);
     if (__builtin_expect(emulator.traces, 0))
-        emulator_shared_trace((uint32_t)offset, bytes, write);
+        emulator_shared_trace((uint32_t)offset, bytes);
     if (bytes < 4) {
         emulator_shared_slow((uint32_t)offset, bytes, write);
         return;
@@ -197,13 +197,15 @@ HUNZE_INLINE uint32_t *emulator_atomic(uint32_t *p)
 }
 HUNZE_INLINE uint32_t atomic_max_global(uint32_t *p, uint32_t value)
 {
-    uint32_t *at = emulator_atomic(p), before = *at;
+    uint32_t *at = emulator_atomic(p);
+    const uint32_t before = *at;
     *at = before > value ? before : value;
     return before;
 }
 HUNZE_INLINE uint32_t atomic_or_global(uint32_t *p, uint32_t value)
 {
-    uint32_t *at = emulator_atomic(p), before = *at;
+    uint32_t *at = emulator_atomic(p);
+    const uint32_t before = *at;
     *at = before | value;
     return before;
 }
@@ -214,11 +216,7 @@ template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *glob
 {
     static_assert(bytes == 4 || bytes == 8 || bytes == 16, "4, 8 or 16 bytes");
     emulator_shared(shared, bytes, true);
-    emulator.counters.copies++;
-    if (inside)
-        emulator.counters.global_read_bytes += bytes;
-    emulator_copy((uint32_t)((char *)shared - emulator.shared),
-                  inside ? emulator_global(global, bytes, "copy_async") : nullptr, bytes);
+    emulator_copy((uint32_t)((char *)shared - emulator.shared), global, bytes, inside);
 }
 HUNZE_INLINE void copy_async_commit() { emulator_copy_commit(); }
 template <int pending>
@@ -259,6 +257,7 @@ template <typename T> HUNZE_INLINE T shuffle_xor(T value, int mask)
     return mine.result;
 }
 
+/* One lane's registers. */
 struct emulator_mma {
     int32_t *d;
     const uint32_t *a, *b;

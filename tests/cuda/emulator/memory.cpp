@@ -60,15 +60,9 @@ void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write)
 
 void emulator_shared_outside(const void *pointer, uint32_t bytes)
 {
-    const intptr_t offset = (intptr_t)((uintptr_t)pointer - (uintptr_t)emulator.shared);
-    if (offset < 0 || offset >= HUNZE_EMULATOR_SHARED_BYTES)
-        emulator_fail("%u bytes of shared memory are accessed at a pointer that is %lld bytes from its begin", bytes,
-                      (long long)offset);
-    if (offset % bytes)
-        emulator_fail("%u bytes of shared memory are accessed at offset %lld, which is not aligned", bytes,
-                      (long long)offset);
-    emulator_fail("%u bytes of shared memory are accessed at offset %lld, but the launch has %u bytes", bytes,
-                  (long long)offset, emulator.shared_bytes);
+    const auto offset = (long long)((uintptr_t)pointer - (uintptr_t)emulator.shared);
+    emulator_fail("%u bytes of shared memory are accessed at offset %lld, which is not %s; the launch has %u bytes",
+                  bytes, offset, offset % bytes ? "aligned" : "inside", emulator.shared_bytes);
 }
 
 /* ------------------------------------------------------------------ copies on their way */
@@ -86,13 +80,19 @@ static void land(emulator_copy_in_flight *copy, uint32_t which)
     copy->left &= ~which;
 }
 
-void emulator_copy(uint32_t offset, const void *source, uint32_t bytes)
+/* The source of a copy of zeros is not read, but an address all the same. */
+void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, bool inside)
 {
     emulator_thread *t = &emulator_threads[emulator.thread];
+    if (!inside && (uintptr_t)global % bytes)
+        emulator_fail("copy_async of %u zeros at %p, which is not aligned", bytes, global);
+    const char *source = inside ? emulator_global(global, bytes, "copy_async") : nullptr;
+    emulator.counters.copies++;
+    emulator.counters.global_read_bytes += inside ? bytes : 0;
     memset(emulator.shared + offset, 0xFF, bytes);
     for (uint32_t i = 0; i < bytes / 4; i++)
         emulator.words[offset / 4 + i].write = EMULATOR_IN_FLIGHT | (uint32_t)emulator.thread;
-    t->copies.push_back({offset, bytes / 4, (1u << bytes / 4) - 1, t->groups, static_cast<const char *>(source)});
+    t->copies.push_back({offset, bytes / 4, (1u << bytes / 4) - 1, t->groups, source});
     land(&t->copies.back(), emulator_random() & emulator_random());
 }
 
@@ -118,19 +118,21 @@ void emulator_copy_wait(int pending)
             emulator.words[copy->offset / 4 + word].write = emulator.stamp;
     }
     t->copies.erase(t->copies.begin(), t->copies.begin() + (ptrdiff_t)count);
-    if (emulator_random() % 4 == 0)
-        emulator_yield();
+    if (emulator_random() % 4 == 0) {
+        emulator_ready(emulator.thread);
+        emulator_wait();
+    }
 }
 
 /* ------------------------------------------------------------------ banks */
 
-enum : uint32_t { TRACE_BYTES_SHIFT = 20, TRACE_WRITE = 1 << 24, TRACE_OFFSET = (1 << 20) - 1 };
+enum : uint32_t { TRACE_BYTES_SHIFT = 20, TRACE_OFFSET = (1 << TRACE_BYTES_SHIFT) - 1 };
 
-void emulator_shared_trace(uint32_t offset, uint32_t bytes, bool write)
+void emulator_shared_trace(uint32_t offset, uint32_t bytes)
 {
     std::vector<uint32_t> *trace = &emulator_threads[emulator.thread].trace;
     if (trace->size() < 1 << 16) /* enough of a loop without barriers */
-        trace->push_back(offset | (uint32_t)__builtin_ctz(bytes) << TRACE_BYTES_SHIFT | (write ? +TRACE_WRITE : 0));
+        trace->push_back(offset | (uint32_t)__builtin_ctz(bytes) << TRACE_BYTES_SHIFT);
 }
 
 /* A request of 8 or 16 bytes per lane is served for half or a quarter of the warp at a time, in one pass if no two different words lie in one
@@ -156,37 +158,22 @@ static uint32_t passes_beyond_one(const uint32_t *accesses, uint32_t bytes)
     return beyond;
 }
 
-/* The n-th accesses of a warp's lanes are one request where they are of one kind. */
+/* The n-th accesses of a warp's lanes are one request; where lanes went different ways that is only nearly so. */
 void emulator_count_banks(uint32_t threads)
 {
     for (uint32_t first = 0; first < threads; first += EMULATOR_LANES) {
         emulator_thread *lanes = &emulator_threads[first];
-        size_t longest = 0;
-        for (int lane = 0; lane < EMULATOR_LANES; lane++)
-            longest = std::max(longest, lanes[lane].trace.size());
-        for (size_t n = 0; n < longest; n++)
-            for (uint32_t waiting = UINT32_MAX; waiting;) {
-                uint32_t kind = UINT32_MAX, request[EMULATOR_LANES];
-                for (int lane = 0; lane < EMULATOR_LANES; lane++) {
-                    request[lane] = UINT32_MAX;
-                    if (n >= lanes[lane].trace.size())
-                        waiting &= ~(1u << lane);
-                    if (!(waiting & 1u << lane))
-                        continue;
-                    const uint32_t access = lanes[lane].trace[n];
-                    if (kind == UINT32_MAX)
-                        kind = access & ~TRACE_OFFSET;
-                    if ((access & ~TRACE_OFFSET) == kind) {
-                        request[lane] = access;
-                        waiting &= ~(1u << lane);
-                    }
-                }
-                if (kind == UINT32_MAX)
-                    break;
-                emulator.counters.shared_requests++;
-                emulator.counters.bank_conflicts +=
-                    passes_beyond_one(request, 1u << ((kind & ~TRACE_WRITE) >> TRACE_BYTES_SHIFT));
+        for (size_t n = 0;; n++) {
+            uint32_t request[EMULATOR_LANES], one = UINT32_MAX;
+            for (int lane = 0; lane < EMULATOR_LANES; lane++) {
+                request[lane] = n < lanes[lane].trace.size() ? lanes[lane].trace[n] : UINT32_MAX;
+                one = std::min(one, request[lane]);
             }
+            if (one == UINT32_MAX)
+                break;
+            emulator.counters.shared_requests++;
+            emulator.counters.bank_conflicts += passes_beyond_one(request, 1u << (one >> TRACE_BYTES_SHIFT));
+        }
         for (int lane = 0; lane < EMULATOR_LANES; lane++)
             lanes[lane].trace.clear();
     }
@@ -196,31 +183,22 @@ void emulator_count_banks(uint32_t threads)
 
 intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *what)
 {
-    static hunze_emulator_range recent[4];
+    static hunze_emulator_range recent[8];
     if (address % bytes)
         emulator_fail("%s of %u bytes at %#llx, which is not aligned", what, bytes, (unsigned long long)address);
     if (emulator.range.begin == emulator.range.end) /* a new launch */
-        std::fill_n(recent, 4, hunze_emulator_range{});
+        std::fill_n(recent, 8, hunze_emulator_range{});
     for (hunze_emulator_range &range : recent)
         if (address >= range.begin && address < range.end && bytes <= range.end - address) {
             std::swap(range, emulator.range);
             return emulator.range.shift;
         }
     hunze_emulator_range found = {};
-    if (!emulator_launch->find(emulator_launch->user, address, &found)) {
-        if (found.begin == found.end)
-            emulator_fail("%s of %u bytes at %#llx, but there is no allocation", what, bytes,
-                          (unsigned long long)address);
-        const bool before = address < found.begin;
-        emulator_fail("%s of %u bytes at %#llx lies %llu bytes %s an allocation of %llu bytes", what, bytes,
-                      (unsigned long long)address,
-                      (unsigned long long)(before ? found.begin - address : address - found.end),
-                      before ? "before" : "past the end of", (unsigned long long)(found.end - found.begin));
-    }
-    if (bytes > found.end - address)
-        emulator_fail("%s of %u bytes at %#llx crosses the end of an allocation of %llu bytes", what, bytes,
-                      (unsigned long long)address, (unsigned long long)(found.end - found.begin));
-    recent[emulator_random() % 4] = emulator.range;
+    if (!emulator_launch->find(emulator_launch->user, address, &found) || bytes > found.end - address)
+        emulator_fail("%s of %u bytes at %#llx: byte %lld of the nearest allocation, which has %lld bytes", what, bytes,
+                      (unsigned long long)address, (long long)(address - found.begin),
+                      (long long)(found.end - found.begin));
+    recent[emulator_random() % 8] = emulator.range;
     emulator.range = found;
     return found.shift;
 }
