@@ -156,7 +156,7 @@ KERNEL(test_pipeline_early_read, TEST_THREADS, 1, test_floats) { pipeline<EARLY_
 KERNEL(test_pipeline_early_refill, TEST_THREADS, 1, test_floats) { pipeline<EARLY_REFILL>(arguments); }
 KERNEL(test_pipeline_leaves_copies, TEST_THREADS, 1, test_floats) { pipeline<LEAVES_COPIES>(arguments); }
 
-/* Whether what a copy writes can be seen before the wait: read behind the emulator's back. */
+/* How many values of a copy cannot be seen before the wait, read behind the emulator's back; and that zeros arrive. */
 KERNEL(test_copy_is_late, 32, 1, test_floats)
 {
     two_stages &shared = SHARED(two_stages);
@@ -164,12 +164,13 @@ KERNEL(test_copy_is_late, 32, 1, test_floats)
     for (int i = 0; i < 4; i++)
         store_shared(mine + i, 0.0f);
     copy_async<16>(mine, arguments.from, true);
+    copy_async<16>(shared.values[1][thread_index()], arguments.from, false);
     copy_async_commit();
     int late = 0;
     for (int i = 0; i < 4; i++)
         late += *(volatile float *)&mine[i] != *(volatile float *)&mine[i]; /* NaN */
     copy_async_wait<0>();
-    store_global(arguments.to + thread_index(), (float)late);
+    store_global(arguments.to + thread_index(), (float)late + load_shared(&shared.values[1][thread_index()][3]));
 }
 
 /* ------------------------------------------------------------------ warps */

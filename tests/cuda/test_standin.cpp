@@ -574,6 +574,11 @@ static void work_is_late_and_in_order()
         assert_true(is_reversed(result, (float)turn));
     }
     assert_in_range(late, 15, 20);
+    OK(launch_reverse(stream, from, to, COUNT)); /* in the end it runs without being waited for */
+    CUcontext current;
+    for (int calls = 0; calls < 1000 && cuda.pending(); calls++)
+        OK(cuda.cuStreamGetCtx(stream, &current));
+    assert_int_equal(cuda.pending(), 0);
 }
 
 static void a_pinned_source_is_read_late()
