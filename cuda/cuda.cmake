@@ -154,6 +154,8 @@ else()
     list(APPEND fatbins ${HUNZE_CUDA_FOLDER}/${name}.fatbin)
   endforeach()
 endif()
+# All that nvcc compiles, for who wants to see how long that takes.
+add_custom_target(hunze_device_code DEPENDS ${fatbins})
 # The folder's name alone would not make the object anew when an image changes.
 set_source_files_properties(cuda/fatbins.c PROPERTIES OBJECT_DEPENDS "${fatbins}")
 if(HUNZE_CUDA_EMULATED_ONLY)

@@ -9,18 +9,18 @@ from wheel import install_wheel
 JOBS = "-j%d" % len(os.sched_getaffinity(0))
 
 
-def configure_and_build(steps, preset):
+def build(steps, preset, what, *targets):
+    command = ["cmake", "--build", "build/" + preset, JOBS, *(["--target", *targets] if targets else [])]
+    steps.run("%s: build%s, warnings are errors" % (preset, what), *command, quiet=True, progress=NINJA)
+
+
+def configure_and_build(steps, preset, *targets):
     forget_foreign_cache(ROOT / "build" / preset)
     steps.run("%s: configure" % preset, "cmake", "--preset", preset, quiet=True)
-    steps.run(
-        "%s: build, warnings are errors" % preset,
-        "cmake",
-        "--build",
-        "build/" + preset,
-        JOBS,
-        quiet=True,
-        progress=NINJA,
-    )
+    if preset == "gcc":
+        build(steps, preset, " the GPU's code", "hunze_device_code")
+        build(steps, preset, " emulated kernels", "hunze_standin")
+    build(steps, preset, "", *targets)
 
 
 def ctest(steps, preset, *selection, env=None):
@@ -62,7 +62,7 @@ def sanitizers(steps):
         "world|kernel_names|wide_instructions",
         env={"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
     )
-    configure_and_build(steps, "tsan")
+    configure_and_build(steps, "tsan", "test_threads")
     ctest(steps, "tsan", "-R", "^test_threads$")
 
 

@@ -11,6 +11,7 @@ foreach(arch IN LISTS HUNZE_CUDA_ARCHITECTURES)
   list(APPEND probe_parts ${part})
 endforeach()
 add_custom_target(hunze_probes ALL DEPENDS ${probe_parts})
+add_dependencies(hunze_device_code hunze_probes)
 list(JOIN HUNZE_CUDA_ARCHITECTURES "," architectures)
 # Exit status 77: the record is of another nvcc.
 foreach(check reader bars ratchet)

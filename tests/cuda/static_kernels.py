@@ -6,7 +6,8 @@ Prints a table: a line per kernel and architecture.  BUILD is build/gcc if not s
 
 --check bars     fails for a kernel that spills registers or has local memory, for shared memory that not every device
                  of its architectures has, for a warning of ptxas (C75xx: what a kernel relies on was serialised or
-                 ignored), for a file without the instruction that it is for, and for more than 4 MiB of fatbins
+                 ignored), for a file without the instruction that it is for, for a launcher (cuda/*.c) that looks for
+                 a kernel in another file than its own, or a kernel without one, and for more than 4 MiB of fatbins
 --check ratchet  fails where registers, shared memory, code or a fatbin are above the record (static_kernels.json; code
                  and fatbins by more than its tolerance), and where a kind of instruction came or went.  Exit status 77:
                  the record was made with another nvcc, so nothing was compared
@@ -100,6 +101,19 @@ def table(found):
     yield f"{sum(found['fatbins'].values())} bytes of fatbins together; nvcc {found['nvcc']}"
 
 
+def launched(folder):
+    """(kernel, file) of what launchers start: hunze_cuda_kernel's name and fatbin."""
+    for path in sorted(folder.glob("*.c")):
+        yield from re.findall(r'"(hunze_\w+)",\s*&hunze_fatbin_(\w+)', path.read_text())
+
+
+def strangers(made, starts):
+    """Kernels that launchers look for in the wrong file, where only a GPU misses them, and those that none starts."""
+    there, starts = {(name.split()[0], entry["file"]) for name, entry in made.items()}, set(starts)
+    yield from (f"{name}: a launcher looks for it in {file}" for name, file in sorted(starts - there))
+    yield from (f"{name} of {file}: no launcher starts it" for name, file in sorted(there - starts))
+
+
 def faults(found, warned):
     """What of the bars is not met."""
     yield from warned
@@ -186,6 +200,9 @@ def check_reader(build, architectures):
             wrong += said
     if not {"IMMA", "FFMA", "DFMA", "LDGSTS"} <= {op for entry in made.values() for op in entry["opcodes"]}:
         wrong.append("the probes are not all there")
+    probes = {name.split()[0] for name in made}
+    if len(list(strangers(made, [("hunze_probe_local", "static_probe"), ("hunze_probe_local", "y")]))) != len(probes):
+        wrong.append("a launcher that looks in the wrong file, or kernels without a launcher, are not seen")
     for line in ("ptxas info    : (C7510) Potential Performance Loss: wgmma", "ptxas warning : Local memory used"):
         if warnings(f"ptxas info    : 0 bytes gmem\n{line}\n") != [line]:
             wrong.append(f"not seen as a warning: {line}")
@@ -224,7 +241,7 @@ def main():
         update(found, recorded, recorded["tolerance"])
         return 0
     if options.check == "bars":
-        wrong = list(faults(found, warned))
+        wrong = [*faults(found, warned), *strangers(found["kernels"], launched(ROOT / "cuda"))]
         print("\n".join([*wrong, f"{len(found['kernels'])} kernels: {len(wrong)} bars not met"]))
         return 1 if wrong else 0
     if options.check == "ratchet":
