@@ -279,14 +279,10 @@ static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) { return b ? gre
 
 void hunze_emulator_run(const hunze_emulator_launch *launch)
 {
-    static bool banks_read;
-    if (!banks_read && getenv("HUNZE_EMU_BANKS"))
-        emulator.traces = strcmp(getenv("HUNZE_EMU_BANKS"), "1") == 0;
-    banks_read = true;
-    if (!launch->threads || launch->threads % EMULATOR_LANES || launch->threads > EMULATOR_THREADS)
-        emulator_fail("a block of %u threads: warps are whole, and at most 32 of them", launch->threads);
-    if (launch->shared_bytes > SHARED)
-        emulator_fail("a block with %u bytes of shared memory", launch->shared_bytes);
+    if (!launch->threads || launch->threads % EMULATOR_LANES || launch->threads > EMULATOR_THREADS ||
+        launch->shared_bytes > SHARED)
+        emulator_fail("%s: a block of %u threads, which must be whole warps, and %u bytes of shared memory",
+                      launch->kernel->name, launch->threads, launch->shared_bytes);
     emulator_seed();
     emulator_launch = launch;
     emulator.range = {};

@@ -7,8 +7,7 @@
  * Environment:
  *   HUNZE_EMU_SEED     the order of blocks and threads and the moments when copies land; default 1
  *   HUNZE_EMU_MUTATE   "file:line:drop" or "file:line:flip": breaks one SYNC_BLOCK, INSIDE or copy_async_wait
- *   HUNZE_EMU_SITES    a file to which hunze_emulator_sites() is appended when the process ends
- *   HUNZE_EMU_BANKS    1: counts bank conflicts (slow) */
+ *   HUNZE_EMU_SITES    a file to which hunze_emulator_sites() is appended when the process ends */
 #ifndef HUNZE_EMULATOR_LAUNCH_H
 #define HUNZE_EMULATOR_LAUNCH_H
 
@@ -57,7 +56,7 @@ typedef struct hunze_emulator_counters {
     uint64_t fma, mma, dot4; /* instructions of threads; mma: of warps */
     uint64_t barriers;       /* of blocks */
     uint64_t shared_requests,
-        bank_conflicts; /* of warps, with HUNZE_EMU_BANKS: load_shared and store_shared, and the passes beyond one each */
+        bank_conflicts; /* of warps, if counted: load_shared and store_shared, and the passes beyond one each */
 } hunze_emulator_counters;
 
 #define HUNZE_EMULATOR_API __attribute__((visibility("default")))
@@ -71,6 +70,7 @@ HUNZE_EMULATOR_API void hunze_emulator_reset_counters(void);
 HUNZE_EMULATOR_API const char *hunze_emulator_sites(void);
 /* From the next launch on. */
 HUNZE_EMULATOR_API void hunze_emulator_set_seed(uint64_t seed);
+/* Whether shared_requests and bank_conflicts are counted (slow). */
 HUNZE_EMULATOR_API void hunze_emulator_set_banks(bool counted);
 
 #ifdef __cplusplus
