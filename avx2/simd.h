@@ -150,6 +150,66 @@ SIMD_INLINE vi32 vi32_load_u8_first(const uint8_t *p, int64_t n)
 SIMD_INLINE void vi32_store_s8_first(int8_t *p, vi32 v, int64_t n) { simd_store_bytes_first(p, simd_low_bytes(v), n); }
 SIMD_INLINE void vi32_store_u8_first(uint8_t *p, vi32 v, int64_t n) { simd_store_bytes_first(p, simd_low_bytes(v), n); }
 
+/* 8 words, of which the first n are read or written and the others are 0 or kept: whole pairs by their mask, then the one that is left. */
+static const int16_t simd_word8[17] = {[8] = -1};
+SIMD_INLINE __m128i simd_mask_pairs(int64_t n) { return _mm_loadu_si128((const __m128i *)(simd_first32 + 8 - n / 2)); }
+SIMD_INLINE __m128i simd_load_words_first(const uint16_t *p, int64_t n)
+{
+    if (n >= 8)
+        return _mm_loadu_si128((const __m128i *)p);
+    if (n <= 0)
+        return _mm_setzero_si128();
+    const __m128i pairs = _mm_maskload_epi32((const int *)p, simd_mask_pairs(n));
+    const __m128i last = _mm_loadu_si128((const __m128i *)(simd_word8 + (n & 1 ? 9 - n : 9)));
+    return _mm_blendv_epi8(pairs, _mm_set1_epi16((short)p[n - 1]), last);
+}
+SIMD_INLINE void simd_store_words_first(uint16_t *p, __m128i words, int64_t n)
+{
+    if (n >= 8) {
+        _mm_storeu_si128((__m128i *)p, words);
+        return;
+    }
+    uint16_t all[8];
+    _mm_storeu_si128((__m128i *)all, words);
+    _mm_maskstore_epi32((int *)p, simd_mask_pairs(n), words);
+    if (n & 1)
+        p[n - 1] = all[n - 1];
+}
+/* From memory one shuffle per vector, which Intel's processors do beside two fma a cycle; widening and shifting would take a turn of theirs. */
+SIMD_INLINE vf32 simd_from_bf16(__m128i words)
+{
+    const __m256i upper = _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1, -1, 8, 9, -1, -1,
+                                           10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    return _mm256_castsi256_ps(_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(words), upper));
+}
+SIMD_INLINE __m128i simd_to_bf16(vf32 v)
+{
+    const __m256i bits = _mm256_castps_si256(v), high = _mm256_srli_epi32(bits, 16);
+    const __m256i up = _mm256_add_epi32(_mm256_and_si256(high, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7FFF));
+    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, up), 16);
+    const __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    const __m256i words = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+    return _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+SIMD_INLINE vf32 simd_from_f16(__m128i words) { return _mm256_cvtph_ps(words); }
+SIMD_INLINE __m128i simd_to_f16(vf32 v) { return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#define SIMD_NARROW(type)                                                                                              \
+    SIMD_INLINE vf32 vf32_load_##type(const uint16_t *p)                                                               \
+    {                                                                                                                  \
+        return simd_from_##type(_mm_loadu_si128((const __m128i *)p));                                                  \
+    }                                                                                                                  \
+    SIMD_INLINE vf32 vf32_load_##type##_first(const uint16_t *p, int64_t n)                                            \
+    {                                                                                                                  \
+        return simd_from_##type(simd_load_words_first(p, n));                                                          \
+    }                                                                                                                  \
+    SIMD_INLINE void vf32_store_##type(uint16_t *p, vf32 v) { _mm_storeu_si128((__m128i *)p, simd_to_##type(v)); }     \
+    SIMD_INLINE void vf32_store_##type##_first(uint16_t *p, vf32 v, int64_t n)                                         \
+    {                                                                                                                  \
+        simd_store_words_first(p, simd_to_##type(v), n);                                                               \
+    }
+SIMD_NARROW(bf16)
+SIMD_NARROW(f16)
+
 /* 16 bytes, of which the first n are read and the others are 0. */
 SIMD_INLINE __m128i simd_load_16_bytes_first(const void *p, int64_t n)
 {

@@ -121,6 +121,38 @@ SIMD_INLINE void vi32_store_u8_first(uint8_t *p, vi32 v, int64_t n)
     _mm512_mask_cvtepi32_storeu_epi8(p, simd_mask16(n), v);
 }
 
+/* 16-bit floats; src/portable/simd.h says what each name means. */
+SIMD_INLINE vf32 simd_from_bf16(__m256i words)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
+}
+SIMD_INLINE __m256i simd_to_bf16(vf32 v)
+{
+    const __m512i bits = _mm512_castps_si512(v), high = _mm512_srli_epi32(bits, 16);
+    const __m512i up = _mm512_add_epi32(_mm512_and_si512(high, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7FFF));
+    const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, up), 16);
+    const __m512i quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+    return _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(_mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), rounded, quiet));
+}
+SIMD_INLINE vf32 simd_from_f16(__m256i words) { return _mm512_cvtph_ps(words); }
+SIMD_INLINE __m256i simd_to_f16(vf32 v) { return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+#define SIMD_NARROW(type)                                                                                              \
+    SIMD_INLINE vf32 vf32_load_##type(const uint16_t *p)                                                               \
+    {                                                                                                                  \
+        return simd_from_##type(_mm256_loadu_si256((const __m256i *)p));                                               \
+    }                                                                                                                  \
+    SIMD_INLINE vf32 vf32_load_##type##_first(const uint16_t *p, int64_t n)                                            \
+    {                                                                                                                  \
+        return simd_from_##type(_mm256_maskz_loadu_epi16(simd_mask16(n), p));                                          \
+    }                                                                                                                  \
+    SIMD_INLINE void vf32_store_##type(uint16_t *p, vf32 v) { _mm256_storeu_si256((__m256i *)p, simd_to_##type(v)); }  \
+    SIMD_INLINE void vf32_store_##type##_first(uint16_t *p, vf32 v, int64_t n)                                         \
+    {                                                                                                                  \
+        _mm256_mask_storeu_epi16(p, simd_mask16(n), simd_to_##type(v));                                                \
+    }
+SIMD_NARROW(bf16)
+SIMD_NARROW(f16)
+
 /* Integer GEMM; avx2/simd.h says what each name means. */
 enum { SIMD_WIDEN_BYTES = 32 };
 SIMD_INLINE void simd_widen_first(int16_t *words, const uint8_t *p, int64_t n, int is_signed)

@@ -29,6 +29,17 @@ uint64_t random_bits(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+/* bf16 or f16, rounded to zero; not for numbers beyond f16's. */
+uint16_t cut_to_16_bits(hunze_dtype dtype, float value)
+{
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF, least = 113u << 23; /* f16's 2^-14 */
+    if (dtype.code == HUNZE_BFLOAT)
+        return static_cast<uint16_t>(bits >> 16);
+    return static_cast<uint16_t>(sign | (magnitude < least ? 0 : (magnitude - (112u << 23)) >> 13));
+}
+
 struct Range {
     double low, high; /* integers reach high too */
 };
@@ -47,6 +58,8 @@ class Values
             const int64_t whole = static_cast<int64_t>(range.low + (range.high - range.low + 1) * unit + 1e6) - 1000000;
             if (operand.dtype.code == HUNZE_FLOAT && operand.dtype.bits == 64)
                 store(at, i, real);
+            else if (operand.dtype.bits == 16)
+                store(at, i, cut_to_16_bits(operand.dtype, static_cast<float>(real)));
             else if (operand.dtype.code == HUNZE_FLOAT)
                 store(at, i, static_cast<float>(real));
             else if (operand.dtype.bits == 32)
@@ -193,7 +206,8 @@ class Call
         uint64_t state = 1;
         const bool product = line_.operand[B].given;
         const auto range = [](const Operand &operand) {
-            return operand.dtype.code == HUNZE_FLOAT  ? Range{-1, 1}
+            const bool floating = operand.dtype.code == HUNZE_FLOAT || operand.dtype.code == HUNZE_BFLOAT;
+            return floating                           ? Range{-1, 1}
                    : operand.dtype.code == HUNZE_UINT ? Range{0, 255}
                    : operand.dtype.bits == 8          ? Range{-128, 127}
                                                       : Range{-1000, 1000};

@@ -129,11 +129,10 @@ struct Operand {
 
 inline Operand read_operand(const Word &word)
 {
-    static const std::map<std::string, hunze_dtype> dtypes = {{"f32", {HUNZE_FLOAT, 32, 1}},
-                                                              {"f64", {HUNZE_FLOAT, 64, 1}},
-                                                              {"s32", {HUNZE_INT, 32, 1}},
-                                                              {"s8", {HUNZE_INT, 8, 1}},
-                                                              {"u8", {HUNZE_UINT, 8, 1}}};
+    static const std::map<std::string, hunze_dtype> dtypes = {
+        {"f32", {HUNZE_FLOAT, 32, 1}}, {"f64", {HUNZE_FLOAT, 64, 1}}, {"bf16", {HUNZE_BFLOAT, 16, 1}},
+        {"f16", {HUNZE_FLOAT, 16, 1}}, {"s32", {HUNZE_INT, 32, 1}},   {"s8", {HUNZE_INT, 8, 1}},
+        {"u8", {HUNZE_UINT, 8, 1}}};
     Operand operand;
     Reader reader(word);
     operand.given = true;
@@ -142,7 +141,7 @@ inline Operand read_operand(const Word &word)
     const auto dtype =
         std::find_if(dtypes.begin(), dtypes.end(), [&](const auto &known) { return reader.take(known.first); });
     if (dtype == dtypes.end())
-        reader.fail("f32, f64, s32, s8 or u8");
+        reader.fail("f32, f64, bf16, f16, s32, s8 or u8");
     operand.dtype = dtype->second;
     if (!reader.take(':'))
         reader.fail("':' and the shape");

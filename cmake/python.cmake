@@ -12,6 +12,7 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/bound.c
   bindings/python/conv.c
   bindings/python/dlpack.c
+  bindings/python/dlpack_export.c
   bindings/python/docs.c
   bindings/python/dtypes.c
   bindings/python/elementwise.c

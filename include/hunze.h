@@ -280,7 +280,8 @@ typedef struct hunze_gemm_options {
 
 /* D = act(alpha * A @ B + beta * C + bias + residual)       order of rounding: docs/NUMERICS.md
  *   A (…, m, k)   B (…, k, n), or packed by hunze_pack   C, D (…, m, n); leading axes broadcast as in NumPy.  Any strides; 0 in inputs.
- *   f32, f64: all operands alike.  u8 or s8 with s8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
+ *   f32, f64: all operands alike.  bf16 or f16: A and B alike, D (with C), bias and residual each of that type or f32; sums are f32, rounded
+ *   once to D: to nearest, ties to even, beyond its range to an infinity, NaN stored quiet.  u8 or s8 with s8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
  *   activation relu or clip only.  With a_quant and b_quant (scales): D is f32, or u8/s8 with d_quant; bias is f32, or s32 at scale a*b; a zero
  *   point may be given without scale for an s32 result (MatMulInteger): a's per tensor or per row, b's per tensor or per column.
  * beta == 0: C is not read and may hold NaN.  alpha == 0: A and B are not read.  k == 0: A @ B counts as zeros.
@@ -315,7 +316,7 @@ typedef struct hunze_conv_options {
 /* y = act(conv(x, w) + bias + residual): cross-correlation, as in ONNX and PyTorch; 1 or 2 spatial axes.
  *   x (n, c, *in) or (n, *in, c)   w (out, c/groups, *kernel) with any strides, or packed   y (n, out, *out) or (n, *out, out)
  *   out = floor((in + pad_before + pad_after - dilation * (kernel - 1) - 1) / stride) + 1
- * dtypes as hunze_gemm.  The sum runs over (kernel row, kernel column, channel) in the order of docs/NUMERICS.md, whatever the
+ * dtypes as hunze_gemm, without bf16 and f16 on CPUs.  The sum runs over (kernel row, kernel column, channel) in the order of docs/NUMERICS.md, whatever the
  * layout.  Scratch: bounded per thread, never an im2col buffer of the input.  Thread-safe. */
 HUNZE_API hunze_status hunze_conv(hunze_context *context, const hunze_tensor *x, const hunze_tensor *w,
                                   const hunze_tensor *y, const hunze_conv_options *options, const hunze_run *run);

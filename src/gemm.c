@@ -5,7 +5,12 @@
 #include <string.h>
 
 /* Products of at most so many multiplications, with so little of B per panel, run in the calling thread without workspace. */
-enum { SMALL_PRODUCTS = 1 << 18, SMALL_PANEL_BYTES = 16384, SMALL_TILE_BYTES = 4096 };
+enum {
+    SMALL_PRODUCTS = 1 << 18,
+    SMALL_PANEL_BYTES = 16384,
+    SMALL_TILE_BYTES = 4096,
+    SMALL_WIDE_A = 4096 /* elements */
+};
 
 static const float one = 1;
 
@@ -112,10 +117,15 @@ static void read_integer_options(gemm_call *g)
     }
 }
 
+/* Whether an operand is of the row's 16-bit type. */
+static bool is_narrow(const hunze_row *row, const hunze_tensor *x) { return row->widen && x->dtype.bits == 16; }
+
 static void read_float_options(gemm_call *g)
 {
     const hunze_gemm_options *options = g->options;
-    hunze_float_epilogue *e = &g->first.float_epilogue;
+    hunze_gemm_job *job = &g->first;
+    hunze_float_epilogue *e = &job->float_epilogue;
+    job->narrow_d = is_narrow(g->plan->row, g->call->d);
     if (!options)
         return;
     if (options->bias) {
@@ -123,9 +133,11 @@ static void read_float_options(gemm_call *g)
         e->bias = bias.data;
         e->bias_row = bias.row;
         e->bias_col = bias.col;
+        job->narrow_bias = is_narrow(g->plan->row, options->bias);
     }
     if (options->residual) {
         matrix residual = matrix_of(options->residual, false);
+        job->narrow_residual = is_narrow(g->plan->row, options->residual);
         e->residual = residual.data;
         e->residual_row = residual.row;
         e->residual_col = residual.col;
@@ -173,30 +185,29 @@ static gemm_call read_call(const hunze_plan *plan, const hunze_call *call, uint3
     return g;
 }
 
-static void move(const void *pointer, const hunze_tensor *x, const hunze_tensor *d, int64_t index, size_t size)
+static void move(const void *pointer, const hunze_tensor *x, const hunze_tensor *d, int64_t index)
 {
     const char **moved = (const char **)(uintptr_t)pointer;
-    *moved += batch_offset(x, d, index) * (int64_t)size;
+    *moved += batch_offset(x, d, index) * (x->dtype.bits / 8);
 }
 
 static void gemm_job(const void *user, int64_t index, hunze_gemm_job *out)
 {
     const gemm_call *g = user;
     const hunze_call *call = g->call;
-    const hunze_row *row = g->plan->row;
     *out = g->first;
     if (g->one_matrix)
         return;
-    move(&out->a, call->a, call->d, index, hunze_type_bytes(row->a));
+    move(&out->a, call->a, call->d, index);
     if (!out->packed_b)
-        move(&out->b, call->b, call->d, index, hunze_type_bytes(row->b));
+        move(&out->b, call->b, call->d, index);
     if (out->c)
-        move(&out->c, call->c, call->d, index, hunze_type_bytes(row->d));
-    move(&out->d, call->d, call->d, index, hunze_type_bytes(hunze_type_of(call->d->dtype)));
+        move(&out->c, call->c, call->d, index);
+    move(&out->d, call->d, call->d, index);
     if (out->float_epilogue.residual)
-        move(&out->float_epilogue.residual, g->options->residual, call->d, index, hunze_type_bytes(row->d));
+        move(&out->float_epilogue.residual, g->options->residual, call->d, index);
     if (out->int_epilogue.residual)
-        move(&out->int_epilogue.residual, g->options->residual, call->d, index, sizeof(float));
+        move(&out->int_epilogue.residual, g->options->residual, call->d, index);
 }
 
 static hunze_gemm_jobs jobs_of(const gemm_call *g, const hunze_plan *plan)
@@ -212,7 +223,8 @@ static hunze_gemm_jobs jobs_of(const gemm_call *g, const hunze_plan *plan)
                             .alpha = 1,
                             .packed_b = shape->packed_b,
                             .shared_b = shape->shared_b,
-                            .transposed_d = shape->transposed_d};
+                            .transposed_d = shape->transposed_d,
+                            .narrow_d = plan->row->widen && plan->d_type == plan->row->a};
     if (g && g->options) {
         if (g->options->alpha)
             jobs.alpha = *g->options->alpha;
@@ -228,10 +240,11 @@ static bool is_small(const hunze_plan *plan)
 {
     const hunze_gemm_shape *shape = &plan->gemm_shape;
     const hunze_row *row = plan->row;
-    const int64_t size = (int64_t)hunze_type_bytes(row->b);
-    return row->float_tile && !shape->packed_b && shape->k * row->nr * size <= SMALL_PANEL_BYTES &&
+    const int64_t b_size = (int64_t)hunze_type_bytes(row->b), t_size = (int64_t)hunze_type_bytes(row->d);
+    return row->float_tile && !shape->packed_b && shape->k * row->nr * b_size <= SMALL_PANEL_BYTES &&
            (double)shape->batch * (double)shape->m * (double)shape->n * (double)shape->k <= SMALL_PRODUCTS &&
-           row->mr * row->nr * size <= SMALL_TILE_BYTES && shape->k < (size == 4 ? HUNZE_KC_F32 : HUNZE_KC_F64);
+           row->mr * row->nr * t_size <= SMALL_TILE_BYTES && shape->k < hunze_gemm_kc(row) &&
+           (!row->widen || shape->m * shape->k <= SMALL_WIDE_A);
 }
 
 static void copy_matrix(size_t size, int64_t m, int64_t n, const char *from, int64_t from_row, int64_t from_col,
@@ -246,21 +259,32 @@ static void copy_matrix(size_t size, int64_t m, int64_t n, const char *from, int
 static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const hunze_gemm_job *job)
 {
     _Alignas(64) char panel[SMALL_PANEL_BYTES], scratch[SMALL_TILE_BYTES];
-    const int64_t size = (int64_t)hunze_type_bytes(row->d), mr = row->mr, nr = row->nr;
+    _Alignas(64) float wide_a[SMALL_WIDE_A];
+    const int64_t size = (int64_t)hunze_type_bytes(row->d), b_size = (int64_t)hunze_type_bytes(row->b);
+    const int64_t mr = row->mr, nr = row->nr;
     const bool empty = jobs->k == 0 || jobs->alpha == 0;
     const float alpha32 = empty ? 0 : (float)jobs->alpha, beta32 = (float)jobs->beta;
     const double alpha64 = empty ? 0 : jobs->alpha;
     const hunze_float_epilogue *e = &job->float_epilogue;
     const bool epilogue = hunze_float_epilogue_is_needed(e);
-    const bool read_c = jobs->beta != 0 && job->c, b_in_place = job->b_col == 1 || empty;
+    const bool read_c = jobs->beta != 0 && job->c;
+    const bool t_in_d = job->d_col == 1 && !job->narrow_d;
+    const char *a = job->a;
     hunze_float_tile tile = {.k = empty ? 0 : jobs->k, .a_row = job->a_row, .a_col = job->a_col};
-    tile.flags = HUNZE_TILE_FIRST | (b_in_place ? 0 : HUNZE_TILE_B_FULL) | (read_c ? HUNZE_TILE_READ_C : 0);
+    if (row->widen && !empty) {
+        row->widen(job->m, tile.k, a, job->a_row, job->a_col, wide_a, tile.k);
+        a = (const char *)wide_a;
+        tile.a_row = tile.k;
+        tile.a_col = 1;
+    }
     tile.alpha = size == 4 ? (const void *)&alpha32 : &alpha64;
     tile.beta = size == 4 ? (const void *)&beta32 : &jobs->beta;
     for (int64_t j = 0; j < job->n; j += nr) {
         tile.n = (int32_t)(job->n - j < nr ? job->n - j : nr);
-        tile.b = (const char *)job->b + j * job->b_col * size;
+        tile.b = (const char *)job->b + j * job->b_col * b_size;
         tile.b_row = job->b_row;
+        const bool b_in_place = empty || (job->b_col == 1 && !(row->widen && tile.n < nr));
+        tile.flags = HUNZE_TILE_FIRST | (b_in_place ? 0 : HUNZE_TILE_B_FULL) | (read_c ? HUNZE_TILE_READ_C : 0);
         if (!b_in_place) {
             row->pack_b(tile.k, tile.n, tile.b, job->b_row, job->b_col, panel, NULL);
             tile.b = panel;
@@ -268,11 +292,15 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
         }
         for (int64_t i = 0; i < job->m; i += mr) {
             tile.m = (int32_t)(job->m - i < mr ? job->m - i : mr);
-            tile.a = (const char *)job->a + i * job->a_row * size;
+            tile.a = a + i * tile.a_row * size;
             char *d = (char *)job->d + (i * job->d_row + j * job->d_col) * size;
-            tile.t = job->d_col == 1 ? d : scratch;
-            tile.t_row = job->d_col == 1 ? job->d_row : nr;
-            if (read_c) {
+            tile.t = t_in_d ? d : scratch;
+            tile.t_row = t_in_d ? job->d_row : nr;
+            if (read_c && row->widen) {
+                hunze_gemm_narrow_begin(row, job, i, j, tile.m, tile.n, tile.t, tile.t_row);
+                tile.c = tile.t;
+                tile.c_row = tile.t_row;
+            } else if (read_c) {
                 tile.c = (const char *)job->c + (i * job->c_row + j * job->c_col) * size;
                 tile.c_row = job->c_row;
                 if (job->c_col != 1) {
@@ -282,7 +310,9 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
                 }
             }
             row->float_tile(&tile);
-            if (epilogue) {
+            if (row->widen) {
+                hunze_gemm_narrow_end(row, job, i, j, tile.m, tile.n, tile.t, tile.t_row);
+            } else if (epilogue) {
                 hunze_float_epilogue part = *e;
                 if (part.bias)
                     part.bias = (const char *)part.bias + (i * part.bias_row + j * part.bias_col) * size;
@@ -291,7 +321,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
                         (const char *)part.residual + (i * part.residual_row + j * part.residual_col) * size;
                 row->float_epilogue(&part, tile.m, tile.n, tile.t, tile.t_row);
             }
-            if (tile.t == scratch)
+            if (!t_in_d && !job->narrow_d)
                 copy_matrix((size_t)size, tile.m, tile.n, scratch, nr, 1, d, job->d_row, job->d_col);
         }
     }

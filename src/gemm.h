@@ -39,6 +39,8 @@ typedef struct hunze_gemm_job {
     void *d;
     int64_t d_row, d_col;
     hunze_float_epilogue float_epilogue; /* by the job's rows and columns */
+    /* Rows of bf16 and f16: which of these are of the row's type instead of f32. */
+    bool narrow_d, narrow_bias, narrow_residual; /* c is as d */
     hunze_int_epilogue int_epilogue;
     /* Integers.  The driver adds what zero points and int_bias make to the epilogue's offsets. */
     int32_t a_zero_point_scalar; /* when a_zero_point is NULL */
@@ -61,6 +63,7 @@ typedef struct hunze_gemm_jobs {
     bool shared_b;     /* every job has the same B: it is packed once */
     bool gathers;      /* any job has a gather */
     bool transposed_d; /* any job has d_col != 1 and n > 1 */
+    bool narrow_d;     /* every job has */
 } hunze_gemm_jobs;
 
 /* K blocks of a float type (kernels.h): their count for k >= 0, and the first index of block `index`; that of block `count` is k. */
@@ -79,6 +82,13 @@ int64_t hunze_gemm_kc(const hunze_row *row);
 int32_t hunze_gemm_lanes(double operations, int32_t threads);
 size_t hunze_gemm_jobs_workspace(const hunze_gemm_jobs *jobs, int32_t threads);
 hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec);
+
+/* What surrounds the tiles of a row of bf16 or f16, for rows [i, i + m) and columns [j, j + n) of a job, at most a tile: C, widened, to t; and
+ * t by the epilogue and to D, unless D is t. */
+void hunze_gemm_narrow_begin(const hunze_row *row, const hunze_gemm_job *job, int64_t i, int64_t j, int64_t m,
+                             int64_t n, float *t, int64_t t_row);
+void hunze_gemm_narrow_end(const hunze_row *row, const hunze_gemm_job *job, int64_t i, int64_t j, int64_t m, int64_t n,
+                           float *t, int64_t t_row);
 
 /* Packed panels of (n, k) in a row's layout: panel j holds columns [j*nr, (j+1)*nr) over all of k and starts j times
  * hunze_packed_panel_bytes behind the first; integers: the panel's nr column sums stand hunze_packed_sums_offset behind its start. */

@@ -82,6 +82,7 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     } else {
         bl.source = HUNZE_B_LANE;
     }
+    bl.tile_a = row->widen ? sizeof(float) : bl.element;
     bl.skinny = !integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M;
     /* Few rows wait for memory: then it is B's elements that count. */
     const double weight = m < 8 ? 8 / (double)m : 1;
@@ -100,7 +101,10 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     /* A unit's B stays in L2 or L3 while its rows of A pass; so does t where it lives in scratch. */
     const size_t lane_panel_bytes = integers ? bl.panel_bytes : (size_t)(bl.kc_longest * row->nr) * bl.element;
     int64_t most_panels = hunze_least(pass_panels, (bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc) / row->nr);
-    if ((integers || jobs->transposed_d) && !bl.skinny)
+    const bool t_in_scratch = integers || jobs->transposed_d || jobs->narrow_d;
+    /* One K block of a D that is rounded: each tile is finished at once. */
+    bl.one_tile = jobs->narrow_d && bl.k_blocks == 1;
+    if (t_in_scratch && !bl.one_tile && !bl.skinny)
         most_panels =
             hunze_least(most_panels, HUNZE_GEMM_SCRATCH_BYTES_N / (int64_t)hunze_type_bytes(row->d) / row->nr);
     if (bl.source == HUNZE_B_LANE && lane_panel_bytes && !bl.skinny)
@@ -128,18 +132,20 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.lanes = (int32_t)hunze_least(bl.lanes, bl.jobs_per_pass * bl.units_m * bl.units_n);
 
     /* Lane scratch: A (a unit's rows where gathered, a tile's where copied), the panels of B, t, and what integers need. */
-    bl.copy_a = integers || bl.unit_n >= HUNZE_GEMM_COPY_A_PANELS * row->nr;
-    if (bl.copy_a || jobs->gathers)
-        bl.a_bytes = hunze_align64(
-            (size_t)((jobs->gathers ? bl.unit_m : row->mr) * (bl.kc_longest + HUNZE_GEMM_A_PAD)) * bl.element);
+    bl.copy_a = integers || row->widen || bl.unit_n >= HUNZE_GEMM_COPY_A_PANELS * row->nr;
+    int64_t a_rows = jobs->gathers ? bl.unit_m : bl.copy_a ? row->mr : 0;
+    if (row->widen && bl.source == HUNZE_B_LANE)
+        a_rows = hunze_least(bl.unit_m, HUNZE_GEMM_IN_PLACE_TILES * row->mr);
+    bl.a_bytes = hunze_align64((size_t)(a_rows * (bl.kc_longest + HUNZE_GEMM_A_PAD)) * bl.tile_a);
     if (bl.source == HUNZE_B_LANE)
         bl.b_bytes = hunze_align64((size_t)(bl.unit_n / row->nr) * lane_panel_bytes);
     if (bl.skinny) { /* sums of the unit, or one panel of B */
-        const size_t sums = (size_t)(bl.unit_m * bl.unit_n) * bl.element;
+        const size_t sums = (size_t)(bl.unit_m * bl.unit_n) * hunze_type_bytes(row->d);
         bl.b_bytes = hunze_align64(sums > lane_panel_bytes ? sums : lane_panel_bytes);
     }
-    if (integers || jobs->transposed_d)
-        bl.t_bytes = hunze_align64((size_t)(bl.unit_m * bl.unit_n) * hunze_type_bytes(row->d));
+    if (t_in_scratch)
+        bl.t_bytes =
+            hunze_align64((size_t)(bl.one_tile ? row->mr * row->nr : bl.unit_m * bl.unit_n) * hunze_type_bytes(row->d));
     if (integers) {
         bl.stage_bytes = hunze_align64((size_t)(row->mr * row->nr));
         bl.integer_bytes = hunze_gemm_integer_scratch_bytes(bl.unit_m, bl.unit_n);

@@ -8,7 +8,8 @@
 
 enum {
     SEGMENT_SUMS_BYTES = 2048, /* one tile of sums */
-    SKINNY_ROWS = 8            /* of B, read together */
+    SKINNY_ROWS = 8,           /* of B, read together */
+    MOST_NR = 32               /* of rows of bf16 and f16 */
 };
 
 /* Element (i, j) at base + (i*row + j*col) elements of `size` bytes. */
@@ -72,6 +73,22 @@ static a_rows a_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1)
     return (a_rows){unit->a_scratch, 1, bl->unit_m};
 }
 
+/* m rows of bf16 or f16, columns [0, k), as tiles read them. */
+static a_rows widened(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
+{
+    const hunze_row *row = unit->jobs->row;
+    a_rows wide = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
+    float *to = (float *)(void *)unit->a_scratch;
+    if (rows.col != 1 && rows.row == 1) {
+        wide.row = 1;
+        wide.col = m;
+        row->widen(k, m, rows.a, rows.col, 1, to, m);
+    } else {
+        row->widen(m, k, rows.a, rows.row, rows.col, to, wide.row);
+    }
+    return wide;
+}
+
 /* m rows from row i of the block on, columns [p0, p0 + k): gathered, or copied where reading them panel after panel in place would be slow
  * or (bytes) is not possible. */
 static a_rows a_of_tile(const hunze_gemm_unit *unit, a_rows block, int64_t i, int64_t m, int64_t p0, int64_t k)
@@ -80,6 +97,8 @@ static a_rows a_of_tile(const hunze_gemm_unit *unit, a_rows block, int64_t i, in
     const hunze_gemm_blocking *bl = unit->blocking;
     const hunze_row *row = unit->jobs->row;
     const size_t size = bl->element;
+    if (row->widen)
+        return widened(unit, (a_rows){at(block.a, size, i, block.row, 0, 0), block.row, block.col}, m, k);
     if (job->gather && !gathers_by_columns(unit)) {
         const a_rows gathered = {unit->a_scratch, bl->kc_longest + HUNZE_GEMM_A_PAD, 1};
         const int64_t first = job->gather_row + unit->i0 + i;
@@ -127,6 +146,8 @@ static void *t_of(const unit_state *s, int64_t i, int64_t j, int64_t *t_row)
         return at(unit->job.d, s->t_size, unit->i0 + i, unit->job.d_row, unit->j0 + j, 1);
     }
     *t_row = nr;
+    if (unit->blocking->one_tile)
+        return unit->t_scratch;
     return at(unit->t_scratch, s->t_size, i, nr, j, unit->blocking->unit_m);
 }
 
@@ -148,7 +169,11 @@ static void float_tile(const unit_state *s, hunze_float_tile *tile, int64_t i, i
     const hunze_row *row = unit->jobs->row;
     const size_t size = s->t_size;
     tile->t = t_of(s, i, j, &tile->t_row);
-    if (tile->flags & HUNZE_TILE_READ_C) {
+    if (tile->flags & HUNZE_TILE_READ_C && row->widen) {
+        hunze_gemm_narrow_begin(row, job, unit->i0 + i, unit->j0 + j, tile->m, tile->n, tile->t, tile->t_row);
+        tile->c = tile->t;
+        tile->c_row = tile->t_row;
+    } else if (tile->flags & HUNZE_TILE_READ_C) {
         tile->c = at(job->c, size, unit->i0 + i, job->c_row, unit->j0 + j, job->c_col);
         tile->c_row = job->c_row;
         if (job->c_col != 1 && tile->n > 1) {
@@ -158,7 +183,9 @@ static void float_tile(const unit_state *s, hunze_float_tile *tile, int64_t i, i
         }
     }
     row->float_tile(tile);
-    if (last && s->float_epilogue) {
+    if (last && row->widen) {
+        hunze_gemm_narrow_end(row, job, unit->i0 + i, unit->j0 + j, tile->m, tile->n, tile->t, tile->t_row);
+    } else if (last && s->float_epilogue) {
         hunze_float_epilogue part = float_epilogue_at(&job->float_epilogue, size, unit->i0 + i, unit->j0 + j);
         row->float_epilogue(&part, tile->m, tile->n, tile->t, tile->t_row);
     }
@@ -212,6 +239,19 @@ static bool float_segments(const unit_state *s, hunze_float_tile *tile, int64_t 
     return true;
 }
 
+/* Tiles of bf16 and f16 read whole rows of a panel: one that is not whole in B is packed into `panel`. */
+static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_gemm_job *job, void *panel)
+{
+    tile->flags &= ~(uint32_t)HUNZE_TILE_B_FULL;
+    tile->b_row = job->b_row;
+    if (!row->widen || tile->n == row->nr)
+        return;
+    row->pack_b(tile->k, tile->n, tile->b, job->b_row, job->b_col, panel, NULL);
+    tile->flags |= HUNZE_TILE_B_FULL;
+    tile->b = panel;
+    tile->b_row = row->nr;
+}
+
 /* One K block of very few rows, B where it is: some of B's rows at a time over all of the unit's columns, as memory likes to be read.  Between
  * them the sums wait in scratch, panel by panel [m][nr]. */
 static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
@@ -222,12 +262,12 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
     const hunze_gemm_job *job = &unit->job;
     const hunze_row *row = unit->jobs->row;
     const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr, k = tile.k;
-    const size_t size = s->t_size;
+    const size_t size = s->t_size, element = unit->blocking->element;
+    _Alignas(64) uint16_t rest[SKINNY_ROWS * MOST_NR];
     const uint32_t flags = tile.flags;
     const void *alpha = tile.alpha;
     tile.a_row = a.row;
     tile.a_col = a.col;
-    tile.b_row = job->b_row;
     for (int64_t p = 0; p < k || p == 0; p += SKINNY_ROWS) {
         const bool end = p + SKINNY_ROWS >= k;
         tile.k = end ? k - p : SKINNY_ROWS;
@@ -235,7 +275,8 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
         tile.alpha = end ? alpha : size == 4 ? (const void *)&one_f32 : &one_f64;
         for (int64_t j = 0; j < n; j += nr) {
             tile.n = (int32_t)hunze_least(nr, n - j);
-            tile.b = at(job->b, size, p0 + p, job->b_row, unit->j0 + j, 1);
+            tile.b = at(job->b, element, p0 + p, job->b_row, unit->j0 + j, 1);
+            pack_rest(row, &tile, job, rest);
             for (int64_t i = 0; i < m; i += mr) {
                 char *sums = at(unit->b_scratch, size, i, nr, j, m);
                 tile.m = (int32_t)hunze_least(mr, m - i);
@@ -259,13 +300,14 @@ static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a,
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
-    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = unit->jobs->row->nr, mr = unit->jobs->row->mr;
+    const hunze_row *row = unit->jobs->row;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
     tile.a_row = a.row;
     tile.a_col = a.col;
-    tile.b_row = job->b_row;
     for (int64_t j = 0; j < n; j += nr) {
         tile.n = (int32_t)hunze_least(nr, n - j);
-        tile.b = at(job->b, s->t_size, p0, job->b_row, unit->j0 + j, 1);
+        tile.b = at(job->b, unit->blocking->element, p0, job->b_row, unit->j0 + j, 1);
+        pack_rest(row, &tile, job, unit->b_scratch);
         for (int64_t i = 0; i < m; i += mr) {
             tile.m = (int32_t)hunze_least(mr, m - i);
             tile.a = at(a.a, s->t_size, i, a.row, 0, 0);
@@ -286,7 +328,8 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
     const a_rows block = a_of_block(unit, p0, p0 + tile.k);
     const bool in_place = bl->source == HUNZE_B_LANE && (job->b_col == 1 || job->n == 1);
     if (in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) {
-        (bl->skinny ? float_skinny : float_few_rows)(s, tile, block, p0, last);
+        const a_rows rows = row->widen ? widened(unit, block, m, tile.k) : block;
+        (bl->skinny ? float_skinny : float_few_rows)(s, tile, rows, p0, last);
         return;
     }
     tile.flags |= HUNZE_TILE_B_FULL;
@@ -337,16 +380,17 @@ static void store_transposed(const unit_state *s)
 static void float_columns(const unit_state *s)
 {
     const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
     const hunze_gemm_blocking *bl = unit->blocking;
-    hunze_float_tile tile = {.alpha = bl->element == 4 ? (const void *)&unit->alpha32 : &unit->alpha64,
-                             .beta = bl->element == 4 ? (const void *)&unit->beta32 : &unit->jobs->beta};
+    hunze_float_tile tile = {.alpha = s->t_size == 4 ? (const void *)&unit->alpha32 : &unit->alpha64,
+                             .beta = s->t_size == 4 ? (const void *)&unit->beta32 : &unit->jobs->beta};
     for (int64_t block = 0; block < bl->k_blocks; block++) {
         const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
         tile.k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - p0;
         tile.flags = block > 0 ? 0 : s->read_c ? HUNZE_TILE_FIRST | HUNZE_TILE_READ_C : HUNZE_TILE_FIRST;
         float_block(s, tile, p0, block + 1 == bl->k_blocks);
     }
-    if (!s->t_in_d)
+    if (!s->t_in_d && !job->narrow_d)
         store_transposed(s);
 }
 
@@ -442,7 +486,7 @@ void hunze_gemm_run_unit(hunze_gemm_unit *unit)
     const hunze_row *row = unit->jobs->row;
     unit_state s = {.unit = unit, .t_size = hunze_type_bytes(row->d)};
     s.d_size = row->int_tile ? hunze_type_bytes(unit->job.int_epilogue.output) : s.t_size;
-    s.t_in_d = (unit->job.d_col == 1 || unit->job.n == 1) && s.d_size == s.t_size;
+    s.t_in_d = (unit->job.d_col == 1 || unit->job.n == 1) && s.d_size == s.t_size && !unit->job.narrow_d;
     s.float_epilogue = hunze_float_epilogue_is_needed(&unit->job.float_epilogue);
     s.read_c = unit->jobs->beta != 0 && unit->job.c;
     if (row->int_tile)

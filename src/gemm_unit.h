@@ -28,13 +28,15 @@ typedef struct hunze_gemm_blocking {
     int64_t k; /* 0 where alpha is 0 */
     int64_t kc, k_blocks, kc_longest;
     size_t element;     /* bytes of A and of B */
+    size_t tile_a;      /* and of A as tiles read it */
     size_t panel_bytes; /* of B over all of k */
     hunze_gemm_b_source source;
     int64_t jobs_per_pass, pass_n;
     int64_t unit_m, unit_n, units_m, units_n; /* units of one job and pass */
     int32_t lanes;
-    bool copy_a; /* there is scratch for it */
-    bool skinny; /* very few rows of floats, B_LANE */
+    bool copy_a;   /* there is scratch for it */
+    bool skinny;   /* very few rows of floats, B_LANE */
+    bool one_tile; /* t is one tile in scratch */
     size_t shared_bytes, a_bytes, b_bytes, t_bytes, stage_bytes, integer_bytes, lane_bytes;
 } hunze_gemm_blocking;
 

@@ -22,6 +22,7 @@ hunze_status hunze_fail(hunze_status status, const char *format, ...) __attribut
 hunze_type hunze_type_of(hunze_dtype dtype); /* HUNZE_TYPE_NONE if rows have no such type */
 size_t hunze_type_bytes(hunze_type type);
 const char *hunze_type_name(hunze_type type); /* "f32" */
+static inline bool hunze_type_is_narrow(hunze_type type) { return type == HUNZE_TYPE_BF16 || type == HUNZE_TYPE_F16; }
 /* Everything that holds without data: rank, extents, dtype, device, 63-bit products.  `name` is the operand's in messages. */
 hunze_status hunze_tensor_check(const hunze_tensor *tensor, const char *name);
 /* Data is there (unless an extent is 0) and aligned to its element. */

@@ -34,7 +34,10 @@ typedef enum hunze_type {
     HUNZE_TYPE_F64,
     HUNZE_TYPE_S32,
     HUNZE_TYPE_S8,
-    HUNZE_TYPE_U8
+    HUNZE_TYPE_U8,
+    HUNZE_TYPE_BF16,
+    HUNZE_TYPE_F16,
+    HUNZE_TYPE_COUNT
 } hunze_type;
 
 /* order: EXACT integers; CHAIN the contract of docs/NUMERICS.md; OWN its own. */
@@ -57,7 +60,8 @@ typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64 }
  *   b_offset: NULL, or k offsets: row p of b is at b + b_offset[p] instead.  Then a_row is 1, and n columns are readable, unaligned.
  *   start: NULL, or the chain goes on: s begins with start + i*start_row + j instead of +0 (nr columns are readable).
  *   t: element (i, j) at t + i*t_row + j; c likewise.  t may be c.  Strides count elements.
- * alpha and beta point to the element type. */
+ * alpha and beta point to the element type.
+ * bf16 and f16: b's elements are of that type and widened as they are read, all others are f32; B_FULL unless n is nr, and no b_offset. */
 enum { HUNZE_TILE_FIRST = 1, HUNZE_TILE_READ_C = 2, HUNZE_TILE_B_FULL = 4 };
 
 typedef struct hunze_float_tile {
@@ -103,9 +107,17 @@ typedef void hunze_int_tile_fn(const hunze_int_tile *tile);
 /* ------------------------------------------------------------------ packing B
  *
  * Packs columns [0, n) (n <= nr) and rows [0, k) of b (element (p, j) at b + p*b_row + j*b_col) into one panel, zero-filled to nr
- * columns.  Floating point: [k][nr].  Integers: [ceil(k/kr)][nr][kr], and the column sums over these k rows to column_sums. */
+ * columns.  Floating point: [k][nr], bit by bit.  Integers: [ceil(k/kr)][nr][kr], and the column sums over these k rows to column_sums. */
 typedef void hunze_pack_b_fn(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
                              int32_t *column_sums);
+
+/* ------------------------------------------------------------------ bf16 and f16, which are computed in f32
+ *
+ * widen, exactly:  to[i*to_row + j] = from[i*from_row + j*from_col], i in [0, m), j in [0, n)
+ * narrow:          to[i*to_row + j] = from[i*from_row + j], rounded to nearest, ties to even; beyond the range Inf; NaN is quiet */
+typedef void hunze_widen_fn(int64_t m, int64_t n, const void *from, int64_t from_row, int64_t from_col, float *to,
+                            int64_t to_row);
+typedef void hunze_narrow_fn(int64_t m, int64_t n, const float *from, int64_t from_row, void *to, int64_t to_row);
 
 /* ------------------------------------------------------------------ epilogues
  *
@@ -221,7 +233,7 @@ typedef const char *hunze_cuda_refusal_fn(const struct hunze_plan *plan);
 
 /* ------------------------------------------------------------------ the row
  *
- * A GEMM row also serves convolution by blocks and transposed convolution; a CONV row is a depthwise kernel. */
+ * A GEMM row also serves convolution by blocks and transposed convolution, one of bf16 or f16 does not; a CONV row is a depthwise kernel. */
 
 typedef struct hunze_row {
     const char *name; /* the leaf function's name without "hunze_"; plan option `kernel`, explain, tests, benchmarks */
@@ -233,6 +245,8 @@ typedef struct hunze_row {
     hunze_float_tile_fn *float_tile;
     hunze_int_tile_fn *int_tile;
     hunze_pack_b_fn *pack_b;
+    hunze_widen_fn *widen; /* bf16 and f16; NULL: no such row */
+    hunze_narrow_fn *narrow;
     hunze_float_epilogue_fn *float_epilogue;
     hunze_int_epilogue_fn *int_epilogue;
     hunze_depthwise_fn *depthwise;
@@ -273,7 +287,13 @@ enum {
     HUNZE_LAYOUT_S8_KN8 = 14,
     HUNZE_LAYOUT_S8_K2N32 = 15,
     HUNZE_LAYOUT_F64_KN4 = 16,
-    HUNZE_LAYOUT_CUDA_KN = 17
+    HUNZE_LAYOUT_CUDA_KN = 17,
+    HUNZE_LAYOUT_BF16_KN8 = 18,
+    HUNZE_LAYOUT_BF16_KN16 = 19,
+    HUNZE_LAYOUT_BF16_KN32 = 20,
+    HUNZE_LAYOUT_F16_KN8 = 21,
+    HUNZE_LAYOUT_F16_KN16 = 22,
+    HUNZE_LAYOUT_F16_KN32 = 23
 };
 
 /* The table, in the order of kernels.def; a row with NULL name follows the last. */

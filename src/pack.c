@@ -55,7 +55,7 @@ hunze_status hunze_packed_check(const hunze_tensor *tensor, const char *name)
                           given);
     int64_t weights;
     const bool conv = header->op == HUNZE_OP_CONV || header->op == HUNZE_OP_CONV_TRANSPOSE;
-    if (header->type == HUNZE_TYPE_NONE || header->type > HUNZE_TYPE_U8 || (!conv && header->op != HUNZE_OP_GEMM) ||
+    if (header->type == HUNZE_TYPE_NONE || header->type >= HUNZE_TYPE_COUNT || (!conv && header->op != HUNZE_OP_GEMM) ||
         header->groups < 1 || header->n < 0 || header->k < 0 ||
         __builtin_mul_overflow(header->n, header->k, &weights) ||
         __builtin_mul_overflow(weights, (int64_t)header->groups, &weights) || weights > header->bytes ||
@@ -183,8 +183,10 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     TRY(check_options(options));
     TRY(hunze_tensor_check(w, "w"));
     const hunze_type type = hunze_type_of(w->dtype);
-    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8)
-        return hunze_fail(HUNZE_ERR_DTYPE, "w is %s; weights are f32, f64 or s8", hunze_dtype_text(w->dtype, text));
+    const bool narrow = hunze_type_is_narrow(type);
+    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
+        return hunze_fail(HUNZE_ERR_DTYPE, "w is %s; weights are f32, f64, bf16, f16 or s8",
+                          hunze_dtype_text(w->dtype, text));
     if (type != HUNZE_TYPE_S8 && options->a_unsigned)
         return hunze_fail(HUNZE_ERR_OPTION, "a_unsigned is given and w is %s", hunze_type_name(type));
     memset(v, 0, sizeof *v);
@@ -225,21 +227,28 @@ static int64_t tap_offset(const weights *v, int64_t tap)
     return tap / v->kernel[1] * v->axis_stride[0] + tap % v->kernel[1] * v->axis_stride[1];
 }
 
+static bool is_finite(hunze_type type, const void *data, int64_t i)
+{
+    switch (type) {
+    case HUNZE_TYPE_F64: return isfinite(((const double *)data)[i]);
+    case HUNZE_TYPE_BF16: return (((const uint16_t *)data)[i] & 0x7F80) != 0x7F80;
+    case HUNZE_TYPE_F16: return (((const uint16_t *)data)[i] & 0x7C00) != 0x7C00;
+    default: return isfinite(((const float *)data)[i]);
+    }
+}
+
 static bool all_finite(const weights *v)
 {
-    const char *data = hunze_data(v->w);
+    const void *data = hunze_data(v->w);
     if (v->c == 0)
         return true;
     for (int64_t g = 0; g < v->groups; g++)
         for (int64_t j = 0; j < v->n; j++)
             for (int64_t tap = 0; tap < v->kernel[0] * v->kernel[1]; tap++) {
                 const int64_t at = g * v->group_stride + j * v->n_stride + tap_offset(v, tap);
-                for (int64_t c = 0; c < v->c; c++) {
-                    const int64_t i = at + c * v->c_stride;
-                    if (!(v->plan.b_type == HUNZE_TYPE_F32 ? isfinite(((const float *)data)[i])
-                                                           : isfinite(((const double *)data)[i])))
+                for (int64_t c = 0; c < v->c; c++)
+                    if (!is_finite(v->plan.b_type, data, at + c * v->c_stride))
                         return false;
-                }
             }
     return true;
 }

@@ -25,6 +25,8 @@ static bool serves(const hunze_row *row, hunze_op op)
 static hunze_type row_d(const hunze_plan *plan)
 {
     const bool product = plan->op == HUNZE_OP_GEMM || plan->op == HUNZE_OP_CONV || plan->op == HUNZE_OP_CONV_TRANSPOSE;
+    if (product && hunze_type_is_narrow(plan->b_type))
+        return HUNZE_TYPE_F32;
     return product && plan->b_type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : plan->d_type;
 }
 
@@ -48,6 +50,8 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
     }
     if ((plan->flags & HUNZE_REPRODUCIBLE) && row->order == HUNZE_ORDER_OWN)
         return "has an order of its own, and the call is to be reproducible";
+    if (row->widen && plan->op != HUNZE_OP_GEMM)
+        return "computes products, not convolutions";
     const char *why = NULL;
     if (row->op == HUNZE_OP_CONV && !depthwise_takes(plan, &why))
         return why;

@@ -98,6 +98,29 @@ static hunze_status check_float(const hunze_request *request, const hunze_plan *
     return HUNZE_OK;
 }
 
+/* bf16 and f16: d, with c, and the addends each of that type or f32. */
+static hunze_status check_narrow(const hunze_request *request, const hunze_plan *plan)
+{
+    static const int either[] = {HUNZE_ROLE_D, HUNZE_ROLE_BIAS, HUNZE_ROLE_RESIDUAL};
+    char text[24], because[64];
+    const char *type = hunze_type_name(plan->a_type);
+    if (plan->b_type != plan->a_type)
+        return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; beside %s in %s it is %s", name_of(request, HUNZE_ROLE_B),
+                          hunze_type_name(plan->b_type), name_of(request, HUNZE_ROLE_A), type, type);
+    for (size_t i = 0; i < sizeof either / sizeof either[0]; i++) {
+        const hunze_type given = type_of(request, either[i]);
+        if (request->operand[either[i]] && given != plan->a_type && given != HUNZE_TYPE_F32)
+            return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; beside %s in %s it is %s or f32", name_of(request, either[i]),
+                              hunze_dtype_text(request->operand[either[i]]->dtype, text),
+                              name_of(request, HUNZE_ROLE_A), type, type);
+    }
+    snprintf(because, sizeof because, "beside %s in %s", name_of(request, HUNZE_ROLE_D), hunze_type_name(plan->d_type));
+    TRY(expect_type(request, HUNZE_ROLE_C, plan->d_type, because));
+    for (int role = HUNZE_ROLE_A_SCALE; role < HUNZE_ROLE_COUNT; role++)
+        TRY(refuse(request, role, "scales and zero points belong to integer operands"));
+    return HUNZE_OK;
+}
+
 static hunze_status check_integer(const hunze_request *request, const hunze_plan *plan)
 {
     const bool scaled = request->operand[HUNZE_ROLE_A_SCALE] != NULL;
@@ -151,9 +174,11 @@ hunze_status hunze_check_product_types(const hunze_request *request, hunze_plan 
     for (int role = HUNZE_ROLE_A; role <= HUNZE_ROLE_B; role++) {
         const hunze_type type = role == HUNZE_ROLE_A ? plan->a_type : plan->b_type;
         if (type == HUNZE_TYPE_NONE || type == HUNZE_TYPE_S32)
-            return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; products take f32, f64, and u8 or s8 with s8",
+            return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; products take f32, f64, bf16, f16, and u8 or s8 with s8",
                               name_of(request, role), hunze_dtype_text(request->operand[role]->dtype, text));
     }
+    if (hunze_type_is_narrow(plan->a_type))
+        return check_narrow(request, plan);
     const bool floating = plan->a_type == HUNZE_TYPE_F32 || plan->a_type == HUNZE_TYPE_F64;
     return floating ? check_float(request, plan) : check_integer(request, plan);
 }

@@ -10,14 +10,15 @@ static const struct {
     const char *name;
     uint8_t code, bits;
 } types[] = {
-    [HUNZE_TYPE_NONE] = {"none", 255, 0},        [HUNZE_TYPE_F32] = {"f32", HUNZE_FLOAT, 32},
-    [HUNZE_TYPE_F64] = {"f64", HUNZE_FLOAT, 64}, [HUNZE_TYPE_S32] = {"s32", HUNZE_INT, 32},
-    [HUNZE_TYPE_S8] = {"s8", HUNZE_INT, 8},      [HUNZE_TYPE_U8] = {"u8", HUNZE_UINT, 8},
+    [HUNZE_TYPE_NONE] = {"none", 255, 0},           [HUNZE_TYPE_F32] = {"f32", HUNZE_FLOAT, 32},
+    [HUNZE_TYPE_F64] = {"f64", HUNZE_FLOAT, 64},    [HUNZE_TYPE_S32] = {"s32", HUNZE_INT, 32},
+    [HUNZE_TYPE_S8] = {"s8", HUNZE_INT, 8},         [HUNZE_TYPE_U8] = {"u8", HUNZE_UINT, 8},
+    [HUNZE_TYPE_BF16] = {"bf16", HUNZE_BFLOAT, 16}, [HUNZE_TYPE_F16] = {"f16", HUNZE_FLOAT, 16},
 };
 
 hunze_type hunze_type_of(hunze_dtype dtype)
 {
-    for (int i = HUNZE_TYPE_F32; i <= HUNZE_TYPE_U8; i++)
+    for (int i = HUNZE_TYPE_F32; i < HUNZE_TYPE_COUNT; i++)
         if (dtype.code == types[i].code && dtype.bits == types[i].bits && dtype.lanes == 1)
             return (hunze_type)i;
     return HUNZE_TYPE_NONE;

@@ -14,6 +14,7 @@ MARKERS = "<!-- kernels: made by tools/kernel_table.py -->\n", "<!-- end of kern
 BUNDLES = ("PORTABLE", "AVX2", "AVXVNNI", "AVX512", "AVX512VNNI")
 OPERATIONS = {
     "HUNZE_GEMM_FLOAT": "gemm, conv, conv_transpose",
+    "HUNZE_GEMM_NARROW": "gemm",
     "HUNZE_GEMM_INT": "gemm, conv",
     "HUNZE_DEPTHWISE": "conv, depthwise",
     "HUNZE_QUANTIZE": "quantize",
@@ -26,9 +27,11 @@ def rows(text):
     """(operation, types, bundle, mark) of every row of the table; the mark is the tile of a product, m × n."""
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     for macro, bundle, rest in re.findall(r'^(HUNZE_\w+)\("\w+", (\w+), ([^)]*)\)', text, re.M):
-        types = [word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|S32|S8|U8", word)]
+        types = [word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|BF16|F16|S32|S8|U8", word)]
         if macro == "HUNZE_GEMM_FLOAT":
             label = "%s × %s → %s" % (types[0], types[0], types[0])
+        elif macro == "HUNZE_GEMM_NARROW":
+            label = "%s × %s → %s, f32" % (types[0], types[0], types[0])
         elif macro == "HUNZE_GEMM_INT":
             label = "%s × s8 → s32, f32, s8, u8" % types[0]
         elif macro == "HUNZE_DEPTHWISE":

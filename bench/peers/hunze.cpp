@@ -77,6 +77,8 @@ hunze_dtype dtype_of(const std::string &dtype, char operand)
 {
     if (dtype == "f32" || dtype == "f64")
         return {HUNZE_FLOAT, static_cast<uint8_t>(dtype == "f32" ? 32 : 64), 1};
+    if (dtype == "bf16")
+        return {HUNZE_BFLOAT, 16, 1};
     if (operand == 'd')
         return {HUNZE_INT, 32, 1};
     return {static_cast<uint8_t>(operand == 'a' && dtype[0] == 'u' ? HUNZE_UINT : HUNZE_INT), 8, 1};
@@ -281,6 +283,7 @@ void add(bench_way *ways, int &count, const std::string &name, std::unique_ptr<W
     std::snprintf(way.isa, sizeof way.isa, "%s", parsed.value("isa", "").c_str());
     std::snprintf(way.d_dtype, sizeof way.d_dtype, "%s",
                   made->d.tensor.dtype.code == HUNZE_INT ? "s32"
+                  : made->d.tensor.dtype.bits == 16      ? "bf16"
                   : made->d.tensor.dtype.bits == 64      ? "f64"
                                                          : "f32");
     way.prepack_seconds = made->prepack_seconds;
@@ -298,7 +301,7 @@ constexpr double portable_operations = 2e8;
 int prepare(const bench_case *row, bench_way ways[BENCH_MOST_WAYS], char why[256])
 {
     const std::string dtype = row->dtype;
-    if (dtype != "f32" && dtype != "f64" && dtype != "u8s8" && dtype != "s8s8") {
+    if (dtype != "f32" && dtype != "f64" && dtype != "bf16" && dtype != "u8s8" && dtype != "s8s8") {
         std::snprintf(why, 256, "no kernel for %s yet", row->dtype);
         return 0;
     }

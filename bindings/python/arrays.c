@@ -11,7 +11,7 @@ static const struct {
 } fast_types[] = {
     [NPY_BYTE] = {{HUNZE_INT, 8, 1}, 0},      [NPY_UBYTE] = {{HUNZE_UINT, 8, 1}, 0},
     [NPY_INT] = {{HUNZE_INT, 32, 1}, 2},      [NPY_FLOAT] = {{HUNZE_FLOAT, 32, 1}, 2},
-    [NPY_DOUBLE] = {{HUNZE_FLOAT, 64, 1}, 3},
+    [NPY_DOUBLE] = {{HUNZE_FLOAT, 64, 1}, 3}, [NPY_HALF] = {{HUNZE_FLOAT, 16, 1}, 1},
 };
 enum { FAST_TYPES = sizeof fast_types / sizeof fast_types[0] };
 
@@ -75,7 +75,7 @@ static void refuse_dtype(PyArrayObject *array, const char *name)
     PyArray_Descr *descr = PyArray_DESCR(array);
     if (!PyArray_ISNOTSWAPPED(array)) {
         hunze_dtype native;
-        const char *to = dtype_of_number(descr->type_num, &native) ? dtype_name(native) : "float64";
+        const char *to = dtype_of_descr(descr, &native) ? dtype_name(native) : "float64";
         PyErr_Format(PyExc_TypeError, "%s has the byte-swapped dtype %S: use %s.astype('%s')", name, (PyObject *)descr,
                      name, to);
     } else
@@ -91,7 +91,7 @@ static bool take_array(PyArrayObject *array, const char *name, Operand *operand)
     operand->owner = (PyObject *)array;
     if (!PyArray_ISNOTSWAPPED(array) ||
         !(number < FAST_TYPES && fast_types[number].dtype.bits ? (dtype = fast_types[number].dtype, true)
-                                                               : dtype_of_number((int)number, &dtype))) {
+                                                               : dtype_of_descr(PyArray_DESCR(array), &dtype))) {
         refuse_dtype(array, name);
         operand_release(operand);
         return false;
@@ -220,7 +220,9 @@ bool operand_take_output(State *state, PyObject *object, hunze_dtype dtype, int 
 bool operand_new(hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand)
 {
     operand_clear(operand);
-    PyObject *array = PyArray_SimpleNew(axes, (npy_intp *)shape, dtype_number(dtype));
+    /* Where NumPy has no bfloat16, 16 bits to be handed on by DLPack. */
+    const int number = dtype_number(dtype);
+    PyObject *array = PyArray_SimpleNew(axes, (npy_intp *)shape, number < 0 ? NPY_UINT16 : number);
     if (!array)
         return false;
     operand->owner = array;
@@ -242,6 +244,13 @@ void operand_describe(hunze_dtype dtype, int axes, const int64_t *shape, Operand
         operand->strides[i] = stride;
 }
 
+static PyObject *refuse_bfloat16(void)
+{
+    PyErr_SetString(PyExc_TypeError,
+                    "NumPy has bfloat16 from the package ml_dtypes only, which is not there: pip install ml_dtypes");
+    return NULL;
+}
+
 /* An ndarray over the operand's memory; new reference. */
 static PyObject *as_array(Operand *operand)
 {
@@ -249,9 +258,12 @@ static PyObject *as_array(Operand *operand)
         return Py_NewRef(operand->owner);
     const hunze_tensor *tensor = &operand->tensor;
     npy_intp strides[MAX_AXES];
+    const int number = dtype_number(tensor->dtype);
+    if (number < 0)
+        return refuse_bfloat16();
     for (int i = 0; i < tensor->ndim; i++)
         strides[i] = operand->strides[i] * (tensor->dtype.bits / 8);
-    return PyArray_New(&PyArray_Type, tensor->ndim, (npy_intp *)tensor->shape, dtype_number(tensor->dtype), strides,
+    return PyArray_New(&PyArray_Type, tensor->ndim, (npy_intp *)tensor->shape, number, strides,
                        (char *)tensor->data + tensor->byte_offset, 0, 0, NULL);
 }
 
@@ -273,7 +285,12 @@ bool operand_cast(Operand *operand, hunze_dtype dtype)
     PyObject *array = as_array(operand);
     if (!array)
         return false;
-    PyArray_Descr *descr = PyArray_DescrFromType(dtype_number(dtype));
+    const int number = dtype_number(dtype);
+    if (number < 0) {
+        Py_DECREF(array);
+        return refuse_bfloat16() != NULL;
+    }
+    PyArray_Descr *descr = PyArray_DescrFromType(number);
     PyObject *cast = PyArray_CastToType((PyArrayObject *)array, descr, 0);
     Py_DECREF(array);
     return replace(operand, cast, dtype);
@@ -322,6 +339,15 @@ bool operands_mix(const Operand *a, const char *a_name, const Operand *b, const 
 PyObject *operand_result(State *state, Operand *result, const Operand *like)
 {
     PyObject *array = Py_NewRef(result->owner);
+    if (dtype_is(result->tensor.dtype, DTYPE_BF16)) {
+        /* NumPy exports no bfloat16. */
+        if (like->library == LIBRARY_OTHER)
+            Py_SETREF(array, dlpack_export(state, array));
+        else if (PyArray_TYPE((PyArrayObject *)array) == NPY_UINT16)
+            Py_SETREF(array, refuse_bfloat16());
+        if (!array)
+            return NULL;
+    }
     if (like->library == LIBRARY_OTHER) {
         PyObject *from = PyObject_GetAttr(like->space, state->attributes[ATTRIBUTE_from_dlpack]);
         PyObject *made = from ? PyObject_CallFunctionObjArgs(from, array, NULL) : NULL;

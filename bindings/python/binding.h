@@ -53,7 +53,7 @@ typedef struct State {
     hunze_context *context; /* the default one, made by the first call that needs it */
     bool settings_used;     /* an options block has been entered: before that, calls do not ask for one */
     PyObject *settings_get; /* ContextVar.get of hunze.options */
-    PyTypeObject *context_type, *settings_type, *plan_type, *request_type, *bound_type, *meter_type;
+    PyTypeObject *context_type, *settings_type, *plan_type, *request_type, *bound_type, *meter_type, *export_type;
     PyObject *quantized_type, *packed_type; /* hunze.QArray, hunze.PackedWeights */
     PyObject *keywords[KEYWORD_COUNT];
     PyObject *attributes[ATTRIBUTE_COUNT];
@@ -98,6 +98,8 @@ typedef struct Quant {
 #define DTYPE(code_, bits_) ((hunze_dtype){.code = (code_), .bits = (bits_), .lanes = 1})
 #define DTYPE_F32 DTYPE(HUNZE_FLOAT, 32)
 #define DTYPE_F64 DTYPE(HUNZE_FLOAT, 64)
+#define DTYPE_F16 DTYPE(HUNZE_FLOAT, 16)
+#define DTYPE_BF16 DTYPE(HUNZE_BFLOAT, 16)
 #define DTYPE_S8 DTYPE(HUNZE_INT, 8)
 #define DTYPE_U8 DTYPE(HUNZE_UINT, 8)
 #define DTYPE_S32 DTYPE(HUNZE_INT, 32)
@@ -105,9 +107,11 @@ static inline bool dtype_is(hunze_dtype a, hunze_dtype b) { return a.code == b.c
 bool dtype_is_integer(hunze_dtype dtype);
 /* "float32"; a static string. */
 const char *dtype_name(hunze_dtype dtype);
-/* NumPy's type number, or -1; and back, false for a type that has no name here. */
+bool dtype_is_known(hunze_dtype dtype);
+/* NumPy's type number, or -1; and back, false for a type that has no name here.  bfloat16 is the package ml_dtypes'. */
 int dtype_number(hunze_dtype dtype);
-bool dtype_of_number(int number, hunze_dtype *dtype);
+bool dtype_of_number(int number, hunze_dtype *dtype); /* NumPy's own */
+bool dtype_of_descr(PyArray_Descr *descr, hunze_dtype *dtype);
 /* A dtype given by name, NumPy dtype or scalar type; false with TypeError. */
 bool dtype_parse(PyObject *object, const char *name, hunze_dtype *dtype);
 
@@ -197,8 +201,9 @@ bool call_take_output_quant(Call *call, PyObject *scale, PyObject *zero_point, P
                             hunze_dtype *codes);
 /* `out`, or the fresh result as the library of `like` makes it; a QArray of it where `quant` is present, along `axis`. */
 PyObject *call_result(Call *call, PyObject *out, Operand *result, const Operand *like, const Quant *quant, int axis);
-/* bias or residual, brought to `dtype` where nothing is lost. */
-bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, Operand *operand);
+/* bias or residual: of `dtype` or `other`, or brought to `dtype` where nothing is lost. */
+bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, hunze_dtype other,
+                      Operand *operand);
 /* Operand dtypes of a product: promotes, or raises with the astype to type.  `d` is the result's dtype. */
 bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_name, Operand *b, Quant *b_quant,
                          const char *b_name, bool b_packed, hunze_dtype b_type, PyObject *dtype, hunze_dtype *d);
@@ -221,7 +226,7 @@ PyObject *binding_activate(PyObject *module, PyObject *const *arguments, Py_ssiz
 PyObject *binding_quantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_dequantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_pack(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
-extern PyType_Spec context_spec, settings_spec, plan_spec, request_spec, bound_spec, meter_spec;
+extern PyType_Spec context_spec, settings_spec, plan_spec, request_spec, bound_spec, meter_spec, export_spec;
 extern const char matmul_doc[], linear_doc[], activate_doc[];
 
 #endif

@@ -5,20 +5,6 @@
 
 #include <string.h>
 
-typedef struct Managed {
-    hunze_tensor tensor; /* DLTensor */
-    void *manager;
-    void (*deleter)(struct Managed *self);
-} Managed;
-
-typedef struct ManagedVersioned {
-    uint32_t major, minor;
-    void *manager;
-    void (*deleter)(struct ManagedVersioned *self);
-    uint64_t flags;
-    hunze_tensor tensor;
-} ManagedVersioned;
-
 enum { FLAG_READ_ONLY = 1, MAJOR = 1 };
 enum { DEVICE_CPU = 1, DEVICE_CUDA_HOST = 3 }; /* pinned host memory is the CPU's too */
 
@@ -146,7 +132,7 @@ static bool describe(const char *name, Operand *operand)
         PyErr_Format(PyExc_ValueError, "%s has %d axes; at most %d are possible", name, (int)tensor->ndim, MAX_AXES);
         return false;
     }
-    if (tensor->dtype.lanes != 1 || dtype_number(tensor->dtype) < 0) {
+    if (tensor->dtype.lanes != 1 || !dtype_is_known(tensor->dtype)) {
         PyErr_Format(PyExc_TypeError,
                      "%s is %s (DLPack code %d, %d bits, %d lanes), which hunze does not take: convert it to float32",
                      name, dtype_name(tensor->dtype), tensor->dtype.code, tensor->dtype.bits, tensor->dtype.lanes);

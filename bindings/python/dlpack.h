@@ -5,9 +5,25 @@
 
 #include "binding.h"
 
+typedef struct Managed {
+    hunze_tensor tensor; /* DLTensor */
+    void *manager;
+    void (*deleter)(struct Managed *self);
+} Managed;
+
+typedef struct ManagedVersioned {
+    uint32_t major, minor;
+    void *manager;
+    void (*deleter)(struct ManagedVersioned *self);
+    uint64_t flags;
+    hunze_tensor tensor;
+} ManagedVersioned;
+
 /* Takes obj.__dlpack__(), versioned where the exporter knows how, else legacy. */
 bool dlpack_take(State *state, PyObject *object, const char *name, Operand *operand);
 /* Gives the exporter's memory back. */
 void dlpack_release(Operand *operand);
+/* An object whose __dlpack__ gives the row-major ndarray's memory as bfloat16; new reference. */
+PyObject *dlpack_export(State *state, PyObject *array);
 
 #endif

@@ -2,9 +2,13 @@
  * Element types: NumPy's numbers, DLPack's codes, and the names in messages. */
 #include "binding.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum { DLPACK_COMPLEX = 5 };
+
+/* NumPy's number of ml_dtypes.bfloat16, which is one for the process once that package is imported; 0: not met yet. */
+static atomic_int bfloat16_number;
 
 static const struct {
     int number;
@@ -42,8 +46,52 @@ const char *dtype_name(hunze_dtype dtype)
     return "a dtype that hunze does not know";
 }
 
+bool dtype_is_known(hunze_dtype dtype)
+{
+    for (int i = 0; i < KNOWN_COUNT; i++)
+        if (dtype_is(known[i].dtype, dtype))
+            return true;
+    return false;
+}
+
+static bool is_bfloat16(PyArray_Descr *descr)
+{
+    if (descr->type_num < NPY_USERDEF)
+        return false;
+    if (descr->type_num == bfloat16_number)
+        return true;
+    PyObject *name = PyObject_GetAttrString((PyObject *)descr->typeobj, "__name__");
+    PyObject *module = PyObject_GetAttrString((PyObject *)descr->typeobj, "__module__");
+    bool is = name && module && PyUnicode_CompareWithASCIIString(name, "bfloat16") == 0 &&
+              PyUnicode_CompareWithASCIIString(module, "ml_dtypes") == 0;
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    PyErr_Clear();
+    if (is)
+        bfloat16_number = descr->type_num;
+    return is;
+}
+
+/* Imports ml_dtypes if need be; -1 where it is not installed. */
+static int find_bfloat16(void)
+{
+    if (bfloat16_number)
+        return bfloat16_number;
+    PyArray_Descr *descr = NULL;
+    PyObject *module = PyImport_ImportModule("ml_dtypes");
+    PyObject *type = module ? PyObject_GetAttrString(module, "bfloat16") : NULL;
+    const bool found = type && PyArray_DescrConverter(type, &descr) && is_bfloat16(descr);
+    Py_XDECREF(descr);
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    PyErr_Clear();
+    return found ? bfloat16_number : -1;
+}
+
 int dtype_number(hunze_dtype dtype)
 {
+    if (dtype_is(dtype, DTYPE_BF16))
+        return find_bfloat16();
     for (int i = 0; i < KNOWN_COUNT; i++)
         if (dtype_is(known[i].dtype, dtype))
             return known[i].number;
@@ -65,12 +113,21 @@ bool dtype_of_number(int number, hunze_dtype *dtype)
     return false;
 }
 
+bool dtype_of_descr(PyArray_Descr *descr, hunze_dtype *dtype)
+{
+    if (is_bfloat16(descr)) {
+        *dtype = DTYPE_BF16;
+        return true;
+    }
+    return dtype_of_number(descr->type_num, dtype);
+}
+
 bool dtype_parse(PyObject *object, const char *name, hunze_dtype *dtype)
 {
     PyArray_Descr *descr = NULL;
     if (!PyArray_DescrConverter(object, &descr))
         return false;
-    bool found = dtype_of_number(descr->type_num, dtype);
+    bool found = dtype_of_descr(descr, dtype);
     if (!found)
         PyErr_Format(PyExc_TypeError, "%s=%S is not a dtype that hunze has", name, (PyObject *)descr);
     Py_DECREF(descr);

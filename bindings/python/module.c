@@ -169,11 +169,11 @@ static int module_exec(PyObject *module)
     State *state = state_of(module);
     if (import_numpy() || !intern_names(state))
         return -1;
-    bool good = add_type(module, &context_spec, &state->context_type) &&
-                add_type(module, &settings_spec, &state->settings_type) &&
-                add_type(module, &plan_spec, &state->plan_type) &&
-                add_type(module, &request_spec, &state->request_type) &&
-                add_type(module, &bound_spec, &state->bound_type) && add_type(module, &meter_spec, &state->meter_type);
+    bool good =
+        add_type(module, &context_spec, &state->context_type) &&
+        add_type(module, &settings_spec, &state->settings_type) && add_type(module, &plan_spec, &state->plan_type) &&
+        add_type(module, &request_spec, &state->request_type) && add_type(module, &bound_spec, &state->bound_type) &&
+        add_type(module, &meter_spec, &state->meter_type) && add_type(module, &export_spec, &state->export_type);
     if (!good || PyModule_AddStringConstant(module, "version", hunze_version()) ||
         PyModule_AddIntConstant(module, "REPRODUCIBLE", HUNZE_REPRODUCIBLE) ||
         PyModule_AddIntConstant(module, "REQUIRE_FAST", HUNZE_REQUIRE_FAST) ||
@@ -196,6 +196,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->request_type);
     Py_VISIT(state->bound_type);
     Py_VISIT(state->meter_type);
+    Py_VISIT(state->export_type);
     return 0;
 }
 
@@ -211,6 +212,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(state->request_type);
     Py_CLEAR(state->bound_type);
     Py_CLEAR(state->meter_type);
+    Py_CLEAR(state->export_type);
     return 0;
 }
 

@@ -302,16 +302,20 @@ PyObject *call_result(Call *call, PyObject *out, Operand *result, const Operand 
     return wrapped;
 }
 
-bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, Operand *operand)
+static bool is_narrow(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_F16) || dtype_is(dtype, DTYPE_BF16); }
+
+bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, hunze_dtype other,
+                      Operand *operand)
 {
     if (!operand_take(call->state, object, name, operand))
         return false;
     call_keep(call, operand);
     hunze_dtype have = operand->tensor.dtype;
-    if (dtype_is(have, dtype))
+    if (dtype_is(have, dtype) || dtype_is(have, other))
         return true;
     bool list = PyList_Check(object) || PyTuple_Check(object);
     bool widens = (dtype_is(have, DTYPE_F32) && dtype_is(dtype, DTYPE_F64)) ||
+                  (is_narrow(have) && (dtype_is(dtype, DTYPE_F32) || dtype_is(dtype, DTYPE_F64))) ||
                   (dtype_is_integer(have) && dtype_is(dtype, DTYPE_S32) && have.bits < 32);
     if (widens || (list && (dtype.code == HUNZE_FLOAT || dtype_is_integer(have))))
         return operand_cast(operand, dtype);
@@ -320,24 +324,41 @@ bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtyp
     return false;
 }
 
-static bool is_float(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_F32) || dtype_is(dtype, DTYPE_F64); }
+static bool is_float(hunze_dtype dtype)
+{
+    return dtype_is(dtype, DTYPE_F32) || dtype_is(dtype, DTYPE_F64) || is_narrow(dtype);
+}
+
+/* As NumPy's: of two that are of one size and different, f32. */
+static hunze_dtype promote(hunze_dtype a, hunze_dtype b)
+{
+    return is_narrow(a) && is_narrow(b) && !dtype_is(a, b) ? DTYPE_F32 : a.bits > b.bits ? a : b;
+}
+
 static bool is_byte(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_S8) || dtype_is(dtype, DTYPE_U8); }
+
+/* Convolutions take no 16-bit floats. */
+static bool takes_float(const Call *call, hunze_dtype dtype)
+{
+    return is_float(dtype) && (call->call.op == HUNZE_OP_GEMM || !is_narrow(dtype));
+}
 
 static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const char *b_name, hunze_dtype b)
 {
-    if (is_float(a) && dtype_is_integer(b))
+    if (takes_float(call, a) && dtype_is_integer(b))
         PyErr_Format(PyExc_TypeError, "%s is %s beside %s, which is %s: use %s.astype('%s')", b_name, dtype_name(b),
                      a_name, dtype_name(a), b_name, dtype_name(a));
-    else if (is_float(b) && dtype_is_integer(a))
+    else if (takes_float(call, b) && dtype_is_integer(a))
         PyErr_Format(PyExc_TypeError, "%s is %s beside %s, which is %s: use %s.astype('%s')", a_name, dtype_name(a),
                      b_name, dtype_name(b), a_name, dtype_name(b));
     else {
-        bool first = !is_float(a) && !is_byte(a);
+        bool first = !takes_float(call, a) && !is_byte(a);
         const char *name = first ? a_name : b_name;
         hunze_dtype dtype = first ? a : b;
         const char *to = dtype.bits <= 16 && dtype.code != 5 ? "float32" : "float64";
-        PyErr_Format(PyExc_TypeError, "%s is %s; %s takes float32, float64, int8 and uint8: use %s.astype('%s')", name,
-                     dtype_name(dtype), call->function, name, to);
+        PyErr_Format(PyExc_TypeError, "%s is %s; %s takes %sfloat32, float64, int8 and uint8: use %s.astype('%s')",
+                     name, dtype_name(dtype), call->function,
+                     call->call.op == HUNZE_OP_GEMM ? "bfloat16, float16, " : "", name, to);
     }
     return false;
 }
@@ -368,7 +389,7 @@ static bool result_dtype(Call *call, PyObject *dtype, hunze_dtype natural, hunze
     *d = natural;
     if (dtype && !dtype_parse(dtype, "dtype", d))
         return false;
-    if (dtype_is(*d, natural) || (is_float(*d) && is_float(natural)))
+    if (dtype_is(*d, natural) || (takes_float(call, *d) && is_float(natural)))
         return true;
     PyErr_Format(PyExc_TypeError, "dtype=%s; %s of these operands gives %s", dtype_name(*d), call->function,
                  dtype_name(natural));
@@ -379,9 +400,11 @@ bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_n
                          const char *b_name, bool b_packed, hunze_dtype b_type, PyObject *dtype, hunze_dtype *d)
 {
     hunze_dtype a_type = a->tensor.dtype;
-    if (is_float(a_type) && is_float(b_type)) {
-        if (!result_dtype(call, dtype, a_type.bits > b_type.bits ? a_type : b_type, d))
+    if (takes_float(call, a_type) && takes_float(call, b_type)) {
+        if (!result_dtype(call, dtype, promote(a_type, b_type), d))
             return false;
+        if (is_narrow(a_type) && dtype_is(a_type, b_type) && dtype_is(*d, DTYPE_F32))
+            return true; /* sums are f32: only the rounding at the end is left out */
         if (b_packed && !dtype_is(b_type, *d)) {
             PyErr_Format(PyExc_TypeError, "%s is packed as %s beside %s: use %s.astype('%s')", b_name,
                          dtype_name(b_type), dtype_name(*d), a_name, dtype_name(b_type));

@@ -178,4 +178,57 @@ SIMD_INLINE vf32 vf32_round(vf32 v)
 SIMD_PORTABLE_BYTES(s8, int8_t)
 SIMD_PORTABLE_BYTES(u8, uint8_t)
 
+/* 16-bit floats, by their bits: _load_bf16 and _load_f16 widen VF32_LANES of them exactly (a NaN may become quiet); _store_bf16 and _store_f16
+ * round to nearest, ties to even, beyond the range to Inf, and keep NaN as a quiet one. */
+typedef uint16_t vu16 __attribute__((vector_size(8)));
+SIMD_INLINE vu16 vu16_load_first(const uint16_t *p, int64_t n)
+{
+    vu16 v = {0};
+    for (int i = 0; i < VF32_LANES; i++)
+        if (i < n)
+            v[i] = p[i];
+    return v;
+}
+SIMD_INLINE vf32 vf32_from_bf16(vu16 v) { return (vf32)(__builtin_convertvector(v, vu32) << 16); }
+/* By their distance in exponents of 112, which a product with 2^112 makes up for, denormals too. */
+SIMD_INLINE vf32 vf32_from_f16(vu16 v)
+{
+    const vu32 word = __builtin_convertvector(v, vu32), magnitude = (word & 0x7FFF) << 13;
+    const vu32 finite = (vu32)((vf32)magnitude * 0x1p112f);
+    const vu32 beyond = (vu32)(magnitude >= 0x7C00u << 13) & 0x7F800000;
+    return (vf32)(finite | beyond | (word & 0x8000) << 16);
+}
+SIMD_INLINE vu16 vf32_to_bf16(vf32 x)
+{
+    const vu32 bits = (vu32)x, nan = (vu32)(x != x);
+    const vu32 rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    return __builtin_convertvector((nan & quiet) | (~nan & rounded), vu16);
+}
+SIMD_INLINE vu16 vf32_to_f16(vf32 x)
+{
+    const vu32 bits = (vu32)x, magnitude = bits & 0x7FFFFFFF, nan = (vu32)(x != x);
+    const vu32 small = (vu32)(magnitude < 0x38800000u), large = (vu32)(magnitude >= 0x47800000u);
+    const vu32 normal = (magnitude - (112u << 23) + 0xFFF + (magnitude >> 13 & 1)) >> 13; /* up to Inf by its carry */
+    /* Below 2^-14 the result counts in 2^-24, as the digits of a sum with 1/2 do. */
+    const vu32 half = (vu32)((vf32)magnitude + 0.5f) - 0x3F000000, quiet = 0x7E00 | (magnitude >> 13 & 0x3FF);
+    const vu32 finite = (small & half) | (~small & ~large & normal) | (large & 0x7C00);
+    return __builtin_convertvector((nan & quiet) | (~nan & finite) | (bits >> 16 & 0x8000), vu16);
+}
+#define SIMD_PORTABLE_NARROW(type)                                                                                     \
+    SIMD_INLINE vf32 vf32_load_##type##_first(const uint16_t *p, int64_t n)                                            \
+    {                                                                                                                  \
+        return vf32_from_##type(vu16_load_first(p, n));                                                                \
+    }                                                                                                                  \
+    SIMD_INLINE vf32 vf32_load_##type(const uint16_t *p) { return vf32_load_##type##_first(p, VF32_LANES); }           \
+    SIMD_INLINE void vf32_store_##type##_first(uint16_t *p, vf32 v, int64_t n)                                         \
+    {                                                                                                                  \
+        const vu16 words = vf32_to_##type(v);                                                                          \
+        for (int i = 0; i < VF32_LANES; i++)                                                                           \
+            if (i < n)                                                                                                 \
+                p[i] = words[i];                                                                                       \
+    }                                                                                                                  \
+    SIMD_INLINE void vf32_store_##type(uint16_t *p, vf32 v) { vf32_store_##type##_first(p, v, VF32_LANES); }
+SIMD_PORTABLE_NARROW(bf16)
+SIMD_PORTABLE_NARROW(f16)
+
 #endif

@@ -1,6 +1,6 @@
 /* One GEMM tile of f32 or f64 (contract: hunze_float_tile in kernels.h), and the packing of its B.
  *
- * The including file has bound simd.h and float_type.h and says the tile: MR rows by NV vectors.  MR * NV accumulators, NV vectors of B and
+ * The including file has bound simd.h and float_type.h, for a B of bf16 or f16 also narrow_type.h, and says the tile: MR rows by NV vectors.  MR * NV accumulators, NV vectors of B and
  * one broadcast of A stay in registers: m, vectors, full and columns are constants in each inlined body, so that all loops over them
  * unroll.  Rows of A are addressed from one pointer for each five, which leaves the general registers enough. */
 #ifndef HUNZE_SIMD_GEMM_FLOAT_H
@@ -10,6 +10,14 @@
 #include "transpose.h"
 
 enum { NR = NV * VF_LANES };
+
+#ifdef HUNZE_NARROW_TYPE_H
+typedef narrow b_scalar;
+enum { GEMM_FLOAT_OFFSETS = 0 };
+#else
+typedef scalar b_scalar;
+enum { GEMM_FLOAT_OFFSETS = 1 };
+#endif
 
 /* Added by fma to alpha * s, it changes no bit of the product, signed zeros included. */
 static const scalar gemm_negative_zeros[NR] = {[0 ... NR - 1] = (scalar)-0.0};
@@ -27,12 +35,23 @@ SIMD_INLINE vf gemm_float_load(const scalar *p, int64_t n, int v, int vectors, b
     return vf_load_first(p + v * VF_LANES, n - v * VF_LANES);
 }
 
+#ifdef HUNZE_NARROW_TYPE_H
+SIMD_INLINE vf gemm_float_load_b(const b_scalar *p, int64_t n, int v, int vectors, bool full)
+{
+    (void)n, (void)vectors, (void)full; /* whole vectors are there */
+    return vf_load_narrow(p + v * VF_LANES);
+}
+#else
+#define gemm_float_load_b gemm_float_load
+#endif
+
 /* full: n == vectors * VF_LANES; else only the last vector is partly used.  offsets: b's rows stand where b_offset says. */
 SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, const int vectors, const bool full,
                                  const bool columns, const bool offsets)
 {
     const int64_t n = tile->n;
-    const scalar *a = tile->a, *b = tile->b;
+    const scalar *a = tile->a;
+    const b_scalar *b = tile->b;
     const int64_t a_step = tile->a_col, b_step = tile->b_row, row_bytes = tile->a_row * (int64_t)sizeof(scalar);
     const char *group[(MR + 4) / 5];
 #pragma GCC unroll 8
@@ -40,7 +59,11 @@ SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, cons
         group[g] = (const char *)a + 5 * g * row_bytes;
 
     /* t comes from beyond L2 while the sums form (1 to 2 % at 1024^3); into L2, since its rows may share a set of L1. */
-    enum { LINE = 64 / sizeof(scalar), AHEAD = 16 /* rows of B: covers L3 (2 to 5 % on AVX2) */ };
+    enum {
+        LINE = 64 / sizeof(scalar),
+        B_LINE = 64 / sizeof(b_scalar),
+        AHEAD = 16 /* rows of B: covers L3 (2 to 5 % on AVX2) */
+    };
     for (int i = 0; i < m; i++)
         for (int j = 0; j < vectors * VF_LANES; j += LINE)
             __builtin_prefetch((const scalar *)tile->t + i * tile->t_row + j, 1, 2);
@@ -63,12 +86,12 @@ SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, cons
     for (int64_t p = tile->k; p > 0; p--) {
         vf b_v[NV];
         if (offsets)
-            b = (const scalar *)tile->b + *b_offset++;
+            b = (const b_scalar *)tile->b + *b_offset++;
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++)
-            b_v[v] = gemm_float_load(b, n, v, vectors, full);
+            b_v[v] = gemm_float_load_b(b, n, v, vectors, full);
         if (!offsets) {
-            for (int j = 0; j < vectors * VF_LANES; j += LINE)
+            for (int j = 0; j < vectors * VF_LANES; j += B_LINE)
                 __builtin_prefetch(b + AHEAD * b_step + j, 0, 3);
             b += b_step;
         }
@@ -110,7 +133,7 @@ SIMD_INLINE void gemm_float_rows(const hunze_float_tile *tile, const int m)
 {
 #define BODY(vectors, full)                                                                                            \
     do {                                                                                                               \
-        if (tile->b_offset)                                                                                            \
+        if (GEMM_FLOAT_OFFSETS && tile->b_offset)                                                                      \
             gemm_float_body(tile, m, vectors, full, true, true);                                                       \
         else if (tile->a_row == 1)                                                                                     \
             gemm_float_body(tile, m, vectors, full, true, false);                                                      \
@@ -154,27 +177,43 @@ SIMD_INLINE void gemm_float_tile(const hunze_float_tile *tile)
     _Static_assert(NV == 2, "n needs one vector or two");
 }
 
+/* One row of B to one of a panel, columns from n on zero. */
+SIMD_INLINE void gemm_float_pack_row(int64_t n, const b_scalar *b, b_scalar *panel)
+{
+#ifdef HUNZE_NARROW_TYPE_H
+    for (int64_t j = 0; j < NR; j++)
+        panel[j] = 0;
+    if (n == NR)
+        memcpy(panel, b, NR * sizeof *b);
+    else
+        memcpy(panel, b, (size_t)n * sizeof *b);
+#else
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++) {
+        int64_t left = n - v * VF_LANES;
+        vf_store(panel + v * VF_LANES,
+                 left >= VF_LANES ? vf_load(b + v * VF_LANES) : vf_load_first(b + v * VF_LANES, left > 0 ? left : 0));
+    }
+#endif
+}
+
 /* Panel [k][NR], columns from n on zero. */
-SIMD_INLINE void gemm_float_pack_b(int64_t k, int64_t n, const scalar *b, int64_t b_row, int64_t b_col, scalar *panel)
+SIMD_INLINE void gemm_float_pack_b(int64_t k, int64_t n, const b_scalar *b, int64_t b_row, int64_t b_col,
+                                   b_scalar *panel)
 {
     if (b_col == 1 || n == 1) {
         for (int64_t p = 0; p < k; p++, b += b_row, panel += NR)
-#pragma GCC unroll 8
-            for (int v = 0; v < NV; v++) {
-                int64_t left = n - v * VF_LANES;
-                vf_store(panel + v * VF_LANES, left >= VF_LANES ? vf_load(b + v * VF_LANES)
-                                                                : vf_load_first(b + v * VF_LANES, left > 0 ? left : 0));
-            }
+            gemm_float_pack_row(n, b, panel);
         return;
     }
     /* A run of k at a time: whole lines of a column are read, and what is written of the panel stays in L1. */
-    enum { RUN = 512 / sizeof(scalar) };
+    enum { RUN = 512 / sizeof(b_scalar) };
     for (int64_t p0 = 0; p0 < k; p0 += RUN) {
         const int64_t run = k - p0 < RUN ? k - p0 : RUN;
-        const scalar *from = b + p0 * b_row;
-        scalar *to = panel + p0 * NR;
+        const b_scalar *from = b + p0 * b_row;
+        b_scalar *to = panel + p0 * NR;
         if (b_row == 1)
-            transpose((int)sizeof(scalar), true, n, run, from, b_col, to, NR);
+            transpose((int)sizeof(b_scalar), true, n, run, from, b_col, to, NR);
         else
             for (int64_t p = 0; p < run; p++)
                 for (int64_t j = 0; j < n; j++)

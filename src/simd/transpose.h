@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transposes in blocks that fit 16-byte registers, for any CPU: to[j][i] = from[i][j], elements of 4 or 8 bytes. */
+/* Transposes in blocks that fit 16-byte registers, for any CPU: to[j][i] = from[i][j], elements of 2, 4 or 8 bytes. */
 #ifndef HUNZE_SIMD_TRANSPOSE_H
 #define HUNZE_SIMD_TRANSPOSE_H
 
@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+typedef uint16_t transpose_u16x8 __attribute__((vector_size(16)));
 typedef uint32_t transpose_u32x4 __attribute__((vector_size(16)));
 typedef uint64_t transpose_u64x2 __attribute__((vector_size(16)));
 
@@ -15,6 +16,23 @@ typedef uint64_t transpose_u64x2 __attribute__((vector_size(16)));
 #else
 #define TRANSPOSE_SHUFFLE(type, a, b, ...) __builtin_shuffle(a, b, (type){__VA_ARGS__})
 #endif
+
+/* Three times each two rows, four apart, become two: their elements in turn. */
+static inline __attribute__((always_inline)) void transpose_8x8(const uint16_t *from, int64_t from_row, uint16_t *to,
+                                                                int64_t to_row)
+{
+    transpose_u16x8 r[2][8];
+    for (int i = 0; i < 8; i++)
+        memcpy(&r[0][i], from + i * from_row, 16);
+    for (int step = 0; step < 3; step++)
+        for (int i = 0; i < 4; i++) {
+            const transpose_u16x8 a = r[step % 2][i], b = r[step % 2][i + 4];
+            r[1 - step % 2][2 * i] = TRANSPOSE_SHUFFLE(transpose_u16x8, a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+            r[1 - step % 2][2 * i + 1] = TRANSPOSE_SHUFFLE(transpose_u16x8, a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+        }
+    for (int j = 0; j < 8; j++)
+        memcpy(to + j * to_row, &r[1][j], 16);
+}
 
 static inline __attribute__((always_inline)) void transpose_4x4(const uint32_t *from, int64_t from_row, uint32_t *to,
                                                                 int64_t to_row)
@@ -46,7 +64,7 @@ static inline __attribute__((always_inline)) void transpose_2x2(const uint64_t *
     memcpy(to + to_row, &second, 16);
 }
 
-/* m by n elements of `size` (4 or 8) bytes: element (i, j) at from + i*from_row + j goes to to + j*to_row + i.
+/* m by n elements of `size` (2, 4 or 8) bytes: element (i, j) at from + i*from_row + j goes to to + j*to_row + i.
  * rows_first: long runs of `from` are read, for a `to` that is near; else long runs of `to` are written. */
 static inline __attribute__((always_inline)) void
 transpose(int size, bool rows_first, int64_t m, int64_t n, const void *from, int64_t from_row, void *to, int64_t to_row)
@@ -68,7 +86,9 @@ transpose(int size, bool rows_first, int64_t m, int64_t n, const void *from, int
             for (int64_t j = i < whole_m ? whole_n : 0; j < n; j++)                                                    \
                 t[j * to_row + i] = f[i * from_row + j];                                                               \
     } while (0)
-    if (size == 4)
+    if (size == 2)
+        TRANSPOSE(uint16_t, transpose_8x8, 8);
+    else if (size == 4)
         TRANSPOSE(uint32_t, transpose_4x4, 4);
     else
         TRANSPOSE(uint64_t, transpose_2x2, 2);

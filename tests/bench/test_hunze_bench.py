@@ -19,6 +19,7 @@ id,op,dtype,M,N,K,batch,trans_b,packed_b,source
 a1,gemm,f32,24,17,33,1,N,0,here
 a2,gemm,u8s8,5,40,64,1,N,1,here
 a3,gemm,bf16,5,40,64,1,N,1,here
+a4,gemm,w4g32,5,40,64,1,N,1,here
 """
 CONV = """id,op,dtype,N,C,H,W,K,R,S,stride,pad,groups,source
 b1,conv,f32,1,8,9,7,16,3,3,1,1,1,here
@@ -61,9 +62,9 @@ def test_a_result(suite, tmp_path):
     assert {"f32", "u8s8"} <= {ceiling["name"].split()[0] for ceiling in result["ceilings"]} or not result["ceilings"]
     assert all(ceiling["one"] > 0 and ceiling["all"] > 0 for ceiling in result["ceilings"])
     rows = {row["id"]: row for row in result["rows"]}
-    assert list(rows) == ["a1", "a2", "a3", "b1"]
-    assert rows["a3"]["implementations"] == [] and "bf16" in rows["a3"]["absent"]["hunze"]
-    for row in (rows["a1"], rows["a2"], rows["b1"]):
+    assert list(rows) == ["a1", "a2", "a3", "a4", "b1"]
+    assert rows["a4"]["implementations"] == [] and "w4g32" in rows["a4"]["absent"]["hunze"]
+    for row in (rows["a1"], rows["a2"], rows["a3"], rows["b1"]):
         plan = row["implementations"][0]
         assert plan["library"] == "hunze" and plan["way"] == "plan" and plan["explain"]["kernel"]
         assert len(plan["samples"]) == 2 and plan["seconds"] > 0
@@ -96,7 +97,7 @@ def test_a_library_that_fails_ends_alone(suite, broken, tmp_path, how, said):
     """Its lines say so; the rows after it are measured, the run goes on."""
     done = bench(*suite, "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN=how)
     rows = json.loads((tmp_path / "result.json").read_text())["rows"]
-    assert [row["id"] for row in rows] == ["a1", "a2", "a3", "b1"], done.stderr
+    assert [row["id"] for row in rows] == ["a1", "a2", "a3", "a4", "b1"], done.stderr
     for row in rows:
         assert all(one["failed"] for one in row["implementations"])
         assert not row["implementations"] or row["implementations"][0]["failed"] == said

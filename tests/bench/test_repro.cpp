@@ -30,6 +30,8 @@ class Tensor
         const bool wide = dtype.bits == 64;
         for (size_t i = 0; dtype.code == HUNZE_FLOAT && i < memory_.size(); i++)
             memory_[i] = 0x3F8000003F800000u;
+        for (size_t i = 0; dtype.bits == 16 && i < memory_.size(); i++)
+            memory_[i] = dtype.code == HUNZE_FLOAT ? 0x3C003C003C003C00u : 0x3F803F803F803F80u;
         for (size_t i = 0; wide && i < memory_.size(); i++)
             memory_[i] = 0x3FF0000000000000u;
         view_ = {memory_.data() + memory_.size() / 2,
@@ -50,7 +52,8 @@ class Tensor
 };
 
 constexpr hunze_dtype f32 = {HUNZE_FLOAT, 32, 1}, f64 = {HUNZE_FLOAT, 64, 1}, s32 = {HUNZE_INT, 32, 1},
-                      s8 = {HUNZE_INT, 8, 1}, u8 = {HUNZE_UINT, 8, 1};
+                      s8 = {HUNZE_INT, 8, 1}, u8 = {HUNZE_UINT, 8, 1}, bf16 = {HUNZE_BFLOAT, 16, 1},
+                      f16 = {HUNZE_FLOAT, 16, 1};
 
 /* Weights packed for a context. */
 class Packed
@@ -169,6 +172,18 @@ static void products(hunze_context *context)
     o.activation = &act;
     const Packed packed(context, b, HUNZE_OP_GEMM);
     expect(gemm(a, packed, nullptr, d, o), "gemm d=f32:3x5 a=f32:3x7 b=packed-f32:7x5 activation=11:-inf,5592405.5");
+
+    o = options_of<hunze_gemm_options>();
+    const Tensor a_bf16(bf16, {3, 7}), b_bf16(bf16, {7, 5}), d_bf16(bf16, {3, 5}), bias_bf16(bf16, {5}),
+        wide(f32, {3, 5});
+    o.bias = bias_bf16;
+    o.residual = wide;
+    expect(gemm(a_bf16, b_bf16, nullptr, d_bf16, o),
+           "gemm d=bf16:3x5 a=bf16:3x7 b=bf16:7x5 bias=bf16:5 residual=f32:3x5");
+    o = options_of<hunze_gemm_options>();
+    const Tensor a_f16(f16, {3, 7}), b_f16(f16, {7, 5});
+    const Packed packed_f16(context, b_f16, HUNZE_OP_GEMM);
+    expect(gemm(a_f16, packed_f16, nullptr, d, o), "gemm d=f32:3x5 a=f16:3x7 b=packed-f16:7x5");
 }
 
 static void integer_products(hunze_context *context)
@@ -368,7 +383,7 @@ static void malformed_lines(void **)
          "'stride' is nothing that gemm has; one of these is expected: alpha"},
         {"gemm d=f32:3x5 d=f32:3x5", 16, "'d' is given twice"},
         {"gemm d", 6, "NAME=VALUE is expected"},
-        {"gemm d=f16:3x5", 8, "'f16:3x5'; f32, f64, s32, s8 or u8 is expected"},
+        {"gemm d=f8:3x5", 8, "'f8:3x5'; f32, f64, bf16, f16, s32, s8 or u8 is expected"},
         {"gemm d=f32", 11, "the word ends; ':' and the shape is expected"},
         {"gemm d=f32:3xx5", 14, "'x5'; a number from 0 to 9223372036854775807 is expected"},
         {"gemm d=f32:3x-5", 14, "'-5'; a number from 0"},

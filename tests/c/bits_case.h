@@ -35,8 +35,9 @@ typedef struct bits_case {
 
 static inline hunze_dtype dtype_of(hunze_type type)
 {
-    static const hunze_dtype dtypes[] = {{0, 0, 0},          {HUNZE_FLOAT, 32, 1}, {HUNZE_FLOAT, 64, 1},
-                                         {HUNZE_INT, 32, 1}, {HUNZE_INT, 8, 1},    {HUNZE_UINT, 8, 1}};
+    static const hunze_dtype dtypes[] = {
+        {0, 0, 0},         {HUNZE_FLOAT, 32, 1}, {HUNZE_FLOAT, 64, 1},  {HUNZE_INT, 32, 1},
+        {HUNZE_INT, 8, 1}, {HUNZE_UINT, 8, 1},   {HUNZE_BFLOAT, 16, 1}, {HUNZE_FLOAT, 16, 1}};
     return dtypes[type];
 }
 
@@ -105,7 +106,7 @@ static inline void fill_operand(operand *o, harness_rng *rng, harness_values val
 {
     const int64_t count = operand_count(o);
     for (int64_t i = 0; i < count; i++)
-        if (o->type == HUNZE_TYPE_F32 || o->type == HUNZE_TYPE_F64)
+        if (harness_is_float(o->type))
             harness_fill(rng, o->type, operand_at(o, i), 1, values);
         else if (o->type == HUNZE_TYPE_S32)
             *(int32_t *)operand_at(o, i) = (int32_t)harness_between(rng, -5000, 5000);

@@ -42,6 +42,24 @@ static const example_spec specs[] = {
      0,
      2,
      {{{4, 3}, {3, 6}, {4, 6}}, {{150, 310}, {310, 200}, {150, 200}}}},
+    {"gemm bf16",
+     HUNZE_OP_GEMM,
+     HUNZE_TYPE_BF16,
+     HUNZE_TYPE_BF16,
+     HUNZE_TYPE_BF16,
+     WITH_C | WITH_BIAS | WITH_RESIDUAL,
+     0,
+     2,
+     {{{5, 7}, {7, 9}, {5, 9}}, {{257, 310}, {310, 300}, {257, 300}}}},
+    {"gemm f16 packed",
+     HUNZE_OP_GEMM,
+     HUNZE_TYPE_F16,
+     HUNZE_TYPE_F16,
+     HUNZE_TYPE_F16,
+     WITH_BIAS | WITH_RESIDUAL | PACKED,
+     0,
+     2,
+     {{{5, 7}, {7, 9}, {5, 9}}, {{257, 310}, {310, 300}, {257, 300}}}},
     {"gemm packed",
      HUNZE_OP_GEMM,
      HUNZE_TYPE_F32,
@@ -238,7 +256,8 @@ static inline const char *operand_name(const example *e, int role)
 static inline hunze_dtype dtype_of(hunze_type type)
 {
     static const hunze_dtype dtypes[] = {{HUNZE_OPAQUE_HANDLE, 64, 1}, {HUNZE_FLOAT, 32, 1}, {HUNZE_FLOAT, 64, 1},
-                                         {HUNZE_INT, 32, 1},           {HUNZE_INT, 8, 1},    {HUNZE_UINT, 8, 1}};
+                                         {HUNZE_INT, 32, 1},           {HUNZE_INT, 8, 1},    {HUNZE_UINT, 8, 1},
+                                         {HUNZE_BFLOAT, 16, 1},        {HUNZE_FLOAT, 16, 1}};
     return dtypes[type];
 }
 
@@ -258,7 +277,7 @@ static inline const hunze_tensor *add_operand(example *e, int role, hunze_type t
     e->tensor[role] = (hunze_tensor){e->memory[role] + 64, {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type),
                                      e->shape[role],       e->strides[role],      0};
     harness_rng rng = {(uint64_t)role + 1};
-    if (type == HUNZE_TYPE_F32 || type == HUNZE_TYPE_F64)
+    if (harness_is_float(type))
         harness_fill(&rng, type, e->tensor[role].data, count, HARNESS_UNIFORM);
     else if (type != HUNZE_TYPE_NONE)
         for (int64_t i = 0; i < count; i++)
@@ -353,7 +372,7 @@ static inline void make_example(example *e, int kind, int size, hunze_context *c
     const example_spec *s = &specs[kind];
     memset(e, 0, sizeof *e);
     e->spec = s;
-    e->alpha = s->d == HUNZE_TYPE_F32 || s->d == HUNZE_TYPE_F64 ? 0.5 : 1;
+    e->alpha = harness_is_float(s->d) ? 0.5 : 1;
     e->beta = -2;
     e->activation = (hunze_activation){.struct_size = sizeof e->activation, .kind = HUNZE_ACT_RELU};
     e->call = (hunze_call){.struct_size = sizeof e->call, .op = s->op, .options = &e->options};

@@ -93,7 +93,7 @@ double harness_uniform(harness_rng *rng);                             /* in [-1,
 typedef enum harness_values {
     HARNESS_UNIFORM,  /* [-1, 1) */
     HARNESS_CANCEL,   /* x, -x pairs of widely different sizes */
-    HARNESS_SCALED,   /* times 2^-60 … 2^60 */
+    HARNESS_SCALED,   /* times 2^-60 … 2^60 (f16: 2^±13) */
     HARNESS_DENORMAL, /* denormals, smallest normals, zeros */
     HARNESS_ZEROS,    /* +0 and -0 */
     HARNESS_SPECIAL,  /* uniform with one NaN or infinity in eight */
@@ -102,13 +102,14 @@ typedef enum harness_values {
     HARNESS_VALUES
 } harness_values;
 const char *harness_values_name(harness_values values);
-/* type F32 or F64 */
+/* type F32, F64, BF16 or F16 */
 void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, harness_values values);
 /* S8, U8 or S32: the whole range; extremes only: the two ends and their neighbours. */
 void harness_fill_int(harness_rng *rng, hunze_type type, void *data, int64_t count, bool extremes);
 double harness_get(hunze_type type, const void *data, int64_t index);
 void harness_set(hunze_type type, void *data, int64_t index, double value);
 size_t harness_bytes(hunze_type type);
+bool harness_is_float(hunze_type type);
 /* Equal bits, or NaN both. */
 bool harness_same(hunze_type type, const void *a, const void *b);
 /* "0x1.8p+3 (41400000)" in one of four static buffers. */

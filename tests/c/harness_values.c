@@ -36,8 +36,51 @@ const char *harness_values_name(harness_values values)
 
 size_t harness_bytes(hunze_type type)
 {
-    static const size_t bytes[] = {0, 4, 8, 4, 1, 1};
+    static const size_t bytes[] = {0, 4, 8, 4, 1, 1, 2, 2};
     return bytes[type];
+}
+
+bool harness_is_float(hunze_type type)
+{
+    return type == HUNZE_TYPE_F32 || type == HUNZE_TYPE_F64 || type == HUNZE_TYPE_BF16 || type == HUNZE_TYPE_F16;
+}
+
+/* 16-bit floats by the definition of their format: digits behind the point, and the least exponent of a normal number. */
+typedef struct narrow_format {
+    int digits, least;
+} narrow_format;
+
+static narrow_format format_of(hunze_type type)
+{
+    return type == HUNZE_TYPE_BF16 ? (narrow_format){7, -126} : (narrow_format){10, -14};
+}
+
+static double narrow_get(hunze_type type, uint16_t bits)
+{
+    const narrow_format format = format_of(type);
+    const int exponent = (bits & 0x7FFF) >> format.digits, fraction = bits & ((1 << format.digits) - 1);
+    const double sign = bits & 0x8000 ? -1 : 1;
+    if (exponent == 0x7FFF >> format.digits)
+        return fraction ? NAN : sign * INFINITY;
+    const int leading = exponent ? 1 << format.digits : 0;
+    return sign * ldexp(leading + fraction, (exponent ? exponent - 1 : 0) + format.least - format.digits);
+}
+
+/* The nearest, ties to even. */
+static uint16_t narrow_of(hunze_type type, double value)
+{
+    const narrow_format format = format_of(type);
+    const uint16_t sign = signbit(value) ? 0x8000 : 0, infinity = (uint16_t)(0x7FFF >> format.digits << format.digits);
+    int exponent;
+    if (isnan(value))
+        return (uint16_t)(sign | infinity | 1 << (format.digits - 1));
+    if (value == 0 || isinf(value))
+        return value == 0 ? sign : sign | infinity;
+    frexp(value, &exponent); /* |value| in [2^(exponent - 1), 2^exponent) */
+    const int place = exponent - 1 < format.least ? format.least : exponent - 1;
+    const double fraction = nearbyint(ldexp(fabs(value), format.digits - place)); /* up to 2^(digits + 1): carries */
+    const double code = ldexp(place - format.least, format.digits) + fraction;
+    return sign | (code > infinity ? infinity : (uint16_t)code);
 }
 
 double harness_get(hunze_type type, const void *data, int64_t index)
@@ -47,6 +90,8 @@ double harness_get(hunze_type type, const void *data, int64_t index)
     case HUNZE_TYPE_F64: return ((const double *)data)[index];
     case HUNZE_TYPE_S32: return ((const int32_t *)data)[index];
     case HUNZE_TYPE_S8: return ((const int8_t *)data)[index];
+    case HUNZE_TYPE_BF16:
+    case HUNZE_TYPE_F16: return narrow_get(type, ((const uint16_t *)data)[index]);
     default: return ((const uint8_t *)data)[index];
     }
 }
@@ -58,6 +103,8 @@ void harness_set(hunze_type type, void *data, int64_t index, double value)
     case HUNZE_TYPE_F64: ((double *)data)[index] = value; break;
     case HUNZE_TYPE_S32: ((int32_t *)data)[index] = (int32_t)value; break;
     case HUNZE_TYPE_S8: ((int8_t *)data)[index] = (int8_t)value; break;
+    case HUNZE_TYPE_BF16:
+    case HUNZE_TYPE_F16: ((uint16_t *)data)[index] = narrow_of(type, value); break;
     default: ((uint8_t *)data)[index] = (uint8_t)value;
     }
 }
@@ -73,8 +120,12 @@ static double special(harness_rng *rng)
 
 void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, harness_values values)
 {
-    const double tiny = type == HUNZE_TYPE_F32 ? 0x1p-149 : 0x1p-1074,
-                 normal = type == HUNZE_TYPE_F32 ? 0x1p-126 : 0x1p-1022;
+    const double tiny = type == HUNZE_TYPE_F32    ? 0x1p-149
+                        : type == HUNZE_TYPE_F64  ? 0x1p-1074
+                        : type == HUNZE_TYPE_BF16 ? 0x1p-133
+                                                  : 0x1p-24;
+    const double normal = type == HUNZE_TYPE_F64 ? 0x1p-1022 : type == HUNZE_TYPE_F16 ? 0x1p-14 : 0x1p-126;
+    const int scale = type == HUNZE_TYPE_F16 ? 13 : 60;
     double constant = harness_uniform(rng), pair = 0;
     for (int64_t i = 0; i < count; i++) {
         double x = harness_uniform(rng);
@@ -83,7 +134,7 @@ void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, 
             pair = i & 1 ? -pair : ldexp(x, (int)harness_between(rng, -12, 12));
             x = pair;
             break;
-        case HARNESS_SCALED: x = ldexp(x, (int)harness_between(rng, -60, 60)); break;
+        case HARNESS_SCALED: x = ldexp(x, (int)harness_between(rng, -scale, scale)); break;
         case HARNESS_DENORMAL:
             switch (harness_u64(rng) % 4) {
             case 0: x = tiny * (double)harness_between(rng, -9, 9); break;
@@ -126,7 +177,7 @@ bool harness_same(hunze_type type, const void *a, const void *b)
 {
     if (!memcmp(a, b, harness_bytes(type)))
         return true;
-    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64)
+    if (!harness_is_float(type))
         return false;
     return isnan(harness_get(type, a, 0)) && isnan(harness_get(type, b, 0));
 }
@@ -138,7 +189,7 @@ const char *harness_show(hunze_type type, const void *data)
     char *text = texts[next = (next + 1) % 4];
     uint64_t bits = 0;
     memcpy(&bits, data, harness_bytes(type));
-    if (type == HUNZE_TYPE_F32 || type == HUNZE_TYPE_F64)
+    if (harness_is_float(type))
         snprintf(text, sizeof texts[0], "%.9g (%0*llx)", harness_get(type, data, 0), (int)harness_bytes(type) * 2,
                  (unsigned long long)bits);
     else

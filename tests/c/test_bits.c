@@ -253,11 +253,13 @@ typedef struct types {
     hunze_type a, b, d;
 } types;
 static const types products[] = {
-    {HUNZE_TYPE_F32, HUNZE_TYPE_F32, HUNZE_TYPE_F32}, {HUNZE_TYPE_F64, HUNZE_TYPE_F64, HUNZE_TYPE_F64},
-    {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_S32},   {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_S32},
-    {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_F32},   {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_F32},
-    {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_U8},    {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_S8}};
-enum { PRODUCTS = sizeof products / sizeof products[0] };
+    {HUNZE_TYPE_F32, HUNZE_TYPE_F32, HUNZE_TYPE_F32},    {HUNZE_TYPE_F64, HUNZE_TYPE_F64, HUNZE_TYPE_F64},
+    {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_S32},      {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_S32},
+    {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_F32},      {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_F32},
+    {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_U8},       {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_S8},
+    {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_BF16}, {HUNZE_TYPE_F16, HUNZE_TYPE_F16, HUNZE_TYPE_F16},
+    {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_F32},  {HUNZE_TYPE_F16, HUNZE_TYPE_F16, HUNZE_TYPE_F32}};
+enum { PRODUCTS = sizeof products / sizeof products[0], CONVOLUTIONS = 8 /* the first of them */ };
 
 static bool is_integer(const types *t) { return t->b == HUNZE_TYPE_S8; }
 static bool is_scaled(const types *t) { return is_integer(t) && t->d != HUNZE_TYPE_S32; }
@@ -431,7 +433,7 @@ static void test_conv_bits(void **state)
     (void)state;
     harness_begin("conv");
     harness_rng rng = {62};
-    for (int t = 0; t < PRODUCTS; t++)
+    for (int t = 0; t < CONVOLUTIONS; t++)
         for (int turn = 0; turn < harness_budget(24, 3); turn++)
             conv_case(&rng, HUNZE_OP_CONV, &products[t], 1 + (turn % 4 != 0), turn % 3 == 0,
                       (harness_values)(turn % HARNESS_VALUES));

@@ -48,9 +48,9 @@ static bool negative_extent(example *e, int role)
     return true;
 }
 
-static bool bfloat16(example *e, int role)
+static bool float8(example *e, int role)
 {
-    e->tensor[role].dtype = (hunze_dtype){HUNZE_BFLOAT, 16, 1};
+    e->tensor[role].dtype = (hunze_dtype){10, 8, 1}; /* DLPack's float8_e4m3fn */
     return true;
 }
 
@@ -151,7 +151,7 @@ static const mistake mistakes[] = {
     {"rank -1", negative_rank, HUNZE_ERR_SHAPE, true},
     {"rank 17", rank_17, HUNZE_ERR_SHAPE, true},
     {"extent -1", negative_extent, HUNZE_ERR_SHAPE, true},
-    {"bf16", bfloat16, HUNZE_ERR_DTYPE, true},
+    {"float8", float8, HUNZE_ERR_DTYPE, true},
     {"two lanes", two_lanes, HUNZE_ERR_DTYPE, true},
     {"int4", int4, HUNZE_ERR_DTYPE, true},
     {"extents beyond 63 bits", huge_extents, HUNZE_ERR_OVERFLOW, true},

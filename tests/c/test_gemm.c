@@ -14,9 +14,11 @@ enum { MAX_BATCH_AXES = 2, DIMS = MAX_BATCH_AXES + 2 };
 
 typedef struct operand {
     hunze_tensor tensor;
+    hunze_type type;
     int64_t shape[DIMS], strides[DIMS];
     char *memory;
     size_t bytes;
+    double *all_values, *values; /* of the memory; from the first element on, in both directions */
 } operand;
 
 typedef struct gemm_case {
@@ -32,7 +34,10 @@ typedef struct gemm_case {
 
 static hunze_context *context;
 
-static hunze_dtype dtype_of(hunze_type type) { return (hunze_dtype){HUNZE_FLOAT, type == HUNZE_TYPE_F64 ? 64 : 32, 1}; }
+static hunze_dtype dtype_of(hunze_type type)
+{
+    return (hunze_dtype){type == HUNZE_TYPE_BF16 ? HUNZE_BFLOAT : HUNZE_FLOAT, (uint8_t)(8 * harness_bytes(type)), 1};
+}
 
 /* Strides: the axes in a random order, with gaps; inputs also backwards or 0. */
 static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, bool output,
@@ -40,6 +45,7 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
 {
     int order[DIMS];
     bool plain = harness_between(rng, 0, 2) != 0;
+    x->type = type;
     for (int i = 0; i < ndim; i++)
         order[i] = ndim - 1 - i;
     if (!plain)
@@ -75,65 +81,71 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
     harness_fill(rng, type, x->memory, count, values);
     x->tensor = (hunze_tensor){
         x->memory + (size_t)first * size, {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type), x->shape, x->strides, 0};
+    x->all_values = malloc((size_t)count * sizeof *x->all_values);
+    for (int64_t i = 0; i < count; i++)
+        x->all_values[i] = harness_get(type, x->memory, i);
+    x->values = x->all_values + first;
 }
 
 static void destroy(operand *x)
 {
     free(x->memory);
+    free(x->all_values);
     x->memory = NULL;
+    x->all_values = NULL;
 }
 
 /* ------------------------------------------------------------------ the reference */
 
-#define ELEMENT(type, x, ...) (*(type *)element(&(x), sizeof(type), (const int64_t[]){__VA_ARGS__}))
-
 /* Leading axes broadcast; index has DIMS entries, batch axes right-aligned before row and column. */
-static void *element(const operand *x, size_t size, const int64_t *index)
+static int64_t offset_of(const operand *x, const int64_t *index)
 {
     int64_t offset = 0;
     for (int axis = 0; axis < x->tensor.ndim; axis++)
         if (x->shape[axis] != 1)
             offset += index[DIMS - x->tensor.ndim + axis] * x->strides[axis];
-    return (char *)x->tensor.data + offset * (int64_t)size;
+    return offset;
 }
+#define ELEMENT(x, ...) ((x).values[offset_of(&(x), (const int64_t[]){__VA_ARGS__})])
 
-#define REFERENCE(name, type, fma_, kc)                                                                                \
-    static type name##_activate(const hunze_activation *act, type x)                                                   \
+#define REFERENCE(name, real, fma_, kc)                                                                                \
+    static real name##_activate(const hunze_activation *act, real x)                                                   \
     {                                                                                                                  \
         switch (act->kind) {                                                                                           \
         case HUNZE_ACT_RELU: return x < 0 ? 0 : x;                                                                     \
-        case HUNZE_ACT_LEAKY_RELU: return x < 0 ? (type)act->alpha * x : x;                                            \
+        case HUNZE_ACT_LEAKY_RELU: return x < 0 ? (real)act->alpha * x : x;                                            \
         case HUNZE_ACT_CLIP:                                                                                           \
-            x = x < (type)act->alpha ? (type)act->alpha : x;                                                           \
-            return (type)act->beta < x ? (type)act->beta : x;                                                          \
+            x = x < (real)act->alpha ? (real)act->alpha : x;                                                           \
+            return (real)act->beta < x ? (real)act->beta : x;                                                          \
         default: return x;                                                                                             \
         }                                                                                                              \
     }                                                                                                                  \
     static void name(gemm_case *g)                                                                                     \
     {                                                                                                                  \
-        const type alpha = g->k == 0 ? 0 : (type)g->alpha, beta = (type)g->beta;                                       \
+        const real alpha = g->k == 0 ? 0 : (real)g->alpha, beta = (real)g->beta;                                       \
         const int64_t k = g->alpha == 0 ? 0 : g->k;                                                                    \
         for (int64_t z0 = 0; z0 < g->batch[0]; z0++)                                                                   \
             for (int64_t z1 = 0; z1 < g->batch[1]; z1++)                                                               \
                 for (int64_t i = 0; i < g->m; i++)                                                                     \
                     for (int64_t j = 0; j < g->n; j++) {                                                               \
-                        type t = g->has_c && beta != 0 ? beta * ELEMENT(type, g->c, z0, z1, i, j) : (type) - 0.0;      \
+                        real t = g->has_c && beta != 0 ? beta * (real)ELEMENT(g->c, z0, z1, i, j) : (real) - 0.0;      \
                         for (int64_t p = 0, end = -1; end < k;) {                                                      \
-                            type s = 0;                                                                                \
+                            real s = 0;                                                                                \
                             end = k - p < kc + kc / 2 ? k : p + kc; /* a last block under kc/2 joins the one before */ \
                             for (; p < end; p++)                                                                       \
-                                s = fma_(g->transpose_a ? ELEMENT(type, g->a, z0, z1, p, i)                            \
-                                                        : ELEMENT(type, g->a, z0, z1, i, p),                           \
-                                         g->transpose_b ? ELEMENT(type, g->b, z0, z1, j, p)                            \
-                                                        : ELEMENT(type, g->b, z0, z1, p, j),                           \
+                                s = fma_((real)(g->transpose_a ? ELEMENT(g->a, z0, z1, p, i)                           \
+                                                               : ELEMENT(g->a, z0, z1, i, p)),                         \
+                                         (real)(g->transpose_b ? ELEMENT(g->b, z0, z1, j, p)                           \
+                                                               : ELEMENT(g->b, z0, z1, p, j)),                         \
                                          s);                                                                           \
                             t = fma_(alpha, s, t);                                                                     \
                         }                                                                                              \
                         if (g->options.bias)                                                                           \
-                            t += ELEMENT(type, g->bias, z0, z1, i, j);                                                 \
+                            t += (real)ELEMENT(g->bias, z0, z1, i, j);                                                 \
                         if (g->options.residual)                                                                       \
-                            t += ELEMENT(type, g->residual, z0, z1, i, j);                                             \
-                        ELEMENT(type, g->d, z0, z1, i, j) = name##_activate(&g->activation, t);                        \
+                            t += (real)ELEMENT(g->residual, z0, z1, i, j);                                             \
+                        harness_set(g->d.type, g->d.tensor.data, offset_of(&g->d, (const int64_t[]){z0, z1, i, j}),    \
+                                    name##_activate(&g->activation, t));                                               \
                     }                                                                                                  \
     }
 REFERENCE(reference_f32, float, fmaf, HUNZE_KC_F32)
@@ -157,7 +169,7 @@ static void backwards(void *user, int64_t count, void (*task)(void *, int64_t), 
 
 static hunze_status drive(gemm_case *g, const hunze_tensor *packed, int32_t threads, const hunze_run *run)
 {
-    struct hunze_plan plan = {.context = context, .op = HUNZE_OP_GEMM, .row = g->row};
+    struct hunze_plan plan = {.context = context, .op = HUNZE_OP_GEMM, .row = g->row, .d_type = g->d.type};
     bool own_b = false;
     for (int axis = 0; axis < g->b.tensor.ndim - 2; axis++)
         own_b |= g->b.shape[axis] != 1;
@@ -185,11 +197,11 @@ static hunze_status drive(gemm_case *g, const hunze_tensor *packed, int32_t thre
 
 static void compare(const gemm_case *g, const char *expected, const char *how)
 {
-    const size_t size = hunze_type_bytes(g->row->d);
+    const size_t size = hunze_type_bytes(g->d.type);
     for (size_t at = 0; at < g->d.bytes; at += size)
-        harness_check(harness_same(g->row->d, expected + at, g->d.memory + at),
+        harness_check(harness_same(g->d.type, expected + at, g->d.memory + at),
                       "%s: element %zu of D's memory is %s, should be %s", how, at / size,
-                      harness_show(g->row->d, g->d.memory + at), harness_show(g->row->d, expected + at));
+                      harness_show(g->d.type, g->d.memory + at), harness_show(g->d.type, expected + at));
 }
 
 static void check_case(gemm_case *g)
@@ -232,6 +244,12 @@ static int64_t pick(harness_rng *rng, const int64_t *values, int count)
     return values[harness_between(rng, 0, count - 1)];
 }
 
+/* The type of an operand beside A and B: bf16 and f16 stand with f32 too. */
+static hunze_type other_type(const hunze_row *row, harness_rng *rng)
+{
+    return row->widen && harness_between(rng, 0, 1) ? HUNZE_TYPE_F32 : row->a;
+}
+
 static void make_operand_shape(const gemm_case *g, harness_rng *rng, int64_t rows, int64_t columns, int64_t *shape,
                                int *ndim, bool broadcasts)
 {
@@ -248,7 +266,7 @@ static void make_operand_shape(const gemm_case *g, harness_rng *rng, int64_t row
 static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t n, int64_t k)
 {
     gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 1};
-    const hunze_type type = row->d;
+    const hunze_type type = row->a;
     const harness_values values = (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
     int64_t shape[DIMS];
     int ndim;
@@ -264,14 +282,14 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
     make_operand_shape(&g, rng, g.transpose_b ? n : k, g.transpose_b ? k : n, shape, &ndim, true);
     make(&g.b, rng, type, ndim, shape, false, values);
     make_operand_shape(&g, rng, m, n, shape, &ndim, false);
-    make(&g.d, rng, type, ndim, shape, true, HARNESS_SPECIAL);
+    make(&g.d, rng, other_type(row, rng), ndim, shape, true, HARNESS_SPECIAL);
     static const double factors[] = {1, 1, 0, -0.75, 2};
     g.alpha = factors[harness_between(rng, 0, 4)];
     if (harness_between(rng, 0, 2) == 0) {
         g.has_c = true;
         g.beta = factors[harness_between(rng, 0, 4)];
         make_operand_shape(&g, rng, m, n, shape, &ndim, false);
-        make(&g.c, rng, type, ndim, shape, false, g.beta == 0 ? HARNESS_SPECIAL : values);
+        make(&g.c, rng, g.d.type, ndim, shape, false, g.beta == 0 ? HARNESS_SPECIAL : values);
     }
     g.options = (hunze_gemm_options){.struct_size = sizeof g.options,
                                      .alpha = &g.alpha,
@@ -280,25 +298,25 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
                                      .transpose_b = g.transpose_b};
     switch (harness_between(rng, 0, 4)) {
     case 0:
-        make(&g.bias, rng, type, 1, (int64_t[]){n}, false, values);
+        make(&g.bias, rng, other_type(row, rng), 1, (int64_t[]){n}, false, values);
         g.options.bias = &g.bias.tensor;
         break;
     case 1:
-        make(&g.bias, rng, type, 2, (int64_t[]){m, 1}, false, values);
+        make(&g.bias, rng, other_type(row, rng), 2, (int64_t[]){m, 1}, false, values);
         g.options.bias = &g.bias.tensor;
         break;
     default: break;
     }
     if (harness_between(rng, 0, 3) == 0) {
         make_operand_shape(&g, rng, harness_between(rng, 0, 1) ? m : 1, n, shape, &ndim, true);
-        make(&g.residual, rng, type, ndim, shape, false, values);
+        make(&g.residual, rng, other_type(row, rng), ndim, shape, false, values);
         g.options.residual = &g.residual.tensor;
     }
     static const uint32_t kinds[] = {HUNZE_ACT_NONE, HUNZE_ACT_RELU, HUNZE_ACT_LEAKY_RELU, HUNZE_ACT_CLIP};
     g.activation = (hunze_activation){sizeof g.activation, kinds[harness_between(rng, 0, 3)], -0.5F, 0.5F};
     g.options.activation = &g.activation;
-    harness_case("m %ld n %ld k %ld batch %ldx%ld, %s, alpha %g beta %g%s%s", (long)m, (long)n, (long)k,
-                 (long)g.batch[0], (long)g.batch[1], harness_values_name(values), g.alpha, g.beta,
+    harness_case("m %ld n %ld k %ld batch %ldx%ld, types %d to %d, %s, alpha %g beta %g%s%s", (long)m, (long)n, (long)k,
+                 (long)g.batch[0], (long)g.batch[1], type, g.d.type, harness_values_name(values), g.alpha, g.beta,
                  g.transpose_a ? " At" : "", g.transpose_b ? " Bt" : "");
     check_case(&g);
     operand *all[] = {&g.a, &g.b, &g.c, &g.d, &g.bias, &g.residual};
@@ -342,9 +360,9 @@ static void check_in_place(const hunze_row *row)
     for (int i = 0; i < 6; i++) {
         const int64_t m = 40 + i, n = 33 + i, k = i % 2 ? 600 : 20;
         gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 0.5, .beta = -2, .has_c = true};
-        make(&g.a, &rng, row->d, 2, (int64_t[]){m, k}, false, HARNESS_UNIFORM);
-        make(&g.b, &rng, row->d, 2, (int64_t[]){k, n}, false, HARNESS_UNIFORM);
-        make(&g.d, &rng, row->d, 2, (int64_t[]){m, n}, true, HARNESS_UNIFORM);
+        make(&g.a, &rng, row->a, 2, (int64_t[]){m, k}, false, HARNESS_UNIFORM);
+        make(&g.b, &rng, row->a, 2, (int64_t[]){k, n}, false, HARNESS_UNIFORM);
+        make(&g.d, &rng, other_type(row, &rng), 2, (int64_t[]){m, n}, true, HARNESS_UNIFORM);
         g.c = g.d;
         g.c.tensor.shape = g.c.shape;
         g.c.tensor.strides = g.c.strides;
@@ -370,9 +388,9 @@ static void check_cancel(const hunze_row *row)
     harness_rng rng = {11};
     int polls = 0;
     gemm_case g = {.row = row, .m = 300, .n = 70, .k = 40, .batch = {1, 1}, .alpha = 1};
-    make(&g.a, &rng, row->d, 2, (int64_t[]){300, 40}, false, HARNESS_UNIFORM);
-    make(&g.b, &rng, row->d, 2, (int64_t[]){40, 70}, false, HARNESS_UNIFORM);
-    make(&g.d, &rng, row->d, 2, (int64_t[]){300, 70}, true, HARNESS_UNIFORM);
+    make(&g.a, &rng, row->a, 2, (int64_t[]){300, 40}, false, HARNESS_UNIFORM);
+    make(&g.b, &rng, row->a, 2, (int64_t[]){40, 70}, false, HARNESS_UNIFORM);
+    make(&g.d, &rng, row->a, 2, (int64_t[]){300, 70}, true, HARNESS_UNIFORM);
     g.options.struct_size = sizeof g.options;
     const hunze_run run = {.struct_size = sizeof run, .cancel = stop_at_once, .cancel_user = &polls};
     harness_case("cancel");

@@ -174,7 +174,7 @@ static void calls_of_another_plan(void **state)
         expect_mismatch(plan, &e, HUNZE_ERR_STRIDE, "no strides");
         e.tensor[HUNZE_ROLE_A].strides = e.strides[HUNZE_ROLE_A];
         e.strides[HUNZE_ROLE_A][0] -= 8;
-        e.tensor[HUNZE_ROLE_A].dtype.bits = 16;
+        e.tensor[HUNZE_ROLE_A].dtype = (hunze_dtype){HUNZE_BOOL, 8, 1};
         expect_mismatch(plan, &e, HUNZE_ERR_DTYPE, "another dtype");
         e.tensor[HUNZE_ROLE_A].dtype = dtype_of(specs[kind].a);
         e.options.any.flags = HUNZE_REPRODUCIBLE;
@@ -250,6 +250,8 @@ static void lines_say_the_call(void **state)
     static const char *const lines[EXAMPLES] = {
         "gemm d=f32:5x9 a=f32:5x7 b=f32:7x9 c=f32:5x9 bias=f32:9 residual=f32:5x9 alpha=0.5 beta=-2 activation=1",
         "gemm d=f64:4x6 a=f64:4x3 b=f64:3x6 c=f64:4x6 bias=f64:6 residual=f64:4x6 alpha=0.5 beta=-2 activation=1",
+        "gemm d=bf16:5x9 a=bf16:5x7 b=bf16:7x9 c=bf16:5x9 bias=bf16:9 residual=bf16:5x9 alpha=0.5 beta=-2 activation=1",
+        "gemm d=f16:5x9 a=f16:5x7 b=packed-f16:7x9 bias=f16:9 residual=f16:5x9 alpha=0.5 activation=1",
         "gemm d=f32:5x9 a=f32:5x7 b=packed-f32:7x9 bias=f32:9 alpha=0.5 activation=1",
         "gemm d=s32:5x9 a=u8:5x7 b=s8:7x9 bias=s32:9 a_quant.zero_point=u8:1 b_quant.zero_point=s8:9 b_quant.axis=1 "
         "activation=1",

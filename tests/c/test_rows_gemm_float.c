@@ -26,13 +26,14 @@ static int64_t b_at(const hunze_float_tile *tile, int64_t p)
 }
 
 /* The contract in scalars.  fmaf and fma of the C library are correctly rounded. */
-static void reference_f32(const hunze_float_tile *tile, int i, int j, float *t, double *exact, double *absolute)
+static void reference_f32(const hunze_float_tile *tile, hunze_type b_type, int i, int j, float *t, double *exact,
+                          double *absolute)
 {
-    const float *a = tile->a, *b = tile->b, alpha = *(const float *)tile->alpha, beta = *(const float *)tile->beta;
+    const float *a = tile->a, alpha = *(const float *)tile->alpha, beta = *(const float *)tile->beta;
     float s = 0;
     *exact = *absolute = 0;
     for (int64_t p = 0; p < tile->k; p++) {
-        float x = a[i * tile->a_row + p * tile->a_col], y = b[b_at(tile, p) + j];
+        float x = a[i * tile->a_row + p * tile->a_col], y = (float)harness_get(b_type, tile->b, b_at(tile, p) + j);
         s = fmaf(x, y, s);
         *exact += (double)x * y;
         *absolute += fabs((double)x * y);
@@ -67,11 +68,14 @@ static void reference_f64(const hunze_float_tile *tile, int i, int j, double *t,
 
 static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size)
 {
-    const hunze_type type = row->a;
-    const size_t bytes = harness_bytes(type);
-    const bool full = size->flags & HUNZE_TILE_B_FULL, first = size->flags & HUNZE_TILE_FIRST;
+    const hunze_type type = row->d; /* of all operands but b */
+    const size_t bytes = harness_bytes(type), b_bytes = harness_bytes(row->b);
+    /* bf16 and f16 read whole rows of a panel. */
+    const bool full = size->flags & HUNZE_TILE_B_FULL || (row->widen && size->n < row->nr),
+               first = size->flags & HUNZE_TILE_FIRST;
     const bool read_c = first && size->flags & HUNZE_TILE_READ_C;
-    hunze_float_tile tile = {.m = size->m, .n = size->n, .k = size->k, .flags = size->flags};
+    hunze_float_tile tile = {
+        .m = size->m, .n = size->n, .k = size->k, .flags = size->flags | (full ? HUNZE_TILE_B_FULL : 0)};
     harness_case("m %d n %d k %lld%s%s%s%s%s alpha %g beta %g %s, operands %s", size->m, size->n, (long long)size->k,
                  first ? " FIRST" : "", size->flags & HUNZE_TILE_READ_C ? " READ_C" : "", full ? " B_FULL" : "",
                  size->a_by_columns ? ", A by columns" : "", size->t_is_c ? ", t is c" : "", size->alpha, size->beta,
@@ -100,15 +104,15 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
     const int64_t b_line = full ? row->nr : size->n;
     tile.b_row = full ? row->nr : size->n + harness_between(rng, 0, 7);
     const int64_t b_count = size->k ? (size->k - 1) * tile.b_row + b_line : 0;
-    char *b = harness_place(B, (size_t)b_count * bytes, full ? 64 : bytes, size->side);
+    char *b = harness_place(B, (size_t)b_count * b_bytes, full ? 64 : b_bytes, size->side);
     for (int64_t p = 0; p < size->k; p++) {
-        char *line = b + (size_t)(p * tile.b_row) * bytes;
-        memset(line, 0, (size_t)b_line * bytes);
-        harness_fill(rng, type, line, size->n, size->values == HARNESS_CANCEL ? HARNESS_CONSTANT : size->values);
+        char *line = b + (size_t)(p * tile.b_row) * b_bytes;
+        memset(line, 0, (size_t)b_line * b_bytes);
+        harness_fill(rng, row->b, line, size->n, size->values == HARNESS_CANCEL ? HARNESS_CONSTANT : size->values);
     }
     tile.b = b;
     static int32_t offsets[1024];
-    const bool by_offset = !full && tile.a_row == 1 && harness_u64(rng) & 1;
+    const bool by_offset = !full && !row->widen && tile.a_row == 1 && harness_u64(rng) & 1;
     for (int64_t p = 0; by_offset && p < size->k; p++)
         offsets[p] = (int32_t)((size->k - 1 - p) * tile.b_row); /* from the last row on */
     if (by_offset) {
@@ -150,7 +154,7 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
             if (type == HUNZE_TYPE_F32) {
                 double sum, absolute;
                 float value = ((float *)t)[i * tile.t_row + j];
-                reference_f32(&tile, i, j, &value, &sum, &absolute);
+                reference_f32(&tile, row->b, i, j, &value, &sum, &absolute);
                 memcpy(&expected[at], &value, sizeof value);
                 exact[at] = (double)scalars_f32[0] * sum + old;
                 bound[at] = (k + 4) * 0x1p-24 * (fabs(scalars_f32[0] * absolute) + fabs(old)) + (k + 4) * 0x1p-149;

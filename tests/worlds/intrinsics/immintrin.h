@@ -29,10 +29,12 @@ typedef uint32_t __mmask32;
 typedef int8_t own_s8x16 __attribute__((vector_size(16)));
 typedef uint8_t own_u8x16 __attribute__((vector_size(16)));
 typedef int16_t own_s16x8 __attribute__((vector_size(16)));
+typedef uint16_t own_u16x8 __attribute__((vector_size(16)));
 typedef int32_t own_s32x4 __attribute__((vector_size(16)));
 typedef int8_t own_s8x32 __attribute__((vector_size(32)));
 typedef uint8_t own_u8x32 __attribute__((vector_size(32)));
 typedef int16_t own_s16x16 __attribute__((vector_size(32)));
+typedef uint16_t own_u16x16 __attribute__((vector_size(32)));
 typedef int32_t own_s32x8 __attribute__((vector_size(32)));
 typedef uint32_t own_u32x8 __attribute__((vector_size(32)));
 typedef int64_t own_s64x4 __attribute__((vector_size(32)));
@@ -93,8 +95,8 @@ OWN_FLOATS(__m512d, double, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _
            _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd, fma)
 
 /* Sums wrap; a shift by the width or more gives 0 or the sign. */
-#define OWN_INTEGERS(vector, signed32, unsigned32, unsigned64, add32, sub32, mullo32, slli32, srai32, add64, sub64,    \
-                     slli64, and_all, or_all, xor_all)                                                                 \
+#define OWN_INTEGERS(vector, signed32, unsigned32, unsigned64, add32, sub32, mullo32, slli32, srli32, srai32, add64,   \
+                     sub64, slli64, and_all, or_all, xor_all)                                                          \
     OWN_BINARY(add32, vector, (vector)((unsigned32)a + (unsigned32)b))                                                 \
     OWN_BINARY(sub32, vector, (vector)((unsigned32)a - (unsigned32)b))                                                 \
     OWN_BINARY(mullo32, vector, (vector)((unsigned32)a * (unsigned32)b))                                               \
@@ -105,13 +107,14 @@ OWN_FLOATS(__m512d, double, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _
     OWN_BINARY(xor_all, vector, a ^ b)                                                                                 \
     OWN vector slli32(vector a, unsigned n) { return n > 31 ? (vector){0} : (vector)((unsigned32)a << n); }            \
     OWN vector slli64(vector a, unsigned n) { return n > 63 ? (vector){0} : (vector)((unsigned64)a << n); }            \
+    OWN vector srli32(vector a, unsigned n) { return n > 31 ? (vector){0} : (vector)((unsigned32)a >> n); }            \
     OWN vector srai32(vector a, unsigned n) { return (vector)((signed32)a >> (n > 31 ? 31 : n)); }
 OWN_INTEGERS(__m256i, own_s32x8, own_u32x8, own_u64x4, _mm256_add_epi32, _mm256_sub_epi32, _mm256_mullo_epi32,
-             _mm256_slli_epi32, _mm256_srai_epi32, _mm256_add_epi64, _mm256_sub_epi64, _mm256_slli_epi64,
-             _mm256_and_si256, _mm256_or_si256, _mm256_xor_si256)
+             _mm256_slli_epi32, _mm256_srli_epi32, _mm256_srai_epi32, _mm256_add_epi64, _mm256_sub_epi64,
+             _mm256_slli_epi64, _mm256_and_si256, _mm256_or_si256, _mm256_xor_si256)
 OWN_INTEGERS(__m512i, own_s32x16, own_u32x16, own_u64x8, _mm512_add_epi32, _mm512_sub_epi32, _mm512_mullo_epi32,
-             _mm512_slli_epi32, _mm512_srai_epi32, _mm512_add_epi64, _mm512_sub_epi64, _mm512_slli_epi64,
-             _mm512_and_si512, _mm512_or_si512, _mm512_xor_si512)
+             _mm512_slli_epi32, _mm512_srli_epi32, _mm512_srai_epi32, _mm512_add_epi64, _mm512_sub_epi64,
+             _mm512_slli_epi64, _mm512_and_si512, _mm512_or_si512, _mm512_xor_si512)
 
 OWN_UNARY(_mm256_castps_si256, __m256i, __m256, (__m256i)a)
 OWN_UNARY(_mm256_castpd_si256, __m256i, __m256d, (__m256i)a)
@@ -145,10 +148,47 @@ OWN_LANES(_mm256_cvtepi8_epi16, __m256i, own_s16x16, __m128i, ((own_s8x16)a_)[i]
 OWN_LANES(_mm256_cvtepu8_epi16, __m256i, own_s16x16, __m128i, ((own_u8x16)a_)[i])
 OWN_LANES(_mm256_cvtepi8_epi32, __m256i, own_s32x8, __m128i, ((own_s8x16)a_)[i])
 OWN_LANES(_mm256_cvtepu8_epi32, __m256i, own_s32x8, __m128i, ((own_u8x16)a_)[i])
+OWN_LANES(_mm512_cvtepu16_epi32, __m512i, own_s32x16, __m256i, ((own_u16x16)a_)[i])
+OWN_LANES(_mm512_cvtepi32_epi16, __m256i, own_s16x16, __m512i, (int16_t)((own_s32x16)a_)[i])
 OWN_LANES(_mm512_cvtepi8_epi16, __m512i, own_s16x32, __m256i, ((own_s8x32)a_)[i])
 OWN_LANES(_mm512_cvtepu8_epi16, __m512i, own_s16x32, __m256i, ((own_u8x32)a_)[i])
 OWN_LANES(_mm512_cvtepi8_epi32, __m512i, own_s32x16, __m128i, ((own_s8x16)a_)[i])
 OWN_LANES(_mm512_cvtepu8_epi32, __m512i, own_s32x16, __m128i, ((own_u8x16)a_)[i])
+
+/* f16 by its definition: 5 bits of exponent, 10 behind the point. */
+OWN float own_float_of_f16(uint16_t bits)
+{
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const float magnitude = exponent == 31
+                                ? (fraction ? NAN : INFINITY)
+                                : ldexpf((float)((exponent ? 1024 : 0) + fraction), (exponent ? exponent : 1) - 25);
+    return copysignf(magnitude, bits & 0x8000 ? -1.0f : 1.0f);
+}
+OWN uint16_t own_f16_of_float(float x)
+{
+    const uint16_t sign = signbit(x) ? 0x8000 : 0;
+    int exponent;
+    if (isnan(x))
+        return sign | 0x7E00;
+    if (fabsf(x) >= 65536)
+        return sign | 0x7C00;
+    frexpf(x, &exponent);
+    const int place = x == 0 || exponent - 1 < -14 ? -14 : exponent - 1;
+    return sign | (uint16_t)(ldexpf(1, 10) * (float)(place + 14) + rintf(ldexpf(fabsf(x), 10 - place)));
+}
+#define OWN_TO_F16(name, result, lanes, argument)                                                                      \
+    OWN result name(argument a, int how)                                                                               \
+    {                                                                                                                  \
+        lanes r;                                                                                                       \
+        (void)how; /* to the nearest, as MXCSR says too */                                                             \
+        for (int i = 0; i < (int)(sizeof r / sizeof r[0]); i++)                                                        \
+            r[i] = own_f16_of_float(a[i]);                                                                             \
+        return (result)r;                                                                                              \
+    }
+OWN_LANES(_mm256_cvtph_ps, __m256, __m256, __m128i, own_float_of_f16(((own_u16x8)a_)[i]))
+OWN_LANES(_mm512_cvtph_ps, __m512, __m512, __m256i, own_float_of_f16(((own_u16x16)a_)[i]))
+OWN_TO_F16(_mm256_cvtps_ph, __m128i, own_u16x8, __m256)
+OWN_TO_F16(_mm512_cvtps_ph, __m256i, own_u16x16, __m512)
 
 /* Sums of products of neighbours: s16 pairs to s32; u8 and s8 pairs to s16, saturating; u8 and s8 fours added to s32. */
 OWN int32_t own_wrapping_sum(int32_t x, int32_t y) { return (int32_t)((uint32_t)x + (uint32_t)y); }
@@ -189,24 +229,25 @@ OWN_DOTS(__m512i, own_u8x64, own_s8x64, own_s16x32, own_s32x16, _mm512_madd_epi1
 
 OWN_MEMORY(__m256i, void, _mm256_loadu_si256, _mm256_storeu_si256) /* void: no alignment is promised */
 
-#define OWN_MASKED_AVX2(vector, lanes, masks, scalar, load, store)                                                     \
-    OWN vector load(const scalar *p, __m256i mask)                                                                     \
+#define OWN_MASKED_AVX2(vector, mask_type, lanes, masks, scalar, load, store)                                          \
+    OWN vector load(const scalar *p, mask_type mask)                                                                   \
     {                                                                                                                  \
         lanes r = {0};                                                                                                 \
-        for (int i = 0; i < (int)(32 / sizeof *p); i++)                                                                \
+        for (int i = 0; i < (int)(sizeof(vector) / sizeof *p); i++)                                                    \
             if (((masks)mask)[i] < 0)                                                                                  \
                 r[i] = p[i];                                                                                           \
         return (vector)r;                                                                                              \
     }                                                                                                                  \
-    OWN void store(scalar *p, __m256i mask, vector v)                                                                  \
+    OWN void store(scalar *p, mask_type mask, vector v)                                                                \
     {                                                                                                                  \
-        for (int i = 0; i < (int)(32 / sizeof *p); i++)                                                                \
+        for (int i = 0; i < (int)(sizeof(vector) / sizeof *p); i++)                                                    \
             if (((masks)mask)[i] < 0)                                                                                  \
                 p[i] = ((lanes)v)[i];                                                                                  \
     }
-OWN_MASKED_AVX2(__m256, __m256, own_s32x8, float, _mm256_maskload_ps, _mm256_maskstore_ps)
-OWN_MASKED_AVX2(__m256d, __m256d, own_s64x4, double, _mm256_maskload_pd, _mm256_maskstore_pd)
-OWN_MASKED_AVX2(__m256i, own_s32x8, own_s32x8, int32_t, _mm256_maskload_epi32, _mm256_maskstore_epi32)
+OWN_MASKED_AVX2(__m256, __m256i, __m256, own_s32x8, float, _mm256_maskload_ps, _mm256_maskstore_ps)
+OWN_MASKED_AVX2(__m256d, __m256i, __m256d, own_s64x4, double, _mm256_maskload_pd, _mm256_maskstore_pd)
+OWN_MASKED_AVX2(__m256i, __m256i, own_s32x8, own_s32x8, int32_t, _mm256_maskload_epi32, _mm256_maskstore_epi32)
+OWN_MASKED_AVX2(__m128i, __m128i, own_s32x4, own_s32x4, int32_t, _mm_maskload_epi32, _mm_maskstore_epi32)
 
 OWN __m256 _mm256_cmp_ps(__m256 a, __m256 b, int how)
 {
@@ -262,6 +303,7 @@ OWN __m256d _mm256_permute4x64_pd(__m256d a, int pick)
     return r;
 }
 OWN_UNARY(_mm256_castsi256_si128, __m128i, __m256i, ((__m128i){a[0], a[1]}))
+OWN_UNARY(_mm256_broadcastsi128_si256, __m256i, __m128i, ((__m256i){a[0], a[1], a[0], a[1]}))
 OWN __m128i _mm256_extracti128_si256(__m256i a, int half) { return (__m128i){a[2 * half], a[2 * half + 1]}; }
 
 /* ------------------------------------------------------------------ 128 bits */
@@ -275,6 +317,23 @@ OWN __m128i _mm_loadl_epi64(const void *p)
 }
 OWN void _mm_storel_epi64(void *p, __m128i v) { memcpy(p, &v, 8); }
 OWN __m128i _mm_set_epi64x(long long high, long long low) { return (__m128i){low, high}; }
+OWN __m128i _mm_setzero_si128(void) { return (__m128i){0}; }
+OWN_UNARY(_mm_set1_epi16, __m128i, int16_t, (__m128i)(a - (own_s16x8){0}))
+OWN __m128i _mm_blendv_epi8(__m128i a, __m128i b, __m128i mask)
+{
+    own_s8x16 take = (own_s8x16)mask < 0;
+    return (__m128i)(((own_s8x16)b & take) | ((own_s8x16)a & ~take));
+}
+/* s32 to u16, saturating: a's, then b's. */
+OWN __m128i _mm_packus_epi32(__m128i a, __m128i b)
+{
+    own_u16x8 r;
+    for (int i = 0; i < 8; i++) {
+        const int32_t x = ((own_s32x4)(i < 4 ? a : b))[i % 4];
+        r[i] = (uint16_t)(x < 0 ? 0 : x > 0xFFFF ? 0xFFFF : x);
+    }
+    return (__m128i)r;
+}
 OWN_UNARY(_mm_cvtsi64_si128, __m128i, long long, ((__m128i){a, 0}))
 OWN_UNARY(_mm_cvtsi128_si64, long long, __m128i, a[0])
 /* The first, or last, half of a's lanes, each followed by b's. */
@@ -317,11 +376,13 @@ OWN_MASKED_LOAD(__m512, __m512, float, __mmask16, _mm512_maskz_loadu_ps)
 OWN_MASKED_LOAD(__m512d, __m512d, double, __mmask8, _mm512_maskz_loadu_pd)
 OWN_MASKED_LOAD(__m512i, own_s32x16, int32_t, __mmask16, _mm512_maskz_loadu_epi32)
 OWN_MASKED_LOAD(__m256i, own_s8x32, int8_t, __mmask32, _mm256_maskz_loadu_epi8)
+OWN_MASKED_LOAD(__m256i, own_s16x16, int16_t, __mmask16, _mm256_maskz_loadu_epi16)
 OWN_MASKED_LOAD(__m128i, own_s8x16, int8_t, __mmask16, _mm_maskz_loadu_epi8)
 OWN_MASKED_STORE(__m512, __m512, float, __mmask16, _mm512_mask_storeu_ps)
 OWN_MASKED_STORE(__m512d, __m512d, double, __mmask8, _mm512_mask_storeu_pd)
 OWN_MASKED_STORE(__m512i, own_s32x16, int32_t, __mmask16, _mm512_mask_storeu_epi32)
 OWN_MASKED_STORE(__m512i, own_s32x16, int8_t, __mmask16, _mm512_mask_cvtepi32_storeu_epi8)
+OWN_MASKED_STORE(__m256i, own_s16x16, int16_t, __mmask16, _mm256_mask_storeu_epi16)
 
 /* A bit for each lane where the expression over a[i] and b[i] holds; b's lane where the bit is set, else a's. */
 #define OWN_COMPARE(name, vector, lanes, mask_type, parameters, expression)                                            \
