@@ -102,7 +102,7 @@ typedef struct hunze_context hunze_context;
 
 /* Flags of a context or of a call (a call's flags are added to its context's). */
 enum {
-    HUNZE_REPRODUCIBLE = 1u << 0,      /* f32, f64 and integers: the same bits on every ISA; NaN stored as 0x7FC00000 */
+    HUNZE_REPRODUCIBLE = 1u << 0,      /* f32, f64 and integers, on CPUs bf16 and f16: the same bits on every ISA; NaN stored as 0x7FC00000 */
     HUNZE_REQUIRE_FAST = 1u << 1,      /* a portable fallback is HUNZE_ERR_SLOW */
     HUNZE_BATCH_INVARIANT = 1u << 2,   /* bits do not depend on the batch (always so on CPUs) */
     HUNZE_WIPE = 1u << 3,              /* scratch that held operands is zeroed before it is released */

@@ -61,7 +61,8 @@ typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64 }
  *   start: NULL, or the chain goes on: s begins with start + i*start_row + j instead of +0 (nr columns are readable).
  *   t: element (i, j) at t + i*t_row + j; c likewise.  t may be c.  Strides count elements.
  * alpha and beta point to the element type.
- * bf16 and f16: b's elements are of that type and widened as they are read, all others are f32; B_FULL unless n is nr, and no b_offset. */
+ * bf16 and f16: b's elements are of that type and widened as they are read, all others are f32; one of a_row and
+ * a_col is 1; B_FULL unless n is nr; no b_offset. */
 enum { HUNZE_TILE_FIRST = 1, HUNZE_TILE_READ_C = 2, HUNZE_TILE_B_FULL = 4 };
 
 typedef struct hunze_float_tile {

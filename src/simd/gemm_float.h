@@ -13,10 +13,10 @@ enum { NR = NV * VF_LANES };
 
 #ifdef HUNZE_NARROW_TYPE_H
 typedef narrow b_scalar;
-enum { GEMM_FLOAT_OFFSETS = 0 };
+enum { GEMM_FLOAT_NARROW = 1 };
 #else
 typedef scalar b_scalar;
-enum { GEMM_FLOAT_OFFSETS = 1 };
+enum { GEMM_FLOAT_NARROW = 0 };
 #endif
 
 /* Added by fma to alpha * s, it changes no bit of the product, signed zeros included. */
@@ -52,7 +52,8 @@ SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, cons
     const int64_t n = tile->n;
     const scalar *a = tile->a;
     const b_scalar *b = tile->b;
-    const int64_t a_step = tile->a_col, b_step = tile->b_row, row_bytes = tile->a_row * (int64_t)sizeof(scalar);
+    const int64_t a_step = GEMM_FLOAT_NARROW && !columns ? 1 : tile->a_col;
+    const int64_t b_step = tile->b_row, row_bytes = tile->a_row * (int64_t)sizeof(scalar);
     const char *group[(MR + 4) / 5];
 #pragma GCC unroll 8
     for (int g = 0; g < (m + 4) / 5; g++)
@@ -133,7 +134,7 @@ SIMD_INLINE void gemm_float_rows(const hunze_float_tile *tile, const int m)
 {
 #define BODY(vectors, full)                                                                                            \
     do {                                                                                                               \
-        if (GEMM_FLOAT_OFFSETS && tile->b_offset)                                                                      \
+        if (!GEMM_FLOAT_NARROW && tile->b_offset)                                                                      \
             gemm_float_body(tile, m, vectors, full, true, true);                                                       \
         else if (tile->a_row == 1)                                                                                     \
             gemm_float_body(tile, m, vectors, full, true, false);                                                      \

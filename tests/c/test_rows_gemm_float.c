@@ -83,7 +83,7 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
 
     /* A: m rows of k with a gap behind each, or k rows of m. */
     const int64_t a_lines = size->a_by_columns ? size->k : size->m, a_line = size->a_by_columns ? size->m : size->k;
-    const int64_t a_step = harness_between(rng, 0, 3) ? 1 : 2; /* neither stride is 1 then */
+    const int64_t a_step = row->widen || harness_between(rng, 0, 3) ? 1 : 2; /* neither stride is 1 then */
     const int64_t a_stride = a_line * a_step + harness_between(rng, 0, 5);
     const int64_t a_count = a_lines && a_line ? (a_lines - 1) * a_stride + (a_line - 1) * a_step + 1 : 0;
     char *a = harness_place(A, (size_t)a_count * bytes, bytes, size->side);
