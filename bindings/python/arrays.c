@@ -338,17 +338,17 @@ bool operands_mix(const Operand *a, const char *a_name, const Operand *b, const 
 
 PyObject *operand_result(State *state, Operand *result, const Operand *like)
 {
+    const bool bfloat16 = dtype_is(result->tensor.dtype, DTYPE_BF16);
+    if (bfloat16 && like->library != LIBRARY_OTHER && PyArray_TYPE((PyArrayObject *)result->owner) == NPY_UINT16)
+        return refuse_bfloat16();
     PyObject *array = Py_NewRef(result->owner);
-    if (dtype_is(result->tensor.dtype, DTYPE_BF16)) {
-        /* NumPy exports no bfloat16. */
-        if (like->library == LIBRARY_OTHER)
-            Py_SETREF(array, dlpack_export(state, array));
-        else if (PyArray_TYPE((PyArrayObject *)array) == NPY_UINT16)
-            Py_SETREF(array, refuse_bfloat16());
-        if (!array)
-            return NULL;
-    }
     if (like->library == LIBRARY_OTHER) {
+        if (bfloat16) { /* NumPy exports none */
+            array = dlpack_export(state, result->owner);
+            Py_DECREF(result->owner);
+            if (!array)
+                return NULL;
+        }
         PyObject *from = PyObject_GetAttr(like->space, state->attributes[ATTRIBUTE_from_dlpack]);
         PyObject *made = from ? PyObject_CallFunctionObjArgs(from, array, NULL) : NULL;
         Py_XDECREF(from);

@@ -2,6 +2,8 @@
  * DLPack out, for results in bfloat16: an object that other libraries' from_dlpack takes where NumPy's own export has no such type. */
 #include "dlpack.h"
 
+#include <stdlib.h>
+
 typedef struct ExportObject {
     PyObject ob_base;
     PyObject *array; /* row-major, 16 bits per element */
@@ -24,7 +26,7 @@ static void give_back(Given *given)
     PyGILState_STATE gil = PyGILState_Ensure();
     Py_DECREF(given->array);
     PyGILState_Release(gil);
-    PyMem_RawFree(given);
+    free(given);
 }
 
 static void delete_legacy(Managed *managed) { give_back(managed->manager); }
@@ -45,7 +47,7 @@ static PyObject *make_capsule(PyObject *object, bool versioned)
 {
     PyArrayObject *array = (PyArrayObject *)object;
     const int axes = PyArray_NDIM(array);
-    Given *given = PyMem_RawMalloc(sizeof *given + 2 * (size_t)axes * sizeof(int64_t));
+    Given *given = malloc(sizeof *given + 2 * (size_t)axes * sizeof(int64_t));
     if (!given)
         return PyErr_NoMemory();
     for (int i = axes, stride = 1; i-- > 0;) {

@@ -81,7 +81,7 @@ static int find_bfloat16(void)
     PyObject *module = PyImport_ImportModule("ml_dtypes");
     PyObject *type = module ? PyObject_GetAttrString(module, "bfloat16") : NULL;
     const bool found = type && PyArray_DescrConverter(type, &descr) && is_bfloat16(descr);
-    Py_XDECREF(descr);
+    Py_XDECREF((PyObject *)descr);
     Py_XDECREF(type);
     Py_XDECREF(module);
     PyErr_Clear();
