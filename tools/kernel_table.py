@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MARKERS = "<!-- kernels: made by tools/kernel_table.py -->\n", "<!-- end of kernels -->\n"
 BUNDLES = ("PORTABLE", "AVX2", "AVXVNNI", "AVX512", "AVX512VNNI")
+DEVICES = ("CUDA_SM80", "CUDA_SM90A")  # columns once they have rows
 OPERATIONS = {
     "HUNZE_GEMM_FLOAT": "gemm, conv, conv_transpose",
     "HUNZE_GEMM_NARROW": "gemm",
@@ -23,11 +24,33 @@ OPERATIONS = {
 }
 
 
+# Of rows of devices: the CPU's macro for the same operation, by the first operand where that decides.
+ON_DEVICES = {
+    "GEMM F32": "HUNZE_GEMM_FLOAT",
+    "GEMM F64": "HUNZE_GEMM_FLOAT",
+    "GEMM BF16": "HUNZE_GEMM_NARROW",
+    "GEMM F16": "HUNZE_GEMM_NARROW",
+    "GEMM U8": "HUNZE_GEMM_INT",
+    "GEMM S8": "HUNZE_GEMM_INT",
+    "CONV": "HUNZE_DEPTHWISE",
+    "QUANTIZE": "HUNZE_QUANTIZE",
+    "DEQUANTIZE": "HUNZE_DEQUANTIZE",
+    "ACTIVATION": "HUNZE_ACTIVATION",
+}
+
+
 def rows(text):
     """(operation, types, bundle, mark) of every row of the table; the mark is the tile of a product, m × n."""
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     for macro, bundle, rest in re.findall(r'^(HUNZE_\w+)\("\w+", (\w+), ([^)]*)\)', text, re.M):
-        types = [word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|BF16|F16|S32|S8|U8", word)]
+        if macro == "HUNZE_CUDA":
+            operation, (needs, a, b, d) = bundle, re.split(r",\s*", rest)[:4]
+            macro = ON_DEVICES["GEMM " + a if operation == "GEMM" else operation]
+            bundle = "CUDA_" + needs
+            rest = ", ".join([d] if operation == "QUANTIZE" else [a, b, d])
+        types = [
+            word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|BF16|F16|S32|S8|U8", word)
+        ]
         if macro == "HUNZE_GEMM_FLOAT":
             label = "%s × %s → %s" % (types[0], types[0], types[0])
         elif macro == "HUNZE_GEMM_NARROW":
@@ -52,13 +75,14 @@ def table():
         marks = cells.setdefault((operation, types), {}).setdefault(bundle, [])
         if mark not in marks:
             marks.append(mark)
+    bundles = BUNDLES + tuple(name for name in DEVICES if any(name in marks for marks in cells.values()))
     merged = {}  # types whose marks are alike share a line
     for (operation, types), marks in cells.items():
-        line = tuple(", ".join(marks.get(bundle, [])) for bundle in BUNDLES)
+        line = tuple(", ".join(marks.get(bundle, [])) for bundle in bundles)
         merged.setdefault((operation, line), []).append(types)
     lines = [
-        "| operation | types | " + " | ".join(bundle.lower() for bundle in BUNDLES) + " |",
-        "|" + " --- |" * (2 + len(BUNDLES)),
+        "| operation | types | " + " | ".join(bundle.lower() for bundle in bundles) + " |",
+        "|" + " --- |" * (2 + len(bundles)),
     ]
     for (operation, line), types in merged.items():
         lines.append("| %s | %s | %s |" % (operation, "; ".join(types), " | ".join(line)))

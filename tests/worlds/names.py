@@ -1,7 +1,7 @@
 """A kernel's name stands in two places: the file that defines it and its rows in src/kernels.def.
 
-Whoever wants a kernel goes through the table.  Looks at every C, Python and CMake source, for leaf functions
-and for row names in quotes; also fails for a leaf that is defined nowhere or twice.
+Whoever wants a kernel goes through the table.  Looks at every C, CUDA, Python and CMake source, for leaf functions (a
+device's: launchers) and for row names in quotes; also fails for a leaf that is defined nowhere or twice.
 """
 
 import re
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("include", "src", "avx2", "avx512", "bindings", "bench", "tests", "tools", "examples", "cmake")
-SUFFIXES = {".c", ".h", ".cc", ".cpp", ".py", ".pyi", ".cmake", ".map"}
+FOLDERS = ("include", "src", "avx2", "avx512", "cuda", "bindings", "bench", "tests", "tools", "examples", "cmake")
+SUFFIXES = {".c", ".h", ".cc", ".cpp", ".cu", ".cuh", ".py", ".pyi", ".cmake", ".map"}
 
 
 def sources():
@@ -22,7 +22,11 @@ def sources():
 
 def main():
     table = re.sub(r"/\*.*?\*/", "", (ROOT / "src" / "kernels.def").read_text(), flags=re.S)
-    leaves = sorted(set(re.findall(r"\bhunze_\w+", table)))
+    # Of a device's row the launcher alone; its other functions are declared in cuda/launchers.h.
+    launch = r'^HUNZE_CUDA\("\w+",(?:\s*\w+,){5}\s*(\w+)'
+    leaves = set(re.findall(launch, table, flags=re.M))
+    table_of_cpus = re.sub(r"^HUNZE_CUDA\((?:[^()]|\([^()]*\))*\)", "", table, flags=re.M)
+    leaves = sorted(leaves | set(re.findall(r"\bhunze_\w+", table_of_cpus)))
     rows = sorted(set(re.findall(r'"(\w+)"', table)))
     texts = {path: path.read_text(errors="replace") for path in sources()}
     words = {path: set(re.findall(r"\bhunze_\w+", text)) for path, text in texts.items()}
@@ -30,7 +34,9 @@ def main():
     bad = 0
     for leaf in leaves:
         homes = [
-            path for path, found in words.items() if leaf in found and re.search(rf"^void {leaf}\(", texts[path], re.M)
+            path
+            for path, found in words.items()
+            if leaf in found and re.search(rf"^(?:void|hunze_status) {leaf}\(", texts[path], re.M)
         ]
         if len(homes) != 1:
             bad += 1
