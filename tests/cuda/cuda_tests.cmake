@@ -72,3 +72,9 @@ target_link_libraries(test_standin PRIVATE cmocka ${CMAKE_DL_LIBS})
 add_dependencies(test_standin test_standin_driver)
 add_test(NAME test_standin COMMAND test_standin)
 set_tests_properties(test_standin PROPERTIES LABELS fast TIMEOUT 120 ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_BINARY_DIR}/test_standin_driver")
+# Of a kernel whose test notices each of them, and of one whose test notices none.
+add_test(NAME mutants_are_found COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/cuda/mutants.py -- $<TARGET_FILE:test_emulator> test_pipeline)
+add_test(NAME living_mutants_are_told COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/cuda/mutants.py --only INSIDE --
+  sh -c "$<TARGET_FILE:test_emulator> test_pipeline; true")
+set_tests_properties(mutants_are_found living_mutants_are_told PROPERTIES LABELS fast TIMEOUT 120)
+set_tests_properties(living_mutants_are_told PROPERTIES PASS_REGULAR_EXPRESSION "1 places, 2 mutants live")
