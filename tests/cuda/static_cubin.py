@@ -105,6 +105,19 @@ def kernels(data):
     return made
 
 
+def images(data):
+    """What a fatbin holds, such as {"sm_80", "compute_80"}: a header, then entries with headers of their own."""
+    magic, _, at, _ = struct.unpack_from("<IHHQ", data)
+    assert magic == 0xBA55ED50, "no fatbin"
+    found = set()
+    while at < len(data):
+        kind, _, header, size = struct.unpack_from("<HHIQ", data, at)
+        (architecture,) = struct.unpack_from("<I", data, at + 28)
+        found.add(f"{'sm' if kind == 2 else 'compute'}_{architecture}")
+        at += header + size
+    return found
+
+
 def spills(log):
     """{kernel: bytes stored and loaded because registers were too few} from what ptxas -v said."""
     said = re.findall(

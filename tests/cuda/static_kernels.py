@@ -6,8 +6,9 @@ Prints a table: a line per kernel and architecture.  BUILD is build/gcc if not s
 
 --check bars     fails for a kernel that spills registers or has local memory, for shared memory that not every device
                  of its architectures has, for a warning of ptxas (C75xx: what a kernel relies on was serialised or
-                 ignored), for a file without the instruction that it is for, for a launcher (cuda/*.c) that looks for
-                 a kernel in another file than its own, or a kernel without one, and for more than 4 MiB of fatbins
+                 ignored), for a fatbin that lacks an architecture, for a file without the instruction that it is for,
+                 for a launcher (cuda/*.c) that looks for a kernel in another file than its own, or a kernel without
+                 one, and for more than 4 MiB of fatbins
 --check ratchet  fails where registers, shared memory, code or a fatbin are above the record (static_kernels.json; code
                  and fatbins by more than its tolerance), and where a kind of instruction came or went.  Exit status 77:
                  the record was made with another nvcc, so nothing was compared
@@ -21,7 +22,7 @@ import re
 import sys
 from pathlib import Path
 
-from static_cubin import OPCODES, kernels, sections, shared_bytes, spills, warnings
+from static_cubin import OPCODES, images, kernels, sections, shared_bytes, spills, warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path(__file__).with_suffix(".json")
@@ -74,6 +75,14 @@ def compiler_of(path):
     return match[1].decode()
 
 
+def not_in(fatbin, architectures):
+    """The images that a fatbin should have and has not."""
+    wanted = {"sm_" + architecture.rstrip("a") for architecture in architectures} | {"compute_80"}
+    if fatbin.stem.endswith("_sm90a"):
+        wanted = {"sm_90"}
+    return [f"{fatbin.stem}: no {image} in its fatbin" for image in sorted(wanted - images(fatbin.read_bytes()))]
+
+
 def figures(build, architectures):
     """All files of a build: {"nvcc", "fatbins", "kernels"}, and the warnings."""
     folder = build / "fatbins"
@@ -83,6 +92,7 @@ def figures(build, architectures):
         of_file, lines = figures_of(folder, name, architectures)
         made |= of_file
         warned += lines
+        warned += not_in(folder / f"{name}.fatbin", architectures)
         fatbins[name] = (folder / f"{name}.fatbin").stat().st_size
         version = compiler_of(next(folder.glob(f"{name}.sm_*.cubin")))
     return {"nvcc": version, "fatbins": fatbins, "kernels": made}, warned
@@ -180,6 +190,9 @@ def check_reader(build, architectures):
     """The probes' names say what is in them; three have faults.  A record that is better in each figure is not met."""
     made, warned = figures_of(build / "probes", "static_probe", architectures)
     wrong = [f"a warning: {line}" for line in warned]
+    fatbin = build / "probes" / "static_probe.fatbin"
+    if not_in(fatbin, architectures) or len(not_in(fatbin, ["75", *architectures])) != 1:
+        wrong.append("the images of a fatbin are not read as they are")
     for architecture in architectures:
         for probe, opcode, count in (
             (name, match[1].upper(), int(match[2]))

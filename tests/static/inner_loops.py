@@ -31,7 +31,12 @@ RECORD = Path(__file__).with_suffix(".json")
 FOLDERS = {"AVX2": "avx2", "AVXVNNI": "avx2", "AVX512": "avx512", "AVX512VNNI": "avx512"}
 # The models: a ratchet, never the truth.  Not znver4: it lets a loop that spills look better than one that does not.
 CPUS = {"AVX2": "znver3", "AVXVNNI": "alderlake", "AVX512": "icelake-server", "AVX512VNNI": "icelake-server"}
-HOT = {"HUNZE_GEMM_FLOAT": (3,), "HUNZE_GEMM_NARROW": (3,), "HUNZE_GEMM_INT": (3,), "HUNZE_DEPTHWISE": (5, 6)}  # which arguments of the row
+HOT = {
+    "HUNZE_GEMM_FLOAT": (3,),
+    "HUNZE_GEMM_NARROW": (3,),
+    "HUNZE_GEMM_INT": (3,),
+    "HUNZE_DEPTHWISE": (5, 6),
+}  # which arguments of the row
 ITERATIONS = 100
 
 
