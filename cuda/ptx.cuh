@@ -32,12 +32,12 @@
 
 extern __shared__ __align__(128) unsigned char hunze_shared_bytes[];
 /* A note in the PTX says how much it is, for the table of tests/cuda/static_kernels.py. */
-template <typename T> HUNZE_INLINE T &shared_memory()
+template <typename T> HUNZE_INLINE T &hunze_shared_memory()
 {
     asm volatile("// hunze_shared %0" : : "n"(sizeof(T)));
     return *reinterpret_cast<T *>(hunze_shared_bytes);
 }
-#define SHARED(type) shared_memory<type>()
+#define SHARED(type) hunze_shared_memory<type>()
 
 HUNZE_INLINE int thread_index() { return (int)threadIdx.x; }
 HUNZE_INLINE int64_t block_x() { return blockIdx.x; }
