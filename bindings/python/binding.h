@@ -226,6 +226,7 @@ PyObject *binding_activate(PyObject *module, PyObject *const *arguments, Py_ssiz
 PyObject *binding_quantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_dequantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_pack(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *binding_as_array(PyObject *module, PyObject *object);
 extern PyType_Spec context_spec, settings_spec, plan_spec, request_spec, bound_spec, meter_spec, export_spec;
 extern const char matmul_doc[], linear_doc[], activate_doc[];
 

@@ -7,20 +7,23 @@
     "out_zero_point=None, out_dtype=None, kernel=None)\n--\n\n"
 
 #define PRODUCT_REST                                                                                                   \
-    "residual   an array that broadcasts to the result, added before the activation\n"                                 \
+    "residual   an array that broadcasts to the result, added before the activation; beside 16-bit operands bias\n"    \
+    "           and residual may be float32\n"                                                                         \
     "activation 'relu', 'relu6', 'gelu' (erf), 'gelu_tanh', 'silu', 'sigmoid', 'hardsigmoid', 'hardswish', 'tanh',\n"  \
     "           ('leaky_relu', 0.01) or ('clip', low, high)\n"                                                         \
     "out        an array of the result's shape and dtype, which is returned; it may not overlap an operand\n"          \
-    "dtype      'float32' or 'float64' casts float operands first\n"                                                   \
+    "dtype      of the result: float operands are cast to it first, but 16-bit ones are multiplied as they are for\n"  \
+    "           'float32'\n"                                                                                           \
     "threads    for this call; the result has the same bits for any number\n"                                          \
     "reproducible  True: the same bits on every instruction set too\n"                                                 \
     "out_scale, out_zero_point, out_dtype  of QArrays: requantise, and return a QArray\n"                              \
     "kernel     forces a row of the kernel table by its name\n"                                                        \
     "\n"                                                                                                               \
-    "float32 and float64 keep theirs, together they give float64; 8-bit integers give exact int32; QArrays give\n"     \
-    "float32.  Raises ValueError for shapes, TypeError for dtypes, naming the operand and what would fit; out is "     \
-    "then\n"                                                                                                           \
-    "untouched.  The result is made by the first operand's library (NumPy for lists and buffers).\n"
+    "float32, float64, float16 and (ml_dtypes') bfloat16 keep theirs, together they give what NumPy gives; the sums\n" \
+    "of 16-bit ones are float32, rounded once; 8-bit integers give exact int32; QArrays give float32.  Raises\n"       \
+    "ValueError for shapes, TypeError for dtypes, naming the operand and what would fit; out is then untouched.  "     \
+    "The\n"                                                                                                            \
+    "result is made by the first operand's library (NumPy for lists and buffers).\n"
 
 const char matmul_doc[] = "matmul(a, b, /, *, bias=None, " PRODUCT_KEYWORDS
                           "activation(a @ b + bias + residual), with NumPy's broadcasting of leading axes.\n"

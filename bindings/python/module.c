@@ -125,6 +125,7 @@ static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL |
                                 {"_quantize", FAST(binding_quantize), METH_FASTCALL, NULL},
                                 {"_dequantize", FAST(binding_dequantize), METH_FASTCALL, NULL},
                                 {"_pack", FAST(binding_pack), METH_FASTCALL, NULL},
+                                {"_as_array", binding_as_array, METH_O, NULL},
                                 {"_register", FAST(binding_register), METH_FASTCALL, NULL},
                                 {"_use_settings", binding_use_settings, METH_NOARGS, NULL},
                                 {"_info", binding_info, METH_NOARGS, NULL},

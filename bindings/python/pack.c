@@ -69,6 +69,17 @@ PyObject *binding_pack(PyObject *module, PyObject *const *v, Py_ssize_t count)
     return bytes;
 }
 
+/* _as_array(object) -> a copy as an ndarray; of bfloat16 too, which np.from_dlpack does not know */
+PyObject *binding_as_array(PyObject *module, PyObject *object)
+{
+    Operand operand;
+    if (!operand_take(state_of(module), object, "w", &operand))
+        return NULL;
+    PyObject *copy = operand_cast(&operand, operand.tensor.dtype) ? Py_NewRef(operand.owner) : NULL;
+    operand_release(&operand);
+    return copy;
+}
+
 static bool take_shape(PyObject *object, Packed *packed)
 {
     PyObject *shape = PyObject_GetAttrString(object, "shape");

@@ -329,12 +329,6 @@ static bool is_float(hunze_dtype dtype)
     return dtype_is(dtype, DTYPE_F32) || dtype_is(dtype, DTYPE_F64) || is_narrow(dtype);
 }
 
-/* As NumPy's: of two that are of one size and different, f32. */
-static hunze_dtype promote(hunze_dtype a, hunze_dtype b)
-{
-    return is_narrow(a) && is_narrow(b) && !dtype_is(a, b) ? DTYPE_F32 : a.bits > b.bits ? a : b;
-}
-
 static bool is_byte(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_S8) || dtype_is(dtype, DTYPE_U8); }
 
 /* Convolutions take no 16-bit floats. */
@@ -401,7 +395,13 @@ bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_n
 {
     hunze_dtype a_type = a->tensor.dtype;
     if (takes_float(call, a_type) && takes_float(call, b_type)) {
-        if (!result_dtype(call, dtype, promote(a_type, b_type), d))
+        if (is_narrow(a_type) && is_narrow(b_type) &&
+            !dtype_is(a_type, b_type)) { /* neither holds the other's values */
+            PyErr_Format(PyExc_TypeError, "%s is %s beside %s, which is %s: use %s.astype('float32')", b_name,
+                         dtype_name(b_type), a_name, dtype_name(a_type), b_name);
+            return false;
+        }
+        if (!result_dtype(call, dtype, a_type.bits > b_type.bits ? a_type : b_type, d))
             return false;
         if (is_narrow(a_type) && dtype_is(a_type, b_type) && dtype_is(*d, DTYPE_F32))
             return true; /* sums are f32: only the rounding at the end is left out */

@@ -85,7 +85,7 @@ class Exporter:
         axes = array.ndim
         self._shape = (ctypes.c_int64 * max(axes, 1))(*array.shape)
         self._strides = (ctypes.c_int64 * max(axes, 1))(*(s // array.itemsize for s in array.strides))
-        code = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}[array.dtype.kind]
+        code = 4 if array.dtype.name == "bfloat16" else {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}[array.dtype.kind]
         tensor = _Tensor(
             array.ctypes.data - offset,
             (ctypes.c_int32 * 2)(*device),

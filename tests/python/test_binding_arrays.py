@@ -128,10 +128,10 @@ class Gradient(Exporter):
     [
         (A.astype(">f4"), r"b\.astype\('float32'\)"),
         (A.astype("int32"), r"b is int32 beside a, which is float32: use b\.astype\('float32'\)"),
-        (A.astype("float16"), r"b is float16; matmul takes float32.*b\.astype\('float32'\)"),
         (A.astype("complex64"), r"b is complex64"),
         (A.astype(object), r"object.*b\.astype\('float32'\)"),
-        (A.astype(ml_dtypes.bfloat16), r"bfloat16.*b\.astype\('float32'\)"),
+        (A.astype(ml_dtypes.float8_e4m3fn), r"float8_e4m3fn.*b\.astype\('float32'\)"),
+        (A.astype("int16"), r"b is int16 beside a, which is float32: use b\.astype\('float32'\)"),
         (np.ma.masked_array(A, A > 3), r"b\.filled"),
         (Sparse(), r"b\.toarray\(\)"),
         (Gradient(A), r"b\.detach\(\)"),

@@ -271,7 +271,8 @@ def pack(op, w, /, *, groups=1, input_dtype="int8"):
 
     op           hz.matmul (w is (k, n)), hz.linear (n, k), hz.conv1d, hz.conv2d, hz.conv_transpose1d
                  or hz.conv_transpose2d
-    w            float32, float64, int8 or uint8, or a QArray of int8 or uint8; it is kept for pickling
+    w            float32, float64, int8 or uint8, of a product bfloat16 or float16 too, or a QArray of int8 or
+                 uint8; it is kept for pickling
     groups       of a convolution
     input_dtype  for 8-bit weights: "int8" or "uint8", the dtype of the other operand
     """
@@ -287,9 +288,11 @@ def pack(op, w, /, *, groups=1, input_dtype="int8"):
     if isinstance(w, QArray):
         w = QArray(w.codes.copy(), w.scale, w.zero_point, w.axis)
     else:
-        w = np.array(np.from_dlpack(w) if hasattr(w, "__dlpack__") and not isinstance(w, np.ndarray) else w)
-    if w.dtype.name not in ("float32", "float64", "int8", "uint8"):
-        raise TypeError(f"w is {w.dtype}; weights are float32, float64, int8 or uint8: use w.astype('float32')")
+        w = np.array(_hunze._as_array(w) if hasattr(w, "__dlpack__") and not isinstance(w, np.ndarray) else w)
+    known = ("float32", "float64", "int8", "uint8", *(("bfloat16", "float16") if operation == _hunze.OP_GEMM else ()))
+    if w.dtype.name not in known:
+        names = ", ".join(known[:-1])
+        raise TypeError(f"w is {w.dtype}; weights of hz.{name} are {names} or {known[-1]}: use w.astype('float32')")
     if w.ndim != axes:
         raise ValueError(f"w has shape {w.shape}; hz.{name} needs {axes} axes")
     return PackedWeights(name, (operation, transposed), w, groups, input_dtype)
