@@ -53,10 +53,9 @@ typedef enum hunze_status {
     HUNZE_ERR_CANCELLED = 14,  /* the cancel callback asked to stop; the output is unspecified */
     HUNZE_ERR_SYSTEM = 15,     /* the operating system refused something; the message says what */
     HUNZE_ERR_SLOW = 16,       /* HUNZE_REQUIRE_FAST, and only a portable kernel would run */
-    HUNZE_ERR_DRIVER =
-        17, /* no CUDA driver, or one that is too old or refuses; the message says what is there and what is needed */
-    HUNZE_ERR_CAPTURE = 18, /* the stream is being captured, and the call would have to allocate or to wait */
-    HUNZE_ERR_FAULT = 19    /* the device reported a fault of earlier work; its context is of no more use */
+    HUNZE_ERR_DRIVER = 17,     /* no CUDA driver, or one that is too old or refuses; the message says which is needed */
+    HUNZE_ERR_CAPTURE = 18,    /* the stream is being captured, and the call would have to allocate or to wait */
+    HUNZE_ERR_FAULT = 19       /* the device reported a fault of earlier work; its context is of no more use */
 } hunze_status;
 
 /* The status's name, such as "HUNZE_ERR_SHAPE"; never NULL.  Thread-safe. */
@@ -103,8 +102,7 @@ typedef struct hunze_context hunze_context;
 
 /* Flags of a context or of a call (a call's flags are added to its context's). */
 enum {
-    HUNZE_REPRODUCIBLE =
-        1u << 0, /* f32, f64 and integers, on CPUs bf16 and f16: the same bits on every ISA; NaN stored as 0x7FC00000 */
+    HUNZE_REPRODUCIBLE = 1u << 0,      /* the same bits on every ISA (bf16, f16: every CPU); NaN stored as 0x7FC00000 */
     HUNZE_REQUIRE_FAST = 1u << 1,      /* a portable fallback is HUNZE_ERR_SLOW */
     HUNZE_BATCH_INVARIANT = 1u << 2,   /* bits do not depend on the batch (always so on CPUs) */
     HUNZE_WIPE = 1u << 3,              /* scratch that held operands is zeroed before it is released */
