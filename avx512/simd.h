@@ -6,6 +6,9 @@
 #include <stdint.h>
 
 #define SIMD_INLINE static inline __attribute__((always_inline, unused))
+#define SIMD_CONSTANT static const /* before a table */
+#define SIMD_PRAGMA(text) _Pragma(#text)
+#define SIMD_UNROLL(times) SIMD_PRAGMA(GCC unroll times) /* before a loop */
 
 enum { VF32_LANES = 16, VF64_LANES = 8, VI32_LANES = 16, VI64_LANES = 8 };
 typedef __m512 vf32;

@@ -12,7 +12,7 @@
  *   copy_async<bytes>(shared, global, inside): 4, 8 or 16 bytes, or as many zeros; lands at copy_async_wait, then SYNC_BLOCK shows it to others.
  *                                        Both pointers are aligned to `bytes`, even where nothing is read
  *   copy_async_commit() ends a group; copy_async_wait<n>() waits until at most n groups of this thread are on their way
- *   fma_rn(a, b, c) = a*b + c rounded once, f32 or f64
+ *   fma_rn(a, b, c) = a*b + c, add_rn, sub_rn, mul_rn, div_rn: f32 or f64, rounded once; round_even: to an integer
  * A macro with a condition or a meeting stands for one place in the source: the emulator breaks them one at a time, and a test must notice. */
 #ifndef HUNZE_PTX_CUH
 #define HUNZE_PTX_CUH
@@ -55,6 +55,15 @@ template <typename T> HUNZE_INLINE void store_shared(T *p, T value) { *p = value
 
 HUNZE_INLINE float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 HUNZE_INLINE double fma_rn(double a, double b, double c) { return __fma_rn(a, b, c); }
+HUNZE_INLINE float add_rn(float a, float b) { return __fadd_rn(a, b); }
+HUNZE_INLINE double add_rn(double a, double b) { return __dadd_rn(a, b); }
+HUNZE_INLINE float sub_rn(float a, float b) { return __fsub_rn(a, b); }
+HUNZE_INLINE double sub_rn(double a, double b) { return __dsub_rn(a, b); }
+HUNZE_INLINE float mul_rn(float a, float b) { return __fmul_rn(a, b); }
+HUNZE_INLINE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
+HUNZE_INLINE float div_rn(float a, float b) { return __fdiv_rn(a, b); }
+HUNZE_INLINE double div_rn(double a, double b) { return __ddiv_rn(a, b); }
+HUNZE_INLINE float round_even(float a) { return rintf(a); }
 
 template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
 {

@@ -16,6 +16,9 @@
 #include <string.h>
 
 #define SIMD_INLINE static inline __attribute__((always_inline, unused))
+#define SIMD_CONSTANT static const /* before a table */
+#define SIMD_PRAGMA(text) _Pragma(#text)
+#define SIMD_UNROLL(times) SIMD_PRAGMA(GCC unroll times) /* before a loop */
 
 enum { VF32_LANES = 4, VF64_LANES = 2, VI32_LANES = 4, VI64_LANES = 2 };
 typedef float vf32 __attribute__((vector_size(16)));

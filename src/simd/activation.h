@@ -17,15 +17,15 @@ static const scalar log2_e = 0x1.715476p0f;
 static const scalar ln2_high = 0x1.62e400p-1f, ln2_low = 0x1.7f7d1cp-20f; /* high * integer is exact */
 static const scalar exp_lowest = -104.0f, exp_highest = 89.0f;            /* beyond: 0 and Inf */
 /* (exp(r) - 1 - r) / r^2,  |r| <= ln(2)/2 */
-static const scalar exp_q[] = {0x1.fffffcp-2f, 0x1.55549p-3f, 0x1.5558f4p-5f, 0x1.123a6ap-7f, 0x1.6a2384p-10f};
+SIMD_CONSTANT scalar exp_q[] = {0x1.fffffcp-2f, 0x1.55549p-3f, 0x1.5558f4p-5f, 0x1.123a6ap-7f, 0x1.6a2384p-10f};
 /* (tanh(x)/x - 1) / z,  z = x^2 <= 0.55^2 */
-static const scalar tanh_q[] = {-0x1.55554cp-2f, 0x1.110d3cp-3f, -0x1.b92bb8p-5f, 0x1.595682p-6f, -0x1.9bba5ap-8f};
+SIMD_CONSTANT scalar tanh_q[] = {-0x1.55554cp-2f, 0x1.110d3cp-3f, -0x1.b92bb8p-5f, 0x1.595682p-6f, -0x1.9bba5ap-8f};
 /* erf(x)/x - 1,  z = x^2 <= 1 */
-static const scalar erf_q[] = {0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2cf8p-4f, -0x1.b7f90cp-6f,
-                               0x1.5405bp-8f,  -0x1.a3f6fp-11f, 0x1.496a02p-14f};
+SIMD_CONSTANT scalar erf_q[] = {0x1.06eba8p-3f, -0x1.81273ep-2f, 0x1.ce2cf8p-4f, -0x1.b7f90cp-6f,
+                                0x1.5405bp-8f,  -0x1.a3f6fp-11f, 0x1.496a02p-14f};
 /* -log(erfc(x)),  1 <= x <= 4 */
-static const scalar erfc_log[] = {0x1.72e8bep-12f, 0x1.2085b2p0f, 0x1.46c586p-1f, 0x1.a60a72p-4f,
-                                  -0x1.6541fap-6f, 0x1.814c8p-9f, -0x1.852cap-13f};
+SIMD_CONSTANT scalar erfc_log[] = {0x1.72e8bep-12f, 0x1.2085b2p0f, 0x1.46c586p-1f, 0x1.a60a72p-4f,
+                                   -0x1.6541fap-6f, 0x1.814c8p-9f, -0x1.852cap-13f};
 static const scalar erf_highest = 4.0f;
 #else
 enum { EXPONENT_SHIFT = 52 };
@@ -36,25 +36,25 @@ static const scalar round_magic = 0x1.8p52;
 static const scalar log2_e = 0x1.71547652b82fep0;
 static const scalar ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b39p-40;
 static const scalar exp_lowest = -746.0, exp_highest = 710.0;
-static const scalar exp_q[] = {
+SIMD_CONSTANT scalar exp_q[] = {
     0x1.000000000000ap-1,  0x1.55555555554f9p-3,  0x1.55555555507f0p-5,  0x1.1111111127e5ep-7,  0x1.6c16c1844b1dbp-10,
     0x1.a01a0129be945p-13, 0x1.a01999ad7db59p-16, 0x1.71df26191550dp-19, 0x1.28adcebdeeb02p-22, 0x1.ad7f1d087f174p-26};
-static const scalar tanh_q[] = {-0x1.5555555555555p-2,  0x1.11111111110b4p-3,   -0x1.ba1ba1ba14728p-5,
-                                0x1.664f488085649p-6,   -0x1.226e34f626a1ep-7,  0x1.d6d3b89cb6eadp-9,
-                                -0x1.7da180b1e6048p-10, 0x1.353e535a7dd2ep-11,  -0x1.f39604c604d7fp-13,
-                                0x1.8a3102ca2b583p-14,  -0x1.14b29eebf31dfp-15, 0x1.f491fe0e3c3ecp-18};
-static const scalar erf_q[] = {0x1.06eba8214db69p-3,   -0x1.812746b0379e7p-2,  0x1.ce2f21a042bddp-4,
-                               -0x1.b82ce3128899bp-6,  0x1.565bcd0e64ab7p-8,   -0x1.c02db3fed8f60p-11,
-                               0x1.f9a326bfb701bp-14,  -0x1.f4d255e1445e8p-17, 0x1.b9e64d079f4f2p-20,
-                               -0x1.5f6d6b4fafeb5p-23, 0x1.fc4116f96095ep-27,  -0x1.4e55cc07a0aebp-30,
-                               0x1.7ecbf3f4c8e82p-34,  -0x1.2928e9b11d11cp-38};
+SIMD_CONSTANT scalar tanh_q[] = {-0x1.5555555555555p-2,  0x1.11111111110b4p-3,   -0x1.ba1ba1ba14728p-5,
+                                 0x1.664f488085649p-6,   -0x1.226e34f626a1ep-7,  0x1.d6d3b89cb6eadp-9,
+                                 -0x1.7da180b1e6048p-10, 0x1.353e535a7dd2ep-11,  -0x1.f39604c604d7fp-13,
+                                 0x1.8a3102ca2b583p-14,  -0x1.14b29eebf31dfp-15, 0x1.f491fe0e3c3ecp-18};
+SIMD_CONSTANT scalar erf_q[] = {0x1.06eba8214db69p-3,   -0x1.812746b0379e7p-2,  0x1.ce2f21a042bddp-4,
+                                -0x1.b82ce3128899bp-6,  0x1.565bcd0e64ab7p-8,   -0x1.c02db3fed8f60p-11,
+                                0x1.f9a326bfb701bp-14,  -0x1.f4d255e1445e8p-17, 0x1.b9e64d079f4f2p-20,
+                                -0x1.5f6d6b4fafeb5p-23, 0x1.fc4116f96095ep-27,  -0x1.4e55cc07a0aebp-30,
+                                0x1.7ecbf3f4c8e82p-34,  -0x1.2928e9b11d11cp-38};
 /* 1 <= x <= 6 */
-static const scalar erfc_log[] = {0x1.1391770e1d6dep-21,  0x1.20dd1e2e339a3p+0,   0x1.45f635b86e138p-1,
-                                  0x1.a4ab268a7504ep-4,   -0x1.371993c042081p-6,  -0x1.b1a3c7fcf8affp-12,
-                                  0x1.f70b4c3c91679p-10,  -0x1.954dca8725f1ap-11, 0x1.1e645dba941aap-13,
-                                  0x1.477c4a59ccc29p-16,  -0x1.7a047b08b2880p-16, 0x1.1fd7ba06ea867p-17,
-                                  -0x1.1bd49a037ec4ep-19, 0x1.8ccc5dc406f09p-22,  -0x1.8a8abf66697e0p-25,
-                                  0x1.0b4dbd98e146ap-28,  -0x1.bc3f9fe095f6fp-33, 0x1.5653681e5e74ap-38};
+SIMD_CONSTANT scalar erfc_log[] = {0x1.1391770e1d6dep-21,  0x1.20dd1e2e339a3p+0,   0x1.45f635b86e138p-1,
+                                   0x1.a4ab268a7504ep-4,   -0x1.371993c042081p-6,  -0x1.b1a3c7fcf8affp-12,
+                                   0x1.f70b4c3c91679p-10,  -0x1.954dca8725f1ap-11, 0x1.1e645dba941aap-13,
+                                   0x1.477c4a59ccc29p-16,  -0x1.7a047b08b2880p-16, 0x1.1fd7ba06ea867p-17,
+                                   -0x1.1bd49a037ec4ep-19, 0x1.8ccc5dc406f09p-22,  -0x1.8a8abf66697e0p-25,
+                                   0x1.0b4dbd98e146ap-28,  -0x1.bc3f9fe095f6fp-33, 0x1.5653681e5e74ap-38};
 static const scalar erf_highest = 6.0;
 #endif
 
@@ -63,7 +63,7 @@ static const scalar erf_highest = 6.0;
 SIMD_INLINE vf polynomial(vf x, const scalar *q, int count)
 {
     vf sum = vf_set1(q[count - 1]);
-#pragma GCC unroll 32
+    SIMD_UNROLL(32)
     for (int i = count - 2; i >= 0; i--)
         sum = vf_fma(sum, x, vf_set1(q[i]));
     return sum;

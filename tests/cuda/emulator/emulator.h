@@ -239,6 +239,16 @@ HUNZE_INLINE double fma_rn(double a, double b, double c)
     return __builtin_fma(a, b, c);
 }
 
+HUNZE_INLINE float add_rn(float a, float b) { return a + b; }
+HUNZE_INLINE double add_rn(double a, double b) { return a + b; }
+HUNZE_INLINE float sub_rn(float a, float b) { return a - b; }
+HUNZE_INLINE double sub_rn(double a, double b) { return a - b; }
+HUNZE_INLINE float mul_rn(float a, float b) { return a * b; }
+HUNZE_INLINE double mul_rn(double a, double b) { return a * b; }
+HUNZE_INLINE float div_rn(float a, float b) { return a / b; }
+HUNZE_INLINE double div_rn(double a, double b) { return a / b; }
+HUNZE_INLINE float round_even(float a) { return __builtin_rintf(a); }
+
 template <typename T> struct emulator_shuffled {
     T value, result;
     int mask;
