@@ -1,6 +1,7 @@
 """Every test, each step with its seconds, ending with the closing lines of ctest and pytest."""
 
 import os
+import re
 import sys
 
 from steps import NINJA, PYTHON, ROOT, Steps, forget_foreign_cache, run, say
@@ -18,8 +19,9 @@ def configure_and_build(steps, preset, *targets):
     forget_foreign_cache(ROOT / "build" / preset)
     steps.run("%s: configure" % preset, "cmake", "--preset", preset, quiet=True)
     if preset == "gcc":
-        build(steps, preset, " the GPU's code", "hunze_device_code")
-        build(steps, preset, " emulated kernels", "hunze_standin")
+        for what, target in ((" the GPU's code", "hunze_device_code"), (" emulated kernels", "hunze_standin")):
+            build(steps, preset, what, target)
+            steps.count("cuda", steps.done[-1][1])
     build(steps, preset, "", *targets)
 
 
@@ -27,6 +29,8 @@ def ctest(steps, preset, *selection, env=None):
     """Runs the C tests of a build; the closing lines of ctest."""
     command = ["ctest", "--test-dir", "build/" + preset, "--output-on-failure", "--no-tests=error", JOBS, *selection]
     output = steps.run("%s: C tests %s" % (preset, " ".join(selection)), *command, env=env)
+    for name, seconds in re.findall(r"^(cuda) +=\s+([\d.]+) sec\*proc", output, re.M):
+        steps.count(name, float(seconds) / len(os.sched_getaffinity(0)))
     lines = output.splitlines()
     first = next((i for i, line in enumerate(lines) if "tests passed" in line), 0)
     return "\n".join(line for line in lines[first:] if line.strip())

@@ -92,6 +92,7 @@ class Steps:
     def __init__(self):
         self.begin = time.monotonic()
         self.done = []
+        self.parts = {}
 
     def run(self, title, *command, cwd=ROOT, env=None, quiet=False, progress=None):
         """Runs one command.  `quiet` shows its output only if it fails, and until then only what matches `progress`."""
@@ -123,8 +124,14 @@ class Steps:
         say("   %.1f s" % seconds)
         return output
 
+    def count(self, part, seconds):
+        """Seconds of the steps so far that are a part's, for the table."""
+        self.parts[part] = self.parts.get(part, 0) + seconds
+
     def table(self):
         say("\nseconds  step")
         for title, seconds in self.done:
             say("%7.1f  %s" % (seconds, title))
+        for part, seconds in self.parts.items():
+            say("%7.1f  of them for %s" % (seconds, part))
         say("%7.1f  all\n" % (time.monotonic() - self.begin))

@@ -18,5 +18,5 @@ list(JOIN HUNZE_CUDA_ARCHITECTURES "," architectures)
 foreach(check reader bars ratchet)
   add_test(NAME static_cuda_${check}
     COMMAND ${python} ${CMAKE_SOURCE_DIR}/tests/cuda/static_kernels.py ${CMAKE_BINARY_DIR} --architectures ${architectures} --check ${check})
-  set_tests_properties(static_cuda_${check} PROPERTIES LABELS "static;cuda;fast" SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(static_cuda_${check} PROPERTIES LABELS "static;fast" SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
