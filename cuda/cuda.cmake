@@ -18,6 +18,7 @@ option(HUNZE_CUDA_EMULATED_ONLY "No machine code: for tests on the stand-in driv
 set(HUNZE_CUDA_SOURCES
   cuda/driver.c
   cuda/fatbins.c
+  cuda/operands_runs.c
 )
 
 set(HUNZE_WITH_CUDA OFF)

@@ -45,6 +45,18 @@ HUNZE_INLINE int64_t block_y() { return blockIdx.y; }
 HUNZE_INLINE int64_t block_z() { return blockIdx.z; }
 HUNZE_INLINE int64_t blocks_x() { return gridDim.x; }
 
+/* x, of which the compiler knows nothing: what follows from it in a loop is computed again and not kept in registers. */
+HUNZE_INLINE int anew(int x)
+{
+    asm volatile("" : "+r"(x));
+    return x;
+}
+HUNZE_INLINE int64_t anew(int64_t x)
+{
+    asm volatile("" : "+l"(x));
+    return x;
+}
+
 #define SYNC_BLOCK() __syncthreads()
 #define INSIDE(condition) (condition)
 

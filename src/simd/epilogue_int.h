@@ -4,6 +4,7 @@
 #define HUNZE_EPILOGUE_INT_H
 
 #include "../kernels.h"
+#include "integer_bound.h"
 #include "quantize.h"
 
 static __attribute__((noinline)) vf32 load_far_apart(const float *p, int64_t stride, int64_t n)
@@ -20,19 +21,6 @@ SIMD_INLINE vf32 load_strided(const float *p, int64_t stride, int64_t n, const b
     if (stride == 1)
         return whole ? vf32_load(p) : vf32_load_first(p, n);
     return stride == 0 ? vf32_set1(*p) : load_far_apart(p, stride, n);
-}
-
-/* The s32 bound that clips like the float: the nearest integer inside. */
-SIMD_INLINE int32_t integer_bound(float bound, bool is_lower)
-{
-    if (!(bound >= -2147483648.0f))
-        return bound < 0 || is_lower ? INT32_MIN : INT32_MAX; /* NaN bounds nothing */
-    if (bound >= 2147483648.0f)
-        return INT32_MAX;
-    int32_t whole = (int32_t)bound;
-    if (is_lower)
-        return (float)whole < bound ? whole + 1 : whole;
-    return (float)whole > bound ? whole - 1 : whole;
 }
 
 /* One row's sums with their offsets. */

@@ -1,20 +1,10 @@
 /* Quantize, dequantize and ranges over contiguous runs (contract: hunze_quantize_run in kernels.h).  Each division is an IEEE division and
- * each result is rounded once, so that every vocabulary gives the same codes.  A NaN has no code: it becomes the zero point, the code of 0. */
+ * each result is rounded once, so that every vocabulary gives the same codes. */
 #ifndef HUNZE_SIMD_QUANTIZE_H
 #define HUNZE_SIMD_QUANTIZE_H
 
 #include "../kernels.h"
-
-/* saturate(round_half_even(q) + zero_point) for codes in [low, high]. */
-SIMD_INLINE vi32 round_to_codes(vf32 q, vi32 zero_point, int32_t low, int32_t high)
-{
-    vf32 zero = vf32_from_vi32(zero_point);
-    vf32 lowest = vf32_sub(vf32_set1((float)low), zero), highest = vf32_sub(vf32_set1((float)high), zero);
-    vf32 r = vf32_select_nan(q, vf32_set1(0.0f), vf32_round(q));
-    r = vf32_select_lt(r, lowest, lowest, r);
-    r = vf32_select_lt(highest, r, highest, r);
-    return vi32_add(vi32_from_vf32(r), zero_point);
-}
+#include "round_to_codes.h"
 
 SIMD_INLINE vi32 codes_load_first(hunze_type codes, const void *p, int64_t n)
 {

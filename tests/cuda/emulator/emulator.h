@@ -96,6 +96,8 @@ HUNZE_INLINE int64_t block_x() { return emulator.block[0]; }
 HUNZE_INLINE int64_t block_y() { return emulator.block[1]; }
 HUNZE_INLINE int64_t block_z() { return emulator.block[2]; }
 HUNZE_INLINE int64_t blocks_x() { return emulator.grid[0]; }
+HUNZE_INLINE int anew(int x) { return x; }
+HUNZE_INLINE int64_t anew(int64_t x) { return x; }
 
 HUNZE_INLINE emulator_site &emulator_reached(emulator_site &site)
 {
