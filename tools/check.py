@@ -9,7 +9,8 @@ from wheel import install_wheel
 JOBS = "-j%d" % len(os.sched_getaffinity(0))
 
 
-def configure_and_build(steps, preset):
+def configure_and_build(steps, preset, *targets):
+    """The targets, by default all."""
     forget_foreign_cache(ROOT / "build" / preset)
     steps.run("%s: configure" % preset, "cmake", "--preset", preset, quiet=True)
     steps.run(
@@ -18,6 +19,7 @@ def configure_and_build(steps, preset):
         "--build",
         "build/" + preset,
         JOBS,
+        *(["--target", *targets] if targets else []),
         quiet=True,
         progress=NINJA,
     )
@@ -62,7 +64,7 @@ def sanitizers(steps):
         "world|kernel_names|wide_instructions",
         env={"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
     )
-    configure_and_build(steps, "tsan")
+    configure_and_build(steps, "tsan", "test_threads")
     ctest(steps, "tsan", "-R", "^test_threads$")
 
 
