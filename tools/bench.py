@@ -21,6 +21,7 @@ from steps import (
     environment,
     forget_foreign_cache,
     install_requirements,
+    pip_install,
     run,
     say,
     stop,
@@ -30,6 +31,7 @@ from wheel import install, install_wheel
 PEERS = ROOT / "build" / "peers"
 RESULTS = ROOT / "bench" / "results"
 BUILD = ROOT / "build" / "bench"
+NOT_INSTALLED = "# not installed: "
 ABOUT, RESULT, LINES, REPORT = (BUILD / name for name in ("about.json", "result.json", "lines.txt", "report.html"))
 
 
@@ -43,16 +45,37 @@ def output(*command):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def starts(python):
+    """Whether an interpreter runs; it may be gone, or a link to one that is."""
+    try:
+        return subprocess.run([python, "-c", ""]).returncode == 0
+    except OSError:
+        return False
+
+
 def peers_environment(steps, wheel):
-    """The other libraries in a virtual environment of their own, made again when their list changes."""
-    stamp, listed = PEERS / "hunze.txt", (ROOT / "requirements" / "peers.txt").read_text()
+    """The other libraries in a virtual environment of their own, made again when one of their lists changes.
+
+    What was installed is known by copies of the lists; that of torch begins with the reason where pip could not install
+    it.  That ends nothing: its worker says that it is missing."""
     python = PEERS / "bin" / "python"
-    whole = stamp.exists() and stamp.read_text() == listed
-    if not whole or subprocess.run([python, "-c", ""]).returncode:
+    stamps = [PEERS / "peers.txt", PEERS / "peers_torch.txt"]
+    listed, torch_listed = ((ROOT / "requirements" / stamp.name).read_text() for stamp in stamps)
+    installed, torch = (stamp.read_text() if stamp.exists() else "" for stamp in stamps)
+    if installed != listed or (torch and not torch.endswith(torch_listed)) or not starts(python):
         say("== other libraries into build/peers (about 700 MB to fetch)")
         venv.create(PEERS, clear=True, with_pip=True)
         install_requirements(python, ["peers.txt"])
-        stamp.write_text(listed)
+        stamps[0].write_text(listed)
+        torch = ""
+    if not torch:
+        done = pip_install(python, ["peers_torch.txt"], stderr=subprocess.PIPE, text=True)
+        why = (done.stderr.splitlines() or ["pip ended with status %d" % done.returncode])[-1]
+        torch = (NOT_INSTALLED + why + "\n" if done.returncode else "") + torch_listed
+        stamps[1].write_text(torch)
+    if torch.startswith(NOT_INSTALLED):
+        why = torch.splitlines()[0].removeprefix(NOT_INSTALLED)
+        say("torch will be missing, for pip could not install it (%s); remove %s to try again" % (why, stamps[1]))
     install(steps, wheel, PEERS)
 
 

@@ -47,12 +47,17 @@ def forget_foreign_cache(folder):
         shutil.rmtree(folder)
 
 
-def install_requirements(python, names):
-    """Installs the pinned wheels of requirements/NAME for the interpreter; their lists are complete."""
+def pip_install(python, names, **streams):
+    """Installs the pinned wheels of requirements/NAME for the interpreter; their lists are complete.  The process."""
     command = [str(python), "-m", "pip", "install", "--only-binary", ":all:", "--no-deps"]
     for name in names:
         command += ["-r", str(ROOT / "requirements" / name)]
-    if subprocess.run(command, cwd=str(ROOT), env=environment()).returncode:
+    return subprocess.run(command, cwd=str(ROOT), env=environment(), **streams)
+
+
+def install_requirements(python, names):
+    """As pip_install; where that fails, it ends everything."""
+    if pip_install(python, names).returncode:
         stop("pip could not install the packages of %s; is the network there?" % ", ".join(names))
 
 
