@@ -8,6 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
 
+import bootstrap  # noqa: E402
+
 import bench  # noqa: E402
 
 FACTS = {"date": "2026-01-02T03:04:05Z", "revision": "abc1234", "device": {"name": "here"}}
@@ -109,3 +111,20 @@ def test_an_environment_whose_interpreter_is_gone_is_made_again(peers):
     python.symlink_to(peers.folder / "none")
     assert peers.prepare() == BOTH
     assert python.resolve() == Path(sys.executable).resolve()
+
+
+@pytest.mark.parametrize(
+    ("user", "tool", "said"),
+    [
+        (0, "apt-get", "BLIS will be missing: apt-get could not install libblis4-openmp"),
+        (7, "apt-get", "  sudo apt-get install -y --no-install-recommends libblis4-openmp"),
+        (0, None, "  sudo apt-get install -y --no-install-recommends libblis4-openmp"),
+    ],
+)
+def test_without_blis_the_others_are_measured(user, tool, said, monkeypatch, capsys):
+    monkeypatch.setattr(bootstrap, "compiles", lambda program, flag: False)
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: user)
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: tool)
+    monkeypatch.setattr(bootstrap.subprocess, "run", lambda line, env: subprocess.CompletedProcess(line, 100))
+    bootstrap.blis()
+    assert said in capsys.readouterr().out.splitlines()
