@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import venv
@@ -144,13 +145,33 @@ def record_file(facts):
     return next(path for path in (folder / (name + ".json") for name in names) if not path.exists())
 
 
+def run_interruptible(command, **streams):
+    """Runs a program that makes something of an interrupt, and waits for that; a second one ends it.  Its status."""
+    with subprocess.Popen(command, **streams) as process:
+        try:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                say("\nInterrupted: what is being measured ends first; a second Ctrl-C does not wait for that.")
+                process.send_signal(signal.SIGINT)  # where the terminal's reached this process alone
+                return process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
+
+
 def measure(full):
     """hunze_bench over the suites; its lines go to a file, its progress to the terminal.  The exit status."""
     threads = sorted({1, len(os.sched_getaffinity(0))}) if full else [1]
     command = [BUILD / "hunze_bench", "--set", "full" if full else "standard", "--environment", PEERS]
     command += ["--threads", ",".join(map(str, threads)), "--result", RESULT, "--about", ABOUT]
-    with open(LINES, "w") as lines:
-        return subprocess.run(command, cwd=ROOT, env=environment(), stdout=lines).returncode
+    RESULT.unlink(missing_ok=True)
+    try:
+        with open(LINES, "w") as lines:
+            return run_interruptible(command, cwd=ROOT, env=environment(), stdout=lines)
+    finally:
+        RESULT.with_name(RESULT.name + ".part").unlink(missing_ok=True)  # of one that was killed
 
 
 def main():
@@ -161,11 +182,11 @@ def main():
     facts = about()
     ABOUT.write_text(json.dumps(facts))
     record = record_file(facts) if wanted("RECORD") else None
-    RESULT.unlink(missing_ok=True)
     status = measure(wanted("FULL"))
     if not RESULT.exists():
         stop("hunze_bench ended with status %d and without a result" % status)
-    if record:
+    interrupted = json.loads(RESULT.read_text())["settings"]["interrupted"]
+    if record and not interrupted:
         record.write_text(RESULT.read_text())
         say("recorded: %s" % record.relative_to(ROOT))
     report = [PYTHON, ROOT / "bench" / "report.py", RESULT]
@@ -173,10 +194,12 @@ def main():
     written = subprocess.run([*report, "--html", REPORT], env=environment()).returncode
     say("\nThe report:              %s" % REPORT)
     say("Google Benchmark's lines: %s" % LINES)
-    if status:
-        say("hunze_bench ended with status %d: a result is wrong, or the run was interrupted" % status)
+    if interrupted:
+        say("Interrupted: the report is of the rows until then%s" % (", and nothing is recorded" if record else ""))
+    elif status:
+        say("hunze_bench ended with status %d: a result is wrong" % status)
     sys.exit(status or shown or written)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "The same make command installs and builds what is left, and measures from the beginning.")

@@ -61,12 +61,12 @@ def install_requirements(python, names):
         stop("pip could not install the packages of %s; is the network there?" % ", ".join(names))
 
 
-def run(main):
-    """main(), for a program of its own: an interrupt ends it with a line, not with a traceback."""
+def run(main, after="The same make command goes on from here."):
+    """main(), for a program of its own: an interrupt ends it with a line, not with a traceback.  `after`: what then."""
     try:
         main()
     except KeyboardInterrupt:
-        stop("\nInterrupted. The same make command goes on from here.")
+        stop("\nInterrupted. " + after)
 
 
 def show_progress(line):

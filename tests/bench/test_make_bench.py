@@ -1,12 +1,15 @@
-"""What `make bench` finds out before it measures: the machine, and where the result may be kept."""
+"""What `make bench` does around the measurement: other libraries, the machine, where results are kept, interrupts."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
 
 import bootstrap  # noqa: E402
 
@@ -128,3 +131,85 @@ def test_without_blis_the_others_are_measured(user, tool, said, monkeypatch, cap
     monkeypatch.setattr(bootstrap.subprocess, "run", lambda line, env: subprocess.CompletedProcess(line, 100))
     bootstrap.blis()
     assert said in capsys.readouterr().out.splitlines()
+
+
+# Stands for hunze_bench: measures until it is interrupted, then takes a while to write what it has.
+MEASURES = """\
+#!{python}
+import json, os, signal, sys, time
+
+result, stopped = sys.argv[sys.argv.index("--result") + 1], []
+signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
+content = json.load(open({fixture!r}))
+content["settings"]["interrupted"] = True
+with open(result + ".part", "w") as part:
+    json.dump(content, part)
+print("measuring", file=sys.stderr, flush=True)
+while not stopped:
+    time.sleep(0.01)
+time.sleep({seconds})
+os.rename(result + ".part", result)
+sys.exit(2)
+"""
+# make bench from the measurement on.
+DRIVER = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, {tools!r})
+import bench
+folder = Path({folder!r})
+bench.BUILD, bench.PYTHON, bench.RESULTS = folder, sys.executable, folder
+bench.ABOUT, bench.RESULT, bench.LINES, bench.REPORT = (folder / name for name in ("about", "result", "lines", "page"))
+for name in ("install_wheel", "peers_environment", "build"):
+    setattr(bench, name, lambda *arguments: None)
+bench.about = lambda: {facts}
+bench.run(bench.main, "AFTER")
+"""
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """Function: make bench, interrupted so often as from a terminal; its exit status and its output."""
+
+    def run(times, seconds):
+        known = {
+            "python": sys.executable, "fixture": str(ROOT / "tests" / "bench" / "fixture_result.json"),
+            "seconds": seconds, "tools": str(ROOT / "tools"), "folder": str(tmp_path), "facts": FACTS,
+        }  # fmt: skip
+        (tmp_path / "hunze_bench").write_text(MEASURES.format(**known))
+        (tmp_path / "hunze_bench").chmod(0o755)
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", DRIVER.format(**known)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, start_new_session=True, env=dict(os.environ, RECORD="1"),
+        )  # fmt: skip
+        with process:
+            assert process.stdout.readline() == "measuring\n"
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.stdout.readline() == "\n" and "a second Ctrl-C" in process.stdout.readline()
+            if times > 1:
+                os.killpg(process.pid, signal.SIGINT)
+            return process.wait(60), process.stdout.read()
+
+    return run
+
+
+def test_an_interrupt_keeps_what_was_measured(interrupted, tmp_path):
+    """It takes longer to be written than subprocess.run would wait."""
+    status, output = interrupted(1, 0.6)
+    assert status == 2 and "interrupted, so not all" in output and "Traceback" not in output
+    assert output.endswith("Interrupted: the report is of the rows until then, and nothing is recorded\n")
+    assert (tmp_path / "page").exists() and not list((tmp_path / "here").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "about",
+        "here",
+        "hunze_bench",
+        "lines",
+        "page",
+        "result",
+    ]
+
+
+def test_a_second_interrupt_ends_it(interrupted, tmp_path):
+    status, output = interrupted(2, 20)
+    assert status == 1 and output.splitlines() == ["", "Interrupted. AFTER"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["about", "here", "hunze_bench", "lines"]
