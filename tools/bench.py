@@ -41,8 +41,11 @@ def wanted(name):
 
 
 def output(*command):
-    """What a command prints, "" if it fails."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    """What a command prints, "" if it fails or is not there."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
@@ -106,7 +109,10 @@ def caches():
 
 def about():
     """What a result says of machine and build (bench/README.md, Results)."""
-    info = json.loads(output(PYTHON, "-m", "hunze", "info", "--json"))
+    told = output(PYTHON, "-m", "hunze", "info", "--json")
+    if not told:
+        stop("%s -m hunze info says nothing: the package just installed does not run" % PYTHON)
+    info = json.loads(told)
     name, flags = cpu_facts()
     isa = [bundle for bundle in info["found"] if bundle != "portable"]
     wide = "avx512" if "avx512" in isa else isa[-1] if isa else "portable"

@@ -42,6 +42,14 @@ def test_the_machine():
     assert all(level[0] == "L" and size >= 1024 for level, size in bench.caches().items())
 
 
+def test_a_package_that_does_not_run_is_a_line(tmp_path, monkeypatch, capsys):
+    for python in ("/bin/false", tmp_path / "none"):
+        monkeypatch.setattr(bench, "PYTHON", python)
+        with pytest.raises(SystemExit):
+            bench.about()
+        assert capsys.readouterr().out.startswith("%s -m hunze info says nothing" % python)
+
+
 @pytest.fixture
 def peers(tmp_path, monkeypatch):
     """build/peers elsewhere, and instead of pip a list of what it is asked for; `broken`: what it cannot install."""
