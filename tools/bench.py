@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,19 @@ def record_file(facts):
     return next(path for path in (folder / (name + ".json") for name in names) if not path.exists())
 
 
+def keep(record):
+    """Makes the result a record, all of it or nothing."""
+    part = record.with_name(".%s.%d" % (record.name, os.getpid()))
+    try:
+        shutil.copyfile(RESULT, part)
+        os.replace(part, record)
+    except OSError as error:
+        stop("%s could not be written: %s; the result is %s" % (record, error.strerror, RESULT))
+    finally:
+        part.unlink(missing_ok=True)
+    say("recorded: %s" % record)
+
+
 def run_interruptible(command, **streams):
     """Runs a program that makes something of an interrupt, and waits for that; a second one ends it.  Its status."""
     with subprocess.Popen(command, **streams) as process:
@@ -192,14 +206,13 @@ def main():
     if not RESULT.exists():
         stop("hunze_bench ended with status %d and without a result" % status)
     interrupted = json.loads(RESULT.read_text())["settings"]["interrupted"]
-    if record and not interrupted:
-        record.write_text(RESULT.read_text())
-        say("recorded: %s" % record.relative_to(ROOT))
     report = [PYTHON, ROOT / "bench" / "report.py", RESULT]
     shown = subprocess.run([*report, "--markdown"], env=environment()).returncode
     written = subprocess.run([*report, "--html", REPORT], env=environment()).returncode
-    say("\nThe report:              %s" % REPORT)
+    say("\nThe report:              %s" % (REPORT if written == 0 else "none, for the reason above"))
     say("Google Benchmark's lines: %s" % LINES)
+    if record and not interrupted:
+        keep(record)
     if interrupted:
         say("Interrupted: the report is of the rows until then%s" % (", and nothing is recorded" if record else ""))
     elif status:

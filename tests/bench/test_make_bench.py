@@ -36,6 +36,25 @@ def test_a_folder_that_cannot_be_written_ends_it_at_once(tmp_path, monkeypatch, 
     assert "here cannot be written: File exists" in capsys.readouterr().out
 
 
+def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch, capsys):
+    record, result = tmp_path / "record.json", tmp_path / "result.json"
+    result.write_text("all of it")
+    monkeypatch.setattr(bench, "RESULT", result)
+    bench.keep(record)
+    result.write_text("another one")
+
+    def full(source, target):
+        target.write_text("anot")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench.shutil, "copyfile", full)
+    with pytest.raises(SystemExit):
+        bench.keep(record)
+    assert record.read_text() == "all of it"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "result.json"]
+    assert "record.json could not be written: No space left" in capsys.readouterr().out
+
+
 def test_the_machine():
     name, flags = bench.cpu_facts()
     assert name and len(flags) > 10
@@ -141,7 +160,7 @@ def test_without_blis_the_others_are_measured(user, tool, said, monkeypatch, cap
     assert said in capsys.readouterr().out.splitlines()
 
 
-# Stands for hunze_bench: measures until it is interrupted, then takes a while to write what it has.
+# Stands for hunze_bench: where it is to be interrupted, it measures until then, and takes a while to write what it has.
 MEASURES = """\
 #!{python}
 import json, os, signal, sys, time
@@ -149,15 +168,15 @@ import json, os, signal, sys, time
 result, stopped = sys.argv[sys.argv.index("--result") + 1], []
 signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
 content = json.load(open({fixture!r}))
-content["settings"]["interrupted"] = True
+content["settings"]["interrupted"] = {times} > 0
 with open(result + ".part", "w") as part:
     json.dump(content, part)
 print("measuring", file=sys.stderr, flush=True)
-while not stopped:
+while {times} and not stopped:
     time.sleep(0.01)
 time.sleep({seconds})
 os.rename(result + ".part", result)
-sys.exit(2)
+sys.exit(2 if stopped else 0)
 """
 # make bench from the measurement on.
 DRIVER = """\
@@ -167,7 +186,9 @@ sys.path.insert(0, {tools!r})
 import bench
 folder = Path({folder!r})
 bench.BUILD, bench.PYTHON, bench.RESULTS = folder, sys.executable, folder
-bench.ABOUT, bench.RESULT, bench.LINES, bench.REPORT = (folder / name for name in ("about", "result", "lines", "page"))
+bench.ABOUT, bench.RESULT, bench.LINES, bench.REPORT = (
+    folder / name for name in ("about", "result", "lines", {page!r})
+)
 for name in ("install_wheel", "peers_environment", "build"):
     setattr(bench, name, lambda *arguments: None)
 bench.about = lambda: {facts}
@@ -176,14 +197,13 @@ bench.run(bench.main, "AFTER")
 
 
 @pytest.fixture
-def interrupted(tmp_path):
+def measured(tmp_path):
     """Function: make bench, interrupted so often as from a terminal; its exit status and its output."""
 
-    def run(times, seconds):
-        known = {
-            "python": sys.executable, "fixture": str(ROOT / "tests" / "bench" / "fixture_result.json"),
-            "seconds": seconds, "tools": str(ROOT / "tools"), "folder": str(tmp_path), "facts": FACTS,
-        }  # fmt: skip
+    def run(times, seconds, page="page"):
+        fixture, tools = str(ROOT / "tests" / "bench" / "fixture_result.json"), str(ROOT / "tools")
+        known = dict(python=sys.executable, fixture=fixture, tools=tools, folder=str(tmp_path), facts=FACTS)
+        known.update(times=times, seconds=seconds, page=page)
         (tmp_path / "hunze_bench").write_text(MEASURES.format(**known))
         (tmp_path / "hunze_bench").chmod(0o755)
         process = subprocess.Popen(
@@ -192,18 +212,28 @@ def interrupted(tmp_path):
         )  # fmt: skip
         with process:
             assert process.stdout.readline() == "measuring\n"
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.stdout.readline() == "\n" and "a second Ctrl-C" in process.stdout.readline()
-            if times > 1:
+            for turn in range(times):
                 os.killpg(process.pid, signal.SIGINT)
+                if turn == 0:
+                    assert process.stdout.readline() == "\n" and "a second Ctrl-C" in process.stdout.readline()
             return process.wait(60), process.stdout.read()
 
     return run
 
 
-def test_an_interrupt_keeps_what_was_measured(interrupted, tmp_path):
+def test_what_was_measured_is_reported_and_recorded(measured, tmp_path):
+    status, output = measured(0, 0)
+    record = tmp_path / "here" / "2026-01-02-abc1234.json"
+    assert status == 0 and "The report:              %s\n" % (tmp_path / "page") in output
+    assert output.endswith("recorded: %s\n" % record) and record.read_text() == (tmp_path / "result").read_text()
+    status, output = measured(0, 0, page="none/page")
+    assert status == 2 and "there is no folder" in output and "The report:              none" in output
+    assert len(list(record.parent.iterdir())) == 2, "a record all the same"
+
+
+def test_an_interrupt_keeps_what_was_measured(measured, tmp_path):
     """It takes longer to be written than subprocess.run would wait."""
-    status, output = interrupted(1, 0.6)
+    status, output = measured(1, 0.6)
     assert status == 2 and "interrupted, so not all" in output and "Traceback" not in output
     assert output.endswith("Interrupted: the report is of the rows until then, and nothing is recorded\n")
     assert (tmp_path / "page").exists() and not list((tmp_path / "here").iterdir())
@@ -217,7 +247,7 @@ def test_an_interrupt_keeps_what_was_measured(interrupted, tmp_path):
     ]
 
 
-def test_a_second_interrupt_ends_it(interrupted, tmp_path):
-    status, output = interrupted(2, 20)
+def test_a_second_interrupt_ends_it(measured, tmp_path):
+    status, output = measured(2, 20)
     assert status == 1 and output.splitlines() == ["", "Interrupted. AFTER"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["about", "here", "hunze_bench", "lines"]
