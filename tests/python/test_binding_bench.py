@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import hunze as hz
+import pytest
 
 
 def bench(*arguments):
@@ -39,7 +40,27 @@ def test_the_gate_needs_a_build(tmp_path):
     (tmp_path / "libhunze.so").touch()
     command = [sys.executable, "-m", "hunze", "bench", "--gate", str(tmp_path)]
     alone = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert alone.returncode == 2 and "no hunze_bench in" in alone.stderr
+    assert alone.returncode == 2 and "no hunze_bench in build/bench, build/gcc, " in alone.stderr
+
+
+@pytest.mark.parametrize("option", [["--json", "FILE"], ["--check"], ["--rounds", "9"], ["--size", "1024"]])
+def test_the_gate_takes_no_other_option(option, tmp_path):
+    (tmp_path / "libhunze.so").touch()
+    done = bench("--gate", str(tmp_path), *option)
+    assert done.returncode == 2 and f"{option[0]} does not go with --gate" in done.stderr
+
+
+def test_the_gate_takes_this_trees_program(tmp_path):
+    """The other build's comes last: it may compare in another way."""
+    other = tmp_path / "other"
+    for folder, status in (("other", 3), ("build/gcc", 4), ("build/bench", 5)):
+        program = tmp_path / folder / "hunze_bench"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\nexit {status}\n")
+        program.chmod(0o755)
+        (other / "libhunze.so").touch()
+        command = [sys.executable, "-m", "hunze", "bench", "--gate", str(other)]
+        assert subprocess.run(command, cwd=tmp_path).returncode == status
 
 
 def test_other_libraries_choose_for_themselves(monkeypatch):

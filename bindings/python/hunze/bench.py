@@ -278,7 +278,8 @@ def _gate(other, parser):
     library = next((path for name in ("libhunze.so.1", "libhunze.so") if (path := other / name).exists()), None)
     if library is None:
         parser.error(f"--gate {other}: there is no libhunze.so; a folder that CMake built in is expected")
-    folders = (other, pathlib.Path("build", "bench"), pathlib.Path("build", "gcc"))
+    # The other build's may be of another time, and compare in another way.
+    folders = (pathlib.Path("build", "bench"), pathlib.Path("build", "gcc"), other)
     program = next((path for folder in folders if (path := folder / "hunze_bench").exists()), None)
     if program is None:
         listed = ", ".join(map(str, folders))
@@ -295,19 +296,25 @@ def main(argv=None):
         description=summary.removeprefix("python -m hunze bench: ").capitalize(),
         epilog=method.strip() + "  Ratios to onnxruntime are measured where onnx and onnxruntime are installed.",
     )
-    parser.add_argument("--rounds", type=int, default=9, help="rounds per figure (default: 9)")
-    parser.add_argument("--size", type=int, default=1024, help="n of the n x n x n products (default: 1024)")
+    parser.add_argument("--rounds", type=int, help="rounds per figure (default: 9)")
+    parser.add_argument("--size", type=int, help="n of the n x n x n products (default: 1024)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too, with the machine's description")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a figure misses its goal")
     parser.add_argument(
         "--gate",
         metavar="DIR",
         type=pathlib.Path,
-        help="compare the installed library with the one built in DIR, kernel by kernel; status 1 if it is slower",
+        help="compare the installed library with the one built in DIR, kernel by kernel, but for calls over 60 ms; "
+        "status 1 if it is slower, 2 if nothing was compared; no other option goes with it",
     )
     arguments = parser.parse_args(argv)
     if arguments.gate:
+        for name in ("rounds", "size", "json", "check"):
+            if getattr(arguments, name) not in (None, False):
+                parser.error(f"--{name} does not go with --gate")
         return _gate(arguments.gate, parser)
+    arguments.rounds = 9 if arguments.rounds is None else arguments.rounds
+    arguments.size = 1024 if arguments.size is None else arguments.size
     if arguments.rounds < 1 or arguments.size < 1:
         parser.error("--rounds and --size are positive")
     try:  # before the measurements, which take minutes
