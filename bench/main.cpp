@@ -11,6 +11,7 @@
 
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -280,6 +281,9 @@ int run_gate(const Options &o, const std::vector<Row> &given)
     std::printf("%d loss%s in %zu comparisons%s\n", losses, losses == 1 ? "" : "es", result.at("comparisons").size(),
                 interrupted ? ", interrupted" : "");
     file.write(result);
+    if (result.at("comparisons").empty() && !interrupted)
+        stop("nothing was compared: no row has a kernel that both builds have and whose calls take at most " +
+             std::to_string(std::lround(1e3 * options.longest_call)) + " ms");
     return interrupted ? 2 : losses ? 1 : 0;
 }
 

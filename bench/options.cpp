@@ -28,11 +28,12 @@ constexpr const char *text = R"(hunze_bench [options] [--benchmark_… of Google
   --library FILE         the libhunze.so to measure                       (default: the one of this build)
   --result FILE          write the result there, as JSON
   --about FILE           JSON object whose members are put into the result (date, revision, compiler, device …)
-  --gate FILE            compare with another build's libhunze.so: exit status 1 where this build is slower
+  --gate FILE            compare with another build's libhunze.so, but for calls over 60 ms: exit status 1 where this build is slower
   --repro LINE           run one call as a trace's line tells it
   --list                 print the rows and end
 A row is measured where the filter of --benchmark_filter matches ID/LIBRARY.
-Exit status: 0, 1 where a result of this library is wrong or a gate finds a loss, 2 for wrong arguments or files.
+Exit status: 0, 1 where a result of this library is wrong or a gate finds a loss, 2 for wrong arguments or files, an interrupt, or a
+gate that compared nothing.
 )";
 
 std::vector<std::string> split(const std::string &text)

@@ -164,6 +164,13 @@ def test_the_gate_between_a_build_and_itself(suite, tmp_path):
     assert "%d loss" % result["losses"] in done.stdout
 
 
+def test_a_gate_that_compares_nothing(suite, tmp_path):
+    """a3 is of a type that this library does not have."""
+    done = bench(*suite, "--rows", "a3", "--gate", BUILD / "libhunze.so", "--result", tmp_path / "gate.json")
+    assert done.returncode == 2 and "nothing was compared" in done.stderr
+    assert json.loads((tmp_path / "gate.json").read_text())["comparisons"] == []
+
+
 def test_the_gate_from_python(tmp_path, suite):
     """python -m hunze bench --gate: the installed library against the one of a build folder."""
     quick = '#!/bin/sh\nexec %s --rows g7 --sample-seconds 0.0005 "$@"\n' % (BUILD / "hunze_bench")
