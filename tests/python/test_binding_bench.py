@@ -1,11 +1,14 @@
 """python -m hunze bench: a short run prints every figure and writes the same to a file."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 
 import hunze as hz
 import pytest
+from hunze import bench as module
 
 
 def bench(*arguments):
@@ -24,6 +27,40 @@ def test_a_short_run(tmp_path):
         assert 0 < low <= figure["ratio"] <= high  # how large it is, a test cannot know: the machine may be busy
     met = {figure["figure"]: figure["met"] for figure in written["figures"]}
     assert met["libhunze.so, MB"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """The one from before stays until the last figure is measured."""
+    target, link, seen = tmp_path / "figures.json", tmp_path / "link.json", []
+    target.write_text("before")
+    link.symlink_to(target)
+    figure = {"figure": "one", "ratio": 1.0, "spread": [1.0, 1.0], "rounds": 1, "goal": None, "met": None, "detail": ""}
+
+    def figures(rounds, size, say):
+        yield figure
+        seen.append(target.read_text())
+        if broken:
+            raise RuntimeError("a measuring process ended early")
+
+    monkeypatch.setattr(module, "figures", figures)
+    for broken in (True, False):
+        with pytest.raises(RuntimeError) if broken else contextlib.nullcontext():
+            assert module.main(["--json", str(link)]) == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "link.json"] and link.is_symlink()
+        assert target.read_text() == "before" if broken else json.loads(target.read_text())["figures"] == [figure]
+    assert seen == ["before", "before"]
+
+
+def test_a_pipe_stays_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "figures", lambda rounds, size, say: iter(()))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert module.main(["--json", str(pipe)]) == 0
+    assert json.loads(os.read(reader, 1 << 16))["figures"] == [] and pipe.is_fifo()
+    os.close(reader)
+    with pytest.raises(SystemExit):
+        module.main(["--json", str(tmp_path)])
 
 
 def test_wrong_arguments():

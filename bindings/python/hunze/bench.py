@@ -7,6 +7,8 @@ and the spread is from the first to the third quartile.
 """
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -273,6 +275,25 @@ def figures(rounds, n, say):
             worker.close()
 
 
+def _head(machine, size):
+    """Prints what stands above the figures."""
+    print(f"Hunze {machine['version']}, NumPy {machine['numpy']}, {machine['cpu']}, {', '.join(machine['allowed'])}")
+    sample = np.empty((size, size), "float32")
+    print(f"f32 kernel: {plan(_hunze.matmul, sample, sample).kernel}; load average {os.getloadavg()[0]:.1f}\n")
+    print(f"{'figure':<52} {'ratio':>8}  {'first … third quartile':<22}  {'goal':<7} {'':<6}  measured")
+
+
+def _line(figure):
+    """Prints a figure."""
+    met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
+    spread = "{:.3f} … {:.3f}".format(*figure["spread"])
+    print(
+        f"{figure['figure']:<52} {figure['ratio']:>8.3f}  {spread:<22}  {figure['goal'] or '':<7} {met:<6}  "
+        f"{figure['detail']}",
+        flush=True,
+    )
+
+
 def _gate(other, parser):
     """Compares the build in the folder `other` with the installed library, by hunze_bench; its exit status."""
     library = next((path for name in ("libhunze.so.1", "libhunze.so") if (path := other / name).exists()), None)
@@ -286,6 +307,26 @@ def _gate(other, parser):
         parser.error(f"no hunze_bench in {listed}; cmake --preset bench and cmake --build build/bench make it")
     mine = os.path.join(get_library_dir(), "libhunze.so.1")
     return subprocess.run([program.absolute(), "--gate", library.absolute(), "--library", mine]).returncode
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """A file to write into, which takes the place of the one at `path` when the block ends well and not before."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a terminal or a pipe; a folder cannot be opened
+        with open(path, "w", encoding="utf-8") as file:
+            yield file
+        return
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
 
 
 def main(argv=None):
@@ -317,27 +358,17 @@ def main(argv=None):
     arguments.size = 1024 if arguments.size is None else arguments.size
     if arguments.rounds < 1 or arguments.size < 1:
         parser.error("--rounds and --size are positive")
-    try:  # before the measurements, which take minutes
-        file = open(arguments.json, "w", encoding="utf-8") if arguments.json else None
-    except OSError as error:
-        parser.error(f"{arguments.json} cannot be written: {error.strerror}")
-    machine = info()
-    print(f"Hunze {machine['version']}, NumPy {machine['numpy']}, {machine['cpu']}, {', '.join(machine['allowed'])}")
-    sample = np.empty((arguments.size,) * 2, "float32")
-    print(f"f32 kernel: {plan(_hunze.matmul, sample, sample).kernel}; load average {os.getloadavg()[0]:.1f}\n")
-    print(f"{'figure':<52} {'ratio':>8}  {'first … third quartile':<22}  {'goal':<7} {'':<6}  measured")
-    results = []
-    for figure in figures(arguments.rounds, arguments.size, lambda text: print(f"- {text}", file=sys.stderr)):
-        results.append(figure)
-        met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
-        spread = "{:.3f} … {:.3f}".format(*figure["spread"])
-        print(
-            f"{figure['figure']:<52} {figure['ratio']:>8.3f}  {spread:<22}  {figure['goal'] or '':<7} {met:<6}  "
-            f"{figure['detail']}",
-            flush=True,
-        )
-    if file is not None:
-        with file:
+    with contextlib.ExitStack() as stack:
+        try:  # before the measurements, which take minutes
+            file = stack.enter_context(_whole(arguments.json)) if arguments.json else None
+        except OSError as error:
+            parser.error(f"{arguments.json} cannot be written: {error.strerror}")
+        machine, results = info(), []
+        _head(machine, arguments.size)
+        for figure in figures(arguments.rounds, arguments.size, lambda text: print(f"- {text}", file=sys.stderr)):
+            results.append(figure)
+            _line(figure)
+        if file is not None:
             json.dump({"machine": machine, "figures": results}, file, indent=1, ensure_ascii=False)
             file.write("\n")
     return 1 if arguments.check and any(figure["met"] is False for figure in results) else 0
