@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import hunze as hz
 import pytest
@@ -98,6 +100,44 @@ def test_the_gate_takes_this_trees_program(tmp_path):
         (other / "libhunze.so").touch()
         command = [sys.executable, "-m", "hunze", "bench", "--gate", str(other)]
         assert subprocess.run(command, cwd=tmp_path).returncode == status
+
+
+def interrupted(*arguments, after, times=1, **where):
+    """(exit status, output, errors) of a command, interrupted as from a terminal once a line begins with `after`."""
+    command = [sys.executable, "-u", "-m", "hunze", *arguments]
+    streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(command, **streams, **where)
+    stream = process.stderr if after.startswith("-") else process.stdout
+    assert any(line.startswith(after) for line in iter(stream.readline, ""))
+    for _ in range(times):
+        time.sleep(0.5)  # within a measurement; and a second one that comes at once is none
+        os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)  # until no process of it is left
+    return process.returncode, output, errors
+
+
+def test_an_interrupt_is_a_line(tmp_path):
+    bench_again = ["bench", "--rounds", "100000", "--json", str(tmp_path / "figures.json")]
+    for arguments, after in ((bench_again, "- one thread"), (["tune", "--seconds", "20"], "- 1 of ")):
+        status, _, errors = interrupted(*arguments, after=after, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)})
+        assert status == 130 and errors == f"python -m hunze {arguments[0]}: interrupted\n"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("times", "trap", "said"),
+    [(1, "sleep 0.6; echo 0 losses in 3 comparisons, interrupted; exit 2", "0 losses in 3 comparisons, interrupted\n")]
+    + [(2, "", "")],
+)
+def test_an_interrupted_gate_prints_what_it_has(times, trap, said, tmp_path):
+    """It takes longer for that than subprocess.run would wait; a second interrupt ends it."""
+    program = tmp_path / "build" / "bench" / "hunze_bench"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\ntrap '{trap}' INT\necho compares\nwhile :; do sleep 0.05; done\n")
+    program.chmod(0o755)
+    (tmp_path / "libhunze.so").touch()
+    status, output, errors = interrupted("bench", "--gate", str(tmp_path), after="compares", times=times, cwd=tmp_path)
+    assert (status, output, errors) == (130, said, "python -m hunze bench: interrupted\n")
 
 
 def test_other_libraries_choose_for_themselves(monkeypatch):

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -96,6 +97,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=untuned(threads),
+            process_group=0,  # the terminal's interrupt is for the caller, who ends this
         )
 
     def ask(self, *case, threads=1, repeat=1, isa=None, wall=False):
@@ -117,9 +119,9 @@ class Worker:
         return self.answer()
 
     def close(self):
-        """Ends the process."""
-        self.process.stdin.close()
-        self.process.wait()
+        """Ends the process, also within a measurement."""
+        self.process.kill()
+        self.process.communicate()
 
 
 # ---------------------------------------------------------------- figures
@@ -306,7 +308,18 @@ def _gate(other, parser):
         listed = ", ".join(map(str, folders))
         parser.error(f"no hunze_bench in {listed}; cmake --preset bench and cmake --build build/bench make it")
     mine = os.path.join(get_library_dir(), "libhunze.so.1")
-    return subprocess.run([program.absolute(), "--gate", library.absolute(), "--library", mine]).returncode
+    with subprocess.Popen([program.absolute(), "--gate", library.absolute(), "--library", mine]) as process:
+        try:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # it ends the block at hand, and prints what it has
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                raise
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
 
 
 @contextlib.contextmanager
