@@ -79,6 +79,5 @@ def refusals(explain):
     """(why, the kernels that were refused for it), in the plan's order."""
     found = {}
     for one in explain.get("refused") or []:
-        if isinstance(one, dict):
-            found.setdefault(str(one.get("why")), []).append(str(one.get("kernel")))
+        found.setdefault(one["why"], []).append(one["kernel"])
     return found.items()

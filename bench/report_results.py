@@ -8,20 +8,26 @@ from pathlib import Path
 
 HUNZE = "hunze"
 NUMBER, MAYBE, TEXT = (int, float), (int, float, type(None)), (str, type(None))
+# Members of a result and their types. "name?" may be missing or null, {str: …} has members of any name.
 INTERVAL = {"median": MAYBE, "low": MAYBE, "high": MAYBE}
+EXPLAIN = {"kernel?": str, "why?": str, "refused?": [{"kernel": str, "why": str}]}
 IMPLEMENTATION = {"library": str, "way": str, "seconds": MAYBE, "ulp": MAYBE, "of_bound": MAYBE, "wrong": bool,
-                  "prepack_seconds": MAYBE, "joules": MAYBE, "joules_reason": TEXT, "failed": TEXT}  # fmt: skip
-ROW = {"id": str, "suite": str, "op": str, "dtype": str, "shape": str, "source": str, "threads": int, "state": str,
-       "operations": NUMBER, "bytes": NUMBER, "limit": {"name": str, "kind": str, "rate": NUMBER}, "absent": dict,
-       "implementations": [IMPLEMENTATION]}  # fmt: skip
+                  "joules": MAYBE, "joules_reason": TEXT, "failed": TEXT, "prepack_seconds": MAYBE, "limit?": str,
+                  "of_limit?": INTERVAL, "over?": {str: INTERVAL}, "explain?": EXPLAIN}  # fmt: skip
+ROW = {"id": str, "suite": str, "dtype": str, "shape": str, "source": str, "threads": int, "state": str,
+       "operations": NUMBER, "bytes": NUMBER, "limit": {"name": str, "kind": str, "rate": NUMBER},
+       "absent": {str: str}, "op": str, "implementations": [IMPLEMENTATION]}  # fmt: skip
 RESULT = {
     "schema": int,
-    "settings": {"threads": [int], "rounds": int, "sample_seconds": NUMBER},
+    "date?": str, "revision?": str, "compiler?": str, "version?": str,
+    "device?": {"name?": str, "cpu?": str, "cores?": int, "caches?": {str: int}, "isa?": [str]},
+    "settings": {"threads": [int], "rounds": int, "sample_seconds": NUMBER, "cpus?": [int], "set?": str,
+                 "interrupted?": bool},
     "ceilings": [{"name": str, "unit": str, "one": NUMBER, "all": NUMBER}],
     "libraries": [{"name": str, "version": TEXT, "missing": TEXT}],
-    "overhead": [{"library": str, "way": str, "p50": MAYBE, "p99": MAYBE}],
+    "overhead": [{"library": str, "way": str, "p50": MAYBE, "p99": MAYBE, "failed?": str}],
     "rows": [ROW],
-}
+}  # fmt: skip
 
 
 def ours(library):
@@ -42,7 +48,7 @@ class Interval:
     @classmethod
     def of(cls, given):
         """None where nothing was measured."""
-        if not isinstance(given, dict) or any(given.get(name) is None for name in INTERVAL):
+        if not given or any(given[name] is None for name in INTERVAL):
             return None
         return cls(given["median"], given["low"], given["high"])
 
@@ -233,9 +239,14 @@ def expect(value, template, where):
     if isinstance(template, dict):
         if not isinstance(value, dict):
             raise ResultError("%s is no object" % where)
-        for name, inner in template.items():
+        members = [(name, template[str]) for name in value] if str in template else template.items()
+        for name, inner in members:
             if name not in value:
-                raise ResultError("%s has no '%s'" % (where, name))
+                if name[-1:] != "?":
+                    raise ResultError("%s has no '%s'" % (where, name))
+                name = name[:-1]
+                if value.get(name) is None:
+                    continue
             expect(value[name], inner, "%s.%s" % (where, name))
     elif isinstance(template, list):
         if not isinstance(value, list):
@@ -259,9 +270,6 @@ def read(path):
         raise ResultError('%s is no result: it has no "schema": 1' % path)
     try:
         expect(content, RESULT, "it")
-        for name, kind in (("date", str), ("revision", str), ("device", dict)):
-            if content.get(name) is not None:
-                expect(content[name], kind, "it." + name)
     except ResultError as error:
         raise ResultError("%s is no result: %s" % (path, error)) from None
     return Result(Path(path).name, content, [row_of(row) for row in content["rows"]])
@@ -270,11 +278,11 @@ def read(path):
 def row_of(given):
     implementations = [
         Implementation(
-            **{name: one[name] for name in IMPLEMENTATION if name != "prepack_seconds"},
+            **{name: one[name] for name in IMPLEMENTATION if name[-1] != "?" and name != "prepack_seconds"},
             prepack_seconds=one["prepack_seconds"] or 0,
             limit=one.get("limit") or given["limit"]["name"],
             of_limit=Interval.of(one.get("of_limit")),
-            explain=one["explain"] if isinstance(one.get("explain"), dict) else {},
+            explain=one.get("explain") or {},
         )
         for one in given["implementations"]
     ]

@@ -282,10 +282,20 @@ def without_rows(text):
     return json.dumps(content)
 
 
-def other_type(text):
-    content = json.loads(text)
-    content["rows"][0]["threads"] = "two"
-    return json.dumps(content)
+def changed(*path, to):
+    """Damage: a member has another value."""
+
+    def damage(text):
+        content = inner = json.loads(text)
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = to
+        return json.dumps(content)
+
+    return damage
+
+
+PLAN = "rows", 0, "implementations", 0
 
 
 @pytest.mark.parametrize(
@@ -296,7 +306,21 @@ def other_type(text):
         (lambda text: "[1]", 'no "schema": 1'),
         (lambda text: text.replace('"schema": 1', '"schema": 2', 1), 'no "schema": 1'),
         (without_rows, "it.rows[1].implementations[0] has no 'ulp'"),
-        (other_type, "it.rows[0].threads is 'two', not of int"),
+        (changed("rows", 0, "threads", to="two"), "it.rows[0].threads is 'two', not of int"),
+        (changed("settings", "cpus", to=["first"]), "it.settings.cpus[0] is 'first', not of int"),
+        (changed("settings", "cpus", to=1), "it.settings.cpus is no list"),
+        (changed("settings", "interrupted", to=1), "it.settings.interrupted is 1, not of bool"),
+        (changed("device", "caches", to=["L1d"]), "it.device.caches is no object"),
+        (changed("device", "caches", "L3", to="32M"), "it.device.caches.L3 is '32M', not of int"),
+        (changed("device", "isa", to="avx2"), "it.device.isa is no list"),
+        (changed(*PLAN, "of_limit", to=0.88), "it.rows[0].implementations[0].of_limit is no object"),
+        (changed(*PLAN, "of_limit", to={"median": 1}), "it.rows[0].implementations[0].of_limit has no 'low'"),
+        (changed(*PLAN, "of_limit", "high", to="1"), "it.rows[0].implementations[0].of_limit.high is '1'"),
+        (changed(*PLAN, "over", to=[]), "it.rows[0].implementations[0].over is no object"),
+        (changed(*PLAN, "over", "openblas", to=1.004), "it.rows[0].implementations[0].over.openblas is no object"),
+        (changed(*PLAN, "over", "openblas", "low", to=[]), "it.rows[0].implementations[0].over.openblas.low is []"),
+        (changed(*PLAN, "explain", "kernel", to=1), "it.rows[0].implementations[0].explain.kernel is 1, not of str"),
+        (changed("rows", 0, "absent", "mkl", to=1), "it.rows[0].absent.mkl is 1, not of str"),
     ],
 )
 def test_what_is_no_result_is_one_line(damage, words, tmp_path):
