@@ -5,7 +5,7 @@ from report_markdown import plural
 from report_results import number
 from report_svg import BAD, CLAY, INK, RIVER, SOFT, STONE, Drawing, plain_number
 
-COLOUR_OF = {"faster": RIVER, "slower": CLAY, "no difference": STONE}
+COLOUR_OF = {"faster": RIVER, "slower": CLAY, "no difference": STONE, "": SOFT}
 
 
 def ratios(library, pairs, threads):
@@ -24,11 +24,15 @@ def ratios(library, pairs, threads):
         axes.grid(True, axis="x")
         for y, (_, one) in enumerate(pairs):
             middle, colour = one.ratio.median, COLOUR_OF[one.verdict]
-            filled = {"hatch": "/////", "facecolor": "none", "edgecolor": colour} if one.wrong else {"color": colour}
-            axes.barh(y, middle - 1, 0.66, left=1, linewidth=0.8 if one.wrong else 0, zorder=2, **filled)
-            axes.plot([one.ratio.low, one.ratio.high], [y, y], color=INK, linewidth=1, zorder=3)
-            for end in (one.ratio.low, one.ratio.high):
-                axes.plot([end, end], [y - 0.2, y + 0.2], color=INK, linewidth=1, zorder=3)
+            filled = {"color": colour, "linewidth": 0}
+            if one.wrong or not one.ratio.holds:
+                hatch = "/////" if one.wrong else None
+                filled = {"hatch": hatch, "facecolor": "none", "edgecolor": colour, "linewidth": 0.8}
+            axes.barh(y, middle - 1, 0.66, left=1, zorder=2, **filled)
+            if one.ratio.holds:
+                axes.plot([one.ratio.low, one.ratio.high], [y, y], color=INK, linewidth=1, zorder=3)
+                for end in (one.ratio.low, one.ratio.high):
+                    axes.plot([end, end], [y - 0.2, y + 0.2], color=INK, linewidth=1, zorder=3)
             axes.annotate(
                 number(middle) + (" wrong" if one.wrong else ""), (1, y), (5, 0), xycoords=("axes fraction", "data"),
                 textcoords="offset points", va="center", fontsize=8.5, color=BAD if one.wrong else INK,
@@ -66,7 +70,9 @@ def past(series):
         for index, (_, points) in enumerate(sorted(series.items())):
             colour, marker, line = ((RIVER, "o", "-"), (CLAY, "s", "--"), (STONE, "^", ":"))[index % 3]
             places, middles = [place for place, _ in points], [interval.median for _, interval in points]
-            axes.vlines(places, [i.low for _, i in points], [i.high for _, i in points], color=colour, linewidth=1)
+            for place, interval in points:
+                if interval.holds:
+                    axes.vlines(place, interval.low, interval.high, color=colour, linewidth=1)
             axes.plot(places, middles, color=colour, marker=marker, markersize=3.5, linestyle=line, linewidth=1.2)
             ends.append((middles[-1], colour))
         previous = -1

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HUNZE = "hunze"
+ROUNDS = 6  # the least with which an interval holds the true median with 95 %: 2^(1 - 6) < 0.05 < 2^(1 - 5)
 NUMBER, MAYBE, TEXT = (int, float), (int, float, type(None)), (str, type(None))
 # Members of a result and their types. "name?" may be missing or null, {str: …} has members of any name.
 INTERVAL = {"median": MAYBE, "low": MAYBE, "high": MAYBE}
 EXPLAIN = {"kernel?": str, "why?": str, "refused?": [{"kernel": str, "why": str}]}
 IMPLEMENTATION = {"library": str, "way": str, "seconds": MAYBE, "ulp": MAYBE, "of_bound": MAYBE, "wrong": bool,
-                  "joules": MAYBE, "joules_reason": TEXT, "failed": TEXT, "prepack_seconds": MAYBE, "limit?": str,
-                  "of_limit?": INTERVAL, "over?": {str: INTERVAL}, "explain?": EXPLAIN}  # fmt: skip
+                  "joules": MAYBE, "joules_reason": TEXT, "failed": TEXT, "samples": [MAYBE], "prepack_seconds": MAYBE,
+                  "limit?": str, "of_limit?": INTERVAL, "over?": {str: INTERVAL}, "explain?": EXPLAIN}  # fmt: skip
 ROW = {"id": str, "suite": str, "dtype": str, "shape": str, "source": str, "threads": int, "state": str,
        "operations": NUMBER, "bytes": NUMBER, "limit": {"name": str, "kind": str, "rate": NUMBER},
        "absent": {str: str}, "op": str, "implementations": [IMPLEMENTATION]}  # fmt: skip
@@ -41,19 +42,27 @@ class ResultError(ValueError):
 
 @dataclass
 class Interval:
+    """A median of ratios; low and high bound it with 95 % where it `holds`."""
+
     median: float
     low: float
     high: float
+    rounds: int
 
     @classmethod
-    def of(cls, given):
-        """None where nothing was measured."""
+    def of(cls, given, *samples):
+        """What a result says of a ratio; it has a value in each round of which all have a sample.  None without any."""
         if not given or any(given[name] is None for name in INTERVAL):
             return None
-        return cls(given["median"], given["low"], given["high"])
+        rounds = sum(None not in together for together in zip(*samples))
+        return cls(given["median"], given["low"], given["high"], rounds)
+
+    @property
+    def holds(self):
+        return self.rounds >= ROUNDS
 
     def __str__(self):
-        return "%s (%s–%s)" % tuple(number(value) for value in (self.median, self.low, self.high))
+        return number(self.median) + (" (%s–%s)" % (number(self.low), number(self.high)) if self.holds else "")
 
 
 @dataclass
@@ -86,8 +95,8 @@ class Implementation:
 
     @property
     def verdict(self):
-        """Of hunze's plan against this one."""
-        if self.ratio is None:
+        """Of hunze's plan against this one; "" without an interval."""
+        if self.ratio is None or not self.ratio.holds:
             return ""
         return "faster" if self.ratio.low > 1 else "slower" if self.ratio.high < 1 else "no difference"
 
@@ -198,11 +207,11 @@ class Result:
         return sorted(pairs, key=lambda pair: not ours(pair[1].library))
 
     def verdicts(self, threads):
-        """How many rows are faster, of no difference and slower than the best peer."""
-        counts = {"faster": 0, "no difference": 0, "slower": 0}
+        """How many rows are faster, of no difference and slower than the best peer, and how many have no verdict."""
+        counts = {"faster": 0, "no difference": 0, "slower": 0, "no verdict": 0}
         for row in self.rows_of(threads):
-            if row.plan and row.plan.sound and row.best and row.best.verdict:
-                counts[row.best.verdict] += 1
+            if row.plan and row.plan.sound and row.best and row.best.ratio:
+                counts[row.best.verdict or "no verdict"] += 1
         return counts
 
 
@@ -278,10 +287,14 @@ def read(path):
 def row_of(given):
     implementations = [
         Implementation(
-            **{name: one[name] for name in IMPLEMENTATION if name[-1] != "?" and name != "prepack_seconds"},
+            **{
+                name: one[name]
+                for name in IMPLEMENTATION
+                if name[-1] != "?" and name not in ("samples", "prepack_seconds")
+            },
             prepack_seconds=one["prepack_seconds"] or 0,
             limit=one.get("limit") or given["limit"]["name"],
-            of_limit=Interval.of(one.get("of_limit")),
+            of_limit=Interval.of(one.get("of_limit"), one["samples"]),
             explain=one.get("explain") or {},
         )
         for one in given["implementations"]
@@ -289,11 +302,10 @@ def row_of(given):
     row = Row(
         **{name: given[name] for name in ROW if name not in ("op", "implementations")}, implementations=implementations
     )
-    over = {}
     if row.plan:
-        over = given["implementations"][implementations.index(row.plan)].get("over") or {}
-    for one in implementations:
-        one.ratio = Interval.of(over.get(one.label))
+        plan = given["implementations"][implementations.index(row.plan)]
+        for one, other in zip(implementations, given["implementations"]):
+            one.ratio = Interval.of((plan.get("over") or {}).get(one.label), plan["samples"], other["samples"])
     return row
 
 

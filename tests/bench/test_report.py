@@ -16,6 +16,7 @@ FIXTURE = Path(__file__).resolve().parent / "fixture_result.json"
 sys.path.insert(0, str(BENCH))
 
 import readme_table  # noqa: E402
+import report_bars  # noqa: E402
 import report_markdown  # noqa: E402
 import report_results  # noqa: E402
 
@@ -175,6 +176,35 @@ def test_verdicts(content, low, high, verdict):
     over = content["rows"][1]["implementations"][0]["over"]
     over["openblas"] = {"median": (low + high) / 2, "low": low, "high": high, "verdict": "recorded"}
     assert report_results.row_of(content["rows"][1]).best.verdict == verdict
+
+
+def test_fewer_than_six_rounds_give_no_interval_and_no_verdict(content, tmp_path):
+    """Five values bound the median with 94 %, one with nothing."""
+    plan, _, peer = content["rows"][0]["implementations"]
+    figures, bars, past = {}, {}, {}
+    for rounds in (5, 6):
+        peer["samples"] = [0.0245] * rounds + [None] * (9 - rounds)
+        page = written(tmp_path, content)
+        figures[rounds] = cells(report(tmp_path / "result.json", "--markdown").stdout.split("## 2 threads")[0], "g1")
+        told = page.count('<td class="n" title="5 rounds">1.004</td>')  # in the table, and in the details
+        assert told == (2 if rounds == 5 else 0)
+        note = "Here: g1 f32 ratio (5 rounds)."
+        assert (note in report(tmp_path / "result.json", "--markdown").stdout) == (rounds == 5)
+        assert ("2 faster, 0 no difference, 1 slower, 1 without a verdict." in page) == (rounds == 5)
+        row = report_results.row_of(content["rows"][0])
+        bars[rounds] = report_bars.ratios("openblas", [(row, row.best)], 1)
+        past[rounds] = report_bars.past({1: [(0, row.best.of_limit)]})
+        cell = "1.004: openblas (0.88)" if rounds == 5 else "1.004 (0.99–1.01), no difference: openblas (0.88)"
+        assert "| 0.88 (0.87–0.89) | %s |" % cell in readme_table.made(tmp_path / "result.json", ["g1"])
+    assert figures[5][6:9] == ["openblas (0.88)", "1.004", ""]
+    assert figures[6][6:9] == ["openblas (0.88)", "1.004 (0.99–1.01)", "no difference"]
+    assert bars[6].count('id="') - bars[5].count('id="') == 3, "a whisker and its ends"
+    assert "fill: var(--stone)" in bars[6] and "fill: var(--stone)" not in bars[5]
+    assert bars[5].count("fill: var(--soft)") == bars[6].count("fill: var(--soft)"), "the bar is an outline"
+    assert "LineCollection" in past[6] and "LineCollection" not in past[5]
+    plan["samples"] = [plan["seconds"]]
+    row = report_results.row_of(content["rows"][0])
+    assert str(row.plan.of_limit) == "0.88" and row.best.ratio.rounds == 1
 
 
 def test_prepacking_and_overhead_have_lines(markdown, page):
