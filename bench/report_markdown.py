@@ -45,7 +45,13 @@ def facts(result):
 
 
 def ceilings(result):
-    return [(one["name"], rate(one["one"], one["unit"]), rate(one["all"], one["unit"])) for one in result.ceilings]
+    """(head, rows): the limits of one thread, and of the most threads of the run where those are several."""
+    most = max(result.settings["threads"], default=1)
+    rows = [
+        (one["name"], rate(one["one"], one["unit"]), rate(one["all"], one["unit"]) if most > 1 else "–")
+        for one in result.ceilings
+    ]
+    return ["limit", "1 thread", plural(most, "thread") if most > 1 else "several threads"], rows
 
 
 def absent_words(row):
@@ -179,7 +185,7 @@ def markdown(result):
     lines += ["- %s: %s" % (name, clean(words)) for name, words in facts(result)]
     lines += ["- %s" % clean(energy(result))]
     lines += ["", "## Limits measured", ""]
-    lines += table(["limit", "one core", "all cores"], ceilings(result), right=(1, 2))
+    lines += table(*ceilings(result), right=(1, 2))
     lines += ["", "## Libraries", ""]
     lines += ["- %s %s" % (clean(one["name"]), clean(one["version"] or "")) for one in result.found]
     lines += ["- %s is missing: %s" % (clean(one["name"]), clean(one["missing"])) for one in result.missing]

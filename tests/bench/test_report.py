@@ -131,6 +131,18 @@ def test_device_limits_libraries_and_joules_are_told(markdown, page):
     assert ["read", "20.0 GB/s", "24.0 GB/s"] in Texts(page).rows
 
 
+@pytest.mark.parametrize(
+    ("threads", "head", "rate"),
+    [([1], "several threads", "–"), ([1, 2], "2 threads", "24.0 GB/s"), ([1, 6, 3], "6 threads", "24.0 GB/s")],
+)
+def test_limits_of_several_threads_stand_where_they_were_measured(threads, head, rate, content, tmp_path):
+    content["settings"]["threads"] = threads
+    lines = [["limit", "1 thread", head], ["read", "20.0 GB/s", rate]]
+    rows = Texts(written(tmp_path, content)).rows
+    for line in lines:
+        assert line in rows and cells(report(tmp_path / "result.json", "--markdown").stdout, line[0], line[1]) == line
+
+
 def test_wrong_results_and_crashes_are_listed(markdown, page, content, tmp_path):
     wrong = [
         "g15",
