@@ -26,6 +26,9 @@ def made(source, rows=()):
     if unknown:
         raise ResultError("%s has no row %s" % (source, ", ".join(sorted(unknown))))
     chosen = [row for row in result.rows if row.plan and row.plan.of_limit and (not rows or row.id in rows)]
+    lost = set(rows) - {row.id for row in chosen}
+    if lost:
+        raise ResultError("%s has no figure of hunze for %s" % (source, ", ".join(sorted(lost))))
     lines = {}
     for row in chosen:
         best, ratio, verdict = best_peer(row)

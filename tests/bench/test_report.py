@@ -403,8 +403,8 @@ def test_several_results_make_one_page(content, tmp_path):
 
 def test_the_performance_table_of_the_readme_is_that_of_its_result():
     text = (ROOT / "README.md").read_text()
-    if readme_table.current(text):
-        assert text == readme_table.replaced(text), "run bench/readme_table.py --write"
+    assert readme_table.current(text), "README.md has lost the markers of its table"
+    assert text == readme_table.replaced(text), "run bench/readme_table.py --write"
 
 
 def test_the_performance_table_is_made_from_a_named_result():
@@ -423,6 +423,8 @@ def test_the_performance_table_is_made_from_a_named_result():
     assert readme_table.replaced(stale) == text != stale
     with pytest.raises(report_results.ResultError, match="has no row g99"):
         readme_table.made(source, ["g99"])
+    with pytest.raises(report_results.ResultError, match="has no figure of hunze for g22, g26"):
+        readme_table.made(source, ["g1", "g26", "g22"])
     with pytest.raises(report_results.ResultError, match="README.md has no lines"):
         readme_table.replaced("no markers", source)
 
