@@ -205,7 +205,7 @@ def test_fewer_than_six_rounds_give_no_interval_and_no_verdict(content, tmp_path
         assert ("2 faster, 0 no difference, 1 slower, 1 without a verdict." in page) == (rounds == 5)
         row = report_results.row_of(content["rows"][0])
         bars[rounds] = report_bars.ratios("openblas", [(row, row.best)], 1)
-        past[rounds] = report_bars.past({1: [(0, row.best.of_limit)]})
+        past[rounds] = report_bars.past({1: [(0, row.best.of_limit)]}, [1], 1)
         cell = "1.004: openblas (0.88)" if rounds == 5 else "1.004 (0.99–1.01), no difference: openblas (0.88)"
         assert "| 0.88 (0.87–0.89) | %s |" % cell in readme_table.made(tmp_path / "result.json", ["g1"])
     assert figures[5][6:9] == ["openblas (0.88)", "1.004", ""]
@@ -308,6 +308,33 @@ def test_history_is_by_date(content, tmp_path):
     (folder / "cut.json").write_text('{"schema": 1, "rows": [')
     done = report(FIXTURE, "--html", tmp_path / "page.html", "--history", tmp_path / "recorded")
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "cut.json is not JSON" in done.stderr
+
+
+def test_all_rows_of_the_history_have_one_axis_and_one_key(content, tmp_path):
+    """Other results may have other numbers of threads, and rows that the latest one has not."""
+    folder = tmp_path / "recorded" / content["device"]["name"]
+    folder.mkdir(parents=True)
+    for date, threads, renamed in (("2026-10-01", 4, {"g1": "g1", "g7": "g99"}), ("2026-11-01", 1, {"g7": "g7"})):
+        old = copy.deepcopy(content)
+        old.update(date=date, rows=[row for row in old["rows"][:2] if row["id"] in renamed])
+        for row in old["rows"]:
+            row.update(id=renamed[row["id"]], threads=threads)
+        (folder / (date + ".json")).write_text(json.dumps(old))
+    page = written(tmp_path, content, "--history", tmp_path / "recorded").split("<h2>History</h2>")[1]
+    key = re.findall(r'background: var\(--(\w+)\)"></i>(\d+) thread', page.split("</ul>")[0])
+    assert key == [("river", "1"), ("clay", "2"), ("stone", "4")]
+    assert page.count('aria-label="part of the limit over 3 recorded results"') == 7
+    marks = {}  # of each row: (colour, where it stands on the axis)
+    for figure in page.split("<figcaption>")[1:]:
+        row = re.match(r"<b>(\w+)</b>", figure).group(1)
+        marks[row] = set(
+            re.findall(r'<use [^>]* x="([\d.]+)" y="[\d.]+" style="fill: var\(--(river|clay|stone)\)', figure)
+        )
+    (first,) = (place for place, colour in marks["g99"] if colour == "stone")
+    assert (first, "stone") in marks["g1"] and len(marks["g1"]) == 3 and len(marks["g99"]) == 1
+    (last,) = (place for place, colour in marks["g11"] if colour == "river")
+    assert {(last, "river"), (last, "clay")} < marks["g1"] and float(first) < float(last)
+    assert {colour for _, colour in marks["g7"]} == {"river"} and len(marks["g7"]) == 2
 
 
 def test_without_a_record_the_history_says_so(page):
