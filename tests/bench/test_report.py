@@ -418,6 +418,17 @@ def test_an_unwritable_page_is_told_before_any_work(tmp_path):
         assert len(done.stderr.splitlines()) == 1 and words in done.stderr and str(target) in done.stderr
 
 
+def test_what_the_page_needs_is_said(tmp_path, monkeypatch):
+    """With what that needs in turn, which is in other lists here."""
+    (tmp_path / "jinja2.py").write_text("raise ModuleNotFoundError('no jinja2', name='jinja2')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = report(FIXTURE, "--html", tmp_path / "page.html")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and not (tmp_path / "page.html").exists()
+    assert (
+        "needs jinja2: make bench installs it" in done.stderr and "pip install -r requirements/bench.txt" in done.stderr
+    )
+
+
 def test_several_results_make_one_page(content, tmp_path):
     second = copy.deepcopy(content)
     second["device"]["name"] = "second-device"
