@@ -330,7 +330,7 @@ def test_rows(name, start, tmp_path):
         drive(session, name, title, tmp_path)
 
 
-@pytest.mark.skipif(not ENVIRONMENT.exists(), reason="no build/peers")
+@pytest.mark.skipif(not ENVIRONMENT.exists(), reason="no build/peers: make bench makes it")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", EXPECTED)
 def test_rows_in_the_environment_of_the_peers(name, threads, start, tmp_path):
