@@ -91,11 +91,17 @@ def build(steps):
 
 
 def cpu_facts():
-    """Name and flags of the processor, as Linux tells them."""
+    """Name and flags of the processor, as Linux tells them.  Virtual machines often say no more than "AMD EPYC": then
+    family and model stand behind it, so that generations are not taken for one device."""
     text = Path("/proc/cpuinfo").read_text()
-    name = re.search(r"^model name\s*: (.*)$", text, re.M)
-    flags = re.search(r"^flags\s*: (.*)$", text, re.M)
-    return (name.group(1) if name else platform.machine()), (flags.group(1).split() if flags else [])
+    said = {}
+    for key in ("model name", "flags", "cpu family", "model"):
+        found = re.search(r"^%s\s*: (.*)$" % key, text, re.M)
+        said[key] = found.group(1) if found else ""
+    name = said["model name"] or platform.machine()
+    if not re.search(r"\d", name) and said["cpu family"]:
+        name = "%s, family %s model %s" % (name, said["cpu family"], said["model"])
+    return name, said["flags"].split()
 
 
 def caches():
