@@ -43,12 +43,13 @@ std::map<std::string, std::string> environment_of(int threads)
     return environment;
 }
 
-json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}}; }
+json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}, {"rounds", s.count}}; }
 
 json against(const Summary &ratio)
 {
     json text = summary(ratio);
-    text["verdict"] = verdict(ratio);
+    const std::string said = verdict(ratio);
+    text["verdict"] = said.empty() ? json() : json(said);
     return text;
 }
 

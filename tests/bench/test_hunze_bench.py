@@ -72,10 +72,20 @@ def test_a_result(suite, tmp_path):
         assert (plan["joules"] is None) == (plan["joules_reason"] is not None)
         others = [one["way"] for one in row["implementations"][1:]]
         assert set(plan["over"]) == {"hunze " + way for way in others} and any("portable" in way for way in others)
+        assert plan["of_limit"]["rounds"] == 2 and all(ratio["verdict"] is None for ratio in plan["over"].values())
     assert rows["a2"]["implementations"][0]["ulp"] == 0
     assert rows["a2"]["implementations"][0]["prepack_seconds"] > 0
     assert {line["library"] for line in result["overhead"]} == {"hunze"}
     assert all(0 < line["p50"] <= line["p99"] for line in result["overhead"])
+
+
+def test_a_verdict_needs_six_rounds(suite, tmp_path):
+    done = bench(*suite, "--rows", "a1", "--rounds", "6", "--result", tmp_path / "result.json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads((tmp_path / "result.json").read_text())["rows"][0]["implementations"][0]
+    assert plan["of_limit"]["rounds"] == 6
+    for ratio in plan["over"].values():
+        assert (ratio["verdict"] in ("faster", "slower", "no difference")) == (ratio["rounds"] == 6), ratio
 
 
 def test_a_filter_and_chosen_rows(suite, tmp_path):
