@@ -397,7 +397,6 @@ int main(int argc, char **argv)
     if (!o.repro.empty())
         return repro(o.repro, o.threads[0]);
     std::signal(SIGINT, [](int) { interrupted = 1; });
-    std::signal(SIGPIPE, SIG_IGN);
     try {
         const std::vector<Row> rows = read_rows(o);
         if (o.list) {

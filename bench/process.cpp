@@ -107,6 +107,8 @@ void Worker::start()
     for (std::string &word : command_)
         arguments.push_back(word.data());
     arguments.push_back(nullptr);
+    /* A worker may end before it reads a request: write() shall say so, not end this process. */
+    std::signal(SIGPIPE, SIG_IGN);
     const pid_t parent = getpid();
     pid_ = fork();
     if (pid_ == 0) {
@@ -115,7 +117,8 @@ void Worker::start()
             _exit(1);
         dup2(to[0], STDIN_FILENO);
         dup2(from[1], STDOUT_FILENO);
-        signal(SIGINT, SIG_IGN); /* the coordinator decides */
+        std::signal(SIGINT, SIG_IGN); /* the coordinator decides */
+        std::signal(SIGPIPE, SIG_DFL);
         pin(cpus_);
         forget_tuning();
         for (const auto &[key, value] : environment_)

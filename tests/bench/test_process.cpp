@@ -65,6 +65,16 @@ static void an_end_without_an_answer(void **)
     assert_string_equal(refusal(worker).c_str(), "ended with status 3 in run");
 }
 
+/* It reads no more when the second request comes: the coordinator is told, and lives. */
+static void an_end_between_two_requests(void **)
+{
+    Worker worker = shell("read line; exec 0<&-; echo '{}'; exit 5");
+    worker.ask({{"do", "hello"}});
+    assert_string_equal(refusal(worker).c_str(), "ended with status 5 before run");
+    worker.ask({{"do", "hello"}});
+    assert_true(worker.runs());
+}
+
 static void a_program_that_is_not_there(void **)
 {
     Worker worker("ghost", {"/nowhere/program"}, allowed_cpus(), {});
@@ -103,6 +113,7 @@ int main()
                                 cmocka_unit_test(what_tunes_other_libraries_is_forgotten),
                                 cmocka_unit_test(a_crash_is_named_and_the_next_request_starts_it_again),
                                 cmocka_unit_test(an_end_without_an_answer),
+                                cmocka_unit_test(an_end_between_two_requests),
                                 cmocka_unit_test(a_program_that_is_not_there),
                                 cmocka_unit_test(no_answer_in_time),
                                 cmocka_unit_test(nonsense_and_refusals),
