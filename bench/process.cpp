@@ -71,11 +71,14 @@ std::vector<std::string> names_ending_in(const std::string &folder, const std::s
     return names;
 }
 
-/* What tells other libraries which kernels and how many threads to take: a figure of theirs shall be that of their own choice. */
+/* What tells other libraries which kernels and how many threads to take: a figure of theirs shall be that of their own choice.  torch
+ * has ATEN_CPU_CAPABILITY, FBGEMM_ENABLE_INSTRUCTIONS, TORCH_MKLDNN_MATMUL_MIN_DIM and more.  The list is that of
+ * bindings/python/hunze/_environment.py. */
 static void forget_tuning()
 {
-    static const char *const prefixes[] = {"OPENBLAS_", "GOTO_", "MKL_",  "BLIS_", "ONEDNN_",
-                                           "DNNL_",     "OMP_",  "GOMP_", "KMP_",  "NPY_"};
+    static const char *const prefixes[] = {"OPENBLAS_",  "GOTO_",    "MKL_", "BLIS_", "ONEDNN_", "DNNL_",  "MKLDNN_",
+                                           "OMP_",       "GOMP_",    "KMP_", "NPY_",  "ATEN_",   "TORCH_", "FBGEMM_",
+                                           "LRU_CACHE_", "THP_MEM_", "ORT_", "MLAS_", "GGML_"};
     std::vector<std::string> names;
     for (char **variable = environ; *variable; variable++)
         for (const char *prefix : prefixes)

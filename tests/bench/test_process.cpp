@@ -41,13 +41,18 @@ static void answers(void **)
 
 static void what_tunes_other_libraries_is_forgotten(void **)
 {
-    setenv("OPENBLAS_CORETYPE", "Haswell", 1);
+    std::string seen;
+    for (const char *name : {"OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "FBGEMM_ENABLE_INSTRUCTIONS",
+                             "TORCH_MKLDNN_MATMUL_MIN_DIM", "ORT_QMOE_CPU_DISABLE_AVX512", "GGML_TOTAL_THREADS"}) {
+        setenv(name, "chosen", 1);
+        seen += std::string("${") + name + "-none} ";
+    }
     setenv("OMP_NUM_THREADS", "5", 1);
-    Worker worker(
-        "shell",
-        {"/bin/sh", "-c", "read line; echo \"{\\\"seen\\\": \\\"${OPENBLAS_CORETYPE-none} $OMP_NUM_THREADS\\\"}\""},
-        allowed_cpus(), {{"OMP_NUM_THREADS", "1"}});
-    assert_string_equal(worker.ask({{"do", "hello"}}).at("seen").get<std::string>().c_str(), "none 1");
+    Worker worker("shell",
+                  {"/bin/sh", "-c", "read line; echo \"{\\\"seen\\\": \\\"" + seen + "$OMP_NUM_THREADS\\\"}\""},
+                  allowed_cpus(), {{"OMP_NUM_THREADS", "1"}});
+    assert_string_equal(worker.ask({{"do", "hello"}}).at("seen").get<std::string>().c_str(),
+                        "none none none none none none 1");
 }
 
 static void a_crash_is_named_and_the_next_request_starts_it_again(void **)
