@@ -305,7 +305,8 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
         stop("--threads is " + std::to_string(most) + "; this process may use " +
              std::to_string(allowed_cpus().size()) + " processors");
     std::fprintf(stderr, "ceilings of this machine\n");
-    const Ceilings ceilings(context_info(context).value("found", std::vector<std::string>()), most, 0.05);
+    const auto found = context_info(context).value("found", std::vector<std::string>());
+    const Ceilings ceilings(measure_ceilings(found, o.threads, 0.05));
     std::string pattern = benchmark::GetBenchmarkFilter();
     const std::regex filter(pattern.empty() || pattern == "all" ? "." : pattern);
     json results = json::array(), libraries, overhead = json::array(), cpus;

@@ -197,7 +197,8 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
     Row row = given;
     row.threads = options_.threads;
     const Limit limit = ceilings_.limit_of(row, "");
-    row.copies = limit.read ? copies_of(row) : 1;
+    const bool from_memory = ceilings_.memory_bound(row);
+    row.copies = from_memory ? copies_of(row) : 1;
     const Operands operands(row);
     const Reference reference = make_reference(row, operands);
 
@@ -268,7 +269,7 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
             {"operations", row.operations()},
             {"bytes", row.bytes()},
             {"state", row.copies > 1 ? "weights from memory, " + std::to_string(row.copies) + " copies"
-                      : limit.read   ? "weights from memory"
+                      : from_memory  ? "weights from memory"
                                      : "warm"},
             {"limit",
              {{"name", limit.name},

@@ -60,6 +60,7 @@ def test_a_result(suite, tmp_path):
     assert result["schema"] == 1 and result["revision"] == "abc" and result["device"] == {"name": "here"}
     assert {"f32", "u8s8"} <= {ceiling["name"].split()[0] for ceiling in result["ceilings"]} or not result["ceilings"]
     assert all(ceiling["one"] > 0 and ceiling["all"] > 0 for ceiling in result["ceilings"])
+    assert all(ceiling["rates"] == {"1": ceiling["one"]} for ceiling in result["ceilings"])
     rows = {row["id"]: row for row in result["rows"]}
     assert list(rows) == ["a1", "a2", "a3", "b1"]
     assert rows["a3"]["implementations"] == [] and "bf16" in rows["a3"]["absent"]["hunze"]
