@@ -17,8 +17,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
+#include <memory>
 #include <regex>
 #include <set>
 #include <unistd.h>
@@ -58,11 +61,11 @@ std::vector<Row> read_rows(const Options &o)
         std::reverse(files.begin(), files.end()); /* gemm before conv */
     }
     std::vector<Row> rows;
-    std::set<std::string> ids;
+    std::map<std::string, std::string> ids; /* and where they stand */
     for (const std::string &file : files)
         for (const Row &row : read_suite(file)) {
-            if (!ids.insert(row.id).second)
-                throw SuiteError(file + ": id '" + row.id + "' stands in another suite, too");
+            if (!ids.emplace(row.id, row.place).second)
+                throw SuiteError(row.place + ": id '" + row.id + "' stands at " + ids[row.id] + ", too");
             rows.push_back(row);
         }
     std::vector<Row> chosen;
@@ -74,6 +77,10 @@ std::vector<Row> read_rows(const Options &o)
     for (const std::string &id : o.rows)
         if (!ids.count(id))
             throw SuiteError("no row has the id '" + id + "'; --list prints them");
+    if (chosen.empty())
+        throw SuiteError("no row is left to measure" + std::string(rows.empty()
+                                                                       ? ": the suites have none"
+                                                                       : "; --set full takes the large ones, too"));
     return chosen;
 }
 
@@ -214,18 +221,20 @@ std::string by_lines(const json &content)
 class ResultFile
 {
   public:
-    explicit ResultFile(const std::string &path) : path_(path)
+    explicit ResultFile(const std::string &path) : path_(path), part_(path + ".part")
     {
         if (path.empty())
             return;
-        file_.open(path_ + ".part");
-        if (!file_)
-            stop(path + " cannot be written: " + std::strerror(errno));
+        const bool folder = std::filesystem::is_directory(path);
+        if (!folder)
+            file_.open(part_);
+        if (!file_.is_open())
+            stop(path + " cannot be written: " + std::strerror(folder ? EISDIR : errno));
     }
     ~ResultFile()
     {
-        if (file_.is_open())
-            std::remove((path_ + ".part").c_str());
+        if (!path_.empty())
+            std::remove(part_.c_str()); /* what is written whole has another name */
     }
     void write(const json &content)
     {
@@ -233,12 +242,12 @@ class ResultFile
             return;
         file_ << by_lines(content);
         file_.close();
-        if (!file_ || std::rename((path_ + ".part").c_str(), path_.c_str()))
+        if (!file_ || std::rename(part_.c_str(), path_.c_str()))
             stop(path_ + " could not be written: " + std::strerror(errno));
     }
 
   private:
-    std::string path_;
+    std::string path_, part_;
     std::ofstream file_;
 };
 
@@ -287,6 +296,15 @@ int run_gate(const Options &o, const std::vector<Row> &given)
     return interrupted ? 2 : losses ? 1 : 0;
 }
 
+std::regex filter_of(const std::string &pattern)
+{
+    try {
+        return std::regex(pattern.empty() || pattern == "all" ? "." : pattern);
+    } catch (const std::regex_error &error) {
+        stop("--benchmark_filter is '" + pattern + "': " + error.what());
+    }
+}
+
 int run_suites(const Options &o, const std::vector<Row> &rows)
 {
     json about = json::object();
@@ -296,33 +314,35 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
         if (!about.is_object())
             stop("--about " + o.about + " holds no JSON object");
     }
-    ResultFile file(o.result);
-    hunze_context *context;
-    if (hunze_context_create(nullptr, &context) != HUNZE_OK)
-        stop(hunze_last_error());
     const int most = *std::max_element(o.threads.begin(), o.threads.end());
     if (most > static_cast<int>(allowed_cpus().size()))
         stop("--threads is " + std::to_string(most) + "; this process may use " +
              std::to_string(allowed_cpus().size()) + " processors");
+    SessionOptions options;
+    options.program = own_path();
+    options.library = o.library;
+    options.environment = o.environment;
+    options.python_peers = HUNZE_BENCH_FOLDER "/peers";
+    options.libraries = o.libraries;
+    options.rounds.rounds = o.rounds;
+    options.rounds.sample_seconds = o.sample_seconds;
+    check_libraries(options);
+    const std::regex filter = filter_of(benchmark::GetBenchmarkFilter());
+    ResultFile file(o.result);
+    hunze_context *created;
+    if (hunze_context_create(nullptr, &created) != HUNZE_OK)
+        stop(hunze_last_error());
+    const std::unique_ptr<hunze_context, decltype(&hunze_context_release)> owned(created, hunze_context_release);
+    hunze_context *const context = owned.get();
     std::fprintf(stderr, "ceilings of this machine\n");
     const auto found = context_info(context).value("found", std::vector<std::string>());
     const Ceilings ceilings(measure_ceilings(found, o.threads, 0.05));
-    std::string pattern = benchmark::GetBenchmarkFilter();
-    const std::regex filter(pattern.empty() || pattern == "all" ? "." : pattern);
     json results = json::array(), libraries, overhead = json::array(), cpus;
     Progress progress(rows.size() * o.threads.size());
     const std::vector<int> everywhere = allowed_cpus();
     for (const int threads : o.threads) {
         pin(everywhere);
-        SessionOptions options;
-        options.program = own_path();
-        options.library = o.library;
-        options.environment = o.environment;
-        options.python_peers = HUNZE_BENCH_FOLDER "/peers";
-        options.libraries = o.libraries;
         options.threads = threads;
-        options.rounds.rounds = o.rounds;
-        options.rounds.sample_seconds = o.sample_seconds;
         Session session(options, ceilings, context);
         pin(session.cpus());
         libraries = session.libraries();
@@ -372,8 +392,31 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
                   {"rows", results}};
     whole.update(about);
     file.write(whole);
-    hunze_context_release(context);
     return wrong_rows(results) ? 1 : interrupted ? 2 : 0;
+}
+
+/* The exit status. */
+int run(Options o)
+{
+    if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))
+        o.library = own_library();
+    if (!o.worker.empty()) {
+        for (const bench_peer *const *peer = bench_peers; *peer; peer++)
+            if (o.worker == (*peer)->name)
+                return serve(**peer, o.library, o.environment, o.threads[0]);
+        stop("no library is called '" + o.worker + "'");
+    }
+    if (!o.repro.empty())
+        return repro(o.repro, o.threads[0]);
+    std::signal(SIGINT, [](int) { interrupted = 1; });
+    const std::vector<Row> rows = read_rows(o);
+    if (o.list) {
+        for (const Row &row : rows)
+            std::printf("%-6s %-5s %-6s %-32s %s\n", row.id, row.op == BENCH_GEMM ? "gemm" : "conv", row.dtype,
+                        row.shape().c_str(), row.source.c_str());
+        return 0;
+    }
+    return o.gate.empty() ? run_suites(o, rows) : run_gate(o, rows);
 }
 
 } // namespace
@@ -386,28 +429,10 @@ int main(int argc, char **argv)
         return 0;
     }
     benchmark::Initialize(&argc, argv);
-    Options o = parse_options(argc, argv);
-    if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))
-        o.library = own_library();
-    if (!o.worker.empty()) {
-        for (const bench_peer *const *peer = bench_peers; *peer; peer++)
-            if (o.worker == (*peer)->name)
-                return serve(**peer, o.library, o.environment, o.threads[0]);
-        stop("no library is called '" + o.worker + "'");
-    }
-    if (!o.repro.empty())
-        return repro(o.repro, o.threads[0]);
-    std::signal(SIGINT, [](int) { interrupted = 1; });
     try {
-        const std::vector<Row> rows = read_rows(o);
-        if (o.list) {
-            for (const Row &row : rows)
-                std::printf("%-6s %-5s %-6s %-32s %s\n", row.id, row.op == BENCH_GEMM ? "gemm" : "conv", row.dtype,
-                            row.shape().c_str(), row.source.c_str());
-            return 0;
-        }
-        return o.gate.empty() ? run_suites(o, rows) : run_gate(o, rows);
+        return run(parse_options(argc, argv));
     } catch (const std::exception &error) {
-        stop(error.what());
+        std::cerr << "hunze_bench: " << error.what() << "\n";
+        return 2;
     }
 }

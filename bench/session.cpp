@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
 namespace bench
 {
@@ -43,6 +44,25 @@ std::map<std::string, std::string> environment_of(int threads)
     return environment;
 }
 
+/* Of each library's worker, by the library's name. */
+std::vector<std::pair<std::string, std::vector<std::string>>> commands_of(const SessionOptions &options)
+{
+    std::vector<std::pair<std::string, std::vector<std::string>>> commands;
+    for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
+        const std::string name = (*peer)->name;
+        commands.emplace_back(name, worker_command(options.program, name, options.threads,
+                                                   name == "hunze" ? options.library : "", options.environment));
+    }
+    const std::string python = options.environment.empty() ? "python3" : options.environment + "/bin/python";
+    const std::string ending = "_peer.py";
+    for (const std::string &file : names_ending_in(options.python_peers, ending)) {
+        const std::string name = file.substr(0, file.size() - ending.size());
+        commands.emplace_back(name, std::vector<std::string>{python, options.python_peers + "/worker.py", name,
+                                                             "--threads", std::to_string(options.threads)});
+    }
+    return commands;
+}
+
 json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}, {"rounds", s.count}}; }
 
 json against(const Summary &ratio)
@@ -55,23 +75,23 @@ json against(const Summary &ratio)
 
 } // namespace
 
+void check_libraries(const SessionOptions &options)
+{
+    std::string known;
+    std::set<std::string> names;
+    for (const auto &[name, command] : commands_of(options)) {
+        known += (known.empty() ? "" : ", ") + name;
+        names.insert(name);
+    }
+    for (const std::string &name : options.libraries)
+        if (!names.count(name))
+            throw std::runtime_error("no library is called '" + name + "'; there are " + known);
+}
+
 Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context *context)
     : options_(std::move(options)), ceilings_(ceilings), context_(context), cpus_(measuring_cpus(options_.threads))
 {
-    std::vector<std::pair<std::string, std::vector<std::string>>> commands;
-    for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
-        const std::string name = (*peer)->name;
-        commands.emplace_back(name, worker_command(options_.program, name, options_.threads,
-                                                   name == "hunze" ? options_.library : "", options_.environment));
-    }
-    const std::string python = options_.environment.empty() ? "python3" : options_.environment + "/bin/python";
-    const std::string ending = "_peer.py";
-    for (const std::string &file : names_ending_in(options_.python_peers, ending)) {
-        const std::string name = file.substr(0, file.size() - ending.size());
-        commands.emplace_back(name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name,
-                                                             "--threads", std::to_string(options_.threads)});
-    }
-    for (auto &[name, command] : commands) {
+    for (const auto &[name, command] : commands_of(options_)) {
         const auto &chosen = options_.libraries;
         if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), name) == chosen.end())
             continue;

@@ -126,6 +126,12 @@ def test_a_missing_library_is_a_line(suite, tmp_path):
     [
         (SUITE.replace("24,17", "24,x7"), "small.csv:3:16: N is 'x7'; a whole number"),
         (SUITE.replace("bf16", "b16"), "small.csv:5:9: dtype is 'b16'"),
+        ("", "small.csv:1:1: the file is empty"),
+        (SUITE.partition("a1,")[0], "no row is left to measure: the suites have none"),
+        (
+            SUITE.partition("a1,")[0] + "a1,gemm,f32,4096,4096,4096,1,N,0,here\n",
+            "no row is left to measure; --set full",
+        ),
     ],
 )
 def test_a_malformed_suite(tmp_path, text, said):
@@ -134,14 +140,32 @@ def test_a_malformed_suite(tmp_path, text, said):
     assert done.returncode == 2 and said in done.stderr and not done.stdout
 
 
+def test_an_id_in_two_suites(tmp_path):
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text("# " + SUITE)
+    done = bench("--suite", tmp_path / "one.csv", "--suite", tmp_path / "two.csv")
+    assert done.returncode == 2
+    assert "two.csv:3:1: id 'a1' stands at %s:3:1, too" % (tmp_path / "one.csv") in done.stderr
+
+
 def test_wrong_arguments(suite, tmp_path):
     for arguments, said in (
         (["--rows", "zz"], "no row has the id 'zz'"),
         (["--rounds", "0"], "--rounds is '0'"),
+        (["--rounds", "2.5"], "--rounds is '2.5'; a whole number from 1 to 1000"),
         (["--threads", "100000"], "--threads is '100000'"),
+        (["--threads", ""], "--threads is ''; a whole number from 1 to 1024"),
+        (["--threads", "1,"], "--threads is ''"),
+        (["--threads", "1.7"], "--threads is '1.7'"),
+        (["--threads", "1024"], "this process may use"),
+        (["--libraries", "hunz"], "no library is called 'hunz'; there are "),
+        (["--libraries", "hunze,"], "no library is called ''"),
+        (["--benchmark_filter=a1/("], "--benchmark_filter is 'a1/('"),
         (["--set", "half"], "standard or full"),
         (["--result", "/proc/self/result.json"], "cannot be written"),
         (["--result", tmp_path / "none" / "result.json"], "cannot be written: No such file"),
+        (["--result", tmp_path], "cannot be written: Is a directory"),
+        (["--gate", BUILD / "libhunze.so", "--result", tmp_path], "cannot be written: Is a directory"),
         (["--about", tmp_path / "none.json"], "holds no JSON object"),
         (["--gate", tmp_path / "none.so"], "No such file"),
         (["--worker", "nobody"], "no library is called 'nobody'"),
@@ -150,14 +174,19 @@ def test_wrong_arguments(suite, tmp_path):
     ):
         done = bench(*suite, *arguments)
         assert done.returncode == 2 and said in done.stderr, (arguments, done.stderr)
+        assert not done.stdout and "ceilings" not in done.stderr, "nothing is measured before"
     assert "--sample-seconds" in bench("--help").stdout
     listed = bench("--list", "--set", "full").stdout.splitlines()
     assert len(listed) == 49 and listed[0].split()[:4] == ["g1", "gemm", "f32", "1024x1024x1024"]
 
 
-def test_nothing_half_written(suite, tmp_path):
-    """A run that is refused leaves no file behind."""
-    bench(*suite, "--about", tmp_path / "none.json", "--result", tmp_path / "result.json")
+@pytest.mark.parametrize(
+    "arguments", [["--about", "none.json"], ["--threads", "1024"], ["--library", "none.so"], ["--gate", "none.so"]]
+)
+def test_nothing_half_written(suite, tmp_path, arguments):
+    """A run that ends early leaves no file behind."""
+    done = bench(*suite, *arguments, "--result", tmp_path / "result.json")
+    assert done.returncode == 2, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.csv", "smallconv.csv"]
 
 
