@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
+#include <utility>
 
 namespace bench
 {
@@ -64,6 +66,47 @@ std::vector<std::pair<std::string, std::vector<std::string>>> commands_of(const 
 }
 
 json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}, {"rounds", s.count}}; }
+
+/* Counts joules from its making on; ended also where a worker fails meanwhile. */
+class Meter
+{
+  public:
+    explicit Meter(hunze_context *context)
+    {
+        if (hunze_meter_start(context, &meter_) != HUNZE_OK)
+            why_ = hunze_last_error();
+    }
+    Meter(const Meter &) = delete;
+    Meter &operator=(const Meter &) = delete;
+    ~Meter()
+    {
+        if (meter_)
+            hunze_meter_stop(meter_, nullptr);
+    }
+    /* Joules since then, or none and why. */
+    std::optional<double> stop(std::string &why)
+    {
+        char *text = nullptr;
+        json used;
+        if (hunze_meter *meter = std::exchange(meter_, nullptr)) {
+            if (hunze_meter_stop(meter, &text) == HUNZE_OK)
+                used = json::parse(text, nullptr, false);
+            else
+                why_ = hunze_last_error();
+            hunze_string_free(text);
+        }
+        if (used.is_object() && used.value("joules", json()).is_number())
+            return used["joules"].get<double>();
+        if (used.is_object())
+            why_ = used.value("joules_reason", "");
+        why = why_.empty() ? "the meter gave no figure" : why_;
+        return std::nullopt;
+    }
+
+  private:
+    hunze_meter *meter_ = nullptr;
+    std::string why_;
+};
 
 json against(const Summary &ratio)
 {
@@ -161,6 +204,9 @@ json Session::describe(const Implementation &one, const Series &series, const Se
     for (size_t round = 0; round < series.seconds.size(); round++)
         samples.push_back(series.has(round) ? json(series.seconds[round]) : json());
     const std::string failed = one.failed.empty() ? series.failed : one.failed;
+    const std::string no_joules = !one.no_joules.empty() ? one.no_joules
+                                  : failed.empty()       ? "its calls were not timed"
+                                                         : "it failed before its calls were timed";
     json entry = {{"library", one.worker->name()},
                   {"way", one.name()},
                   {"seconds", seconds_of(series)},
@@ -173,7 +219,7 @@ json Session::describe(const Implementation &one, const Series &series, const Se
                   {"prepack_seconds", one.told.value("prepack_seconds", 0.0)},
                   {"explain", one.told.value("explain", json())},
                   {"joules", one.metered ? json(one.joules / static_cast<double>(one.metered)) : json()},
-                  {"joules_reason", one.metered ? json() : json(one.no_joules)},
+                  {"joules_reason", one.metered ? json() : json(no_joules)},
                   {"failed", failed.empty() ? json() : json(failed)}};
     if (limit)
         entry["of_limit"] = summary(summarize(ratios(*limit, series)));
@@ -186,22 +232,16 @@ double Session::time(Implementation &implementation, long calls)
 {
     /* Longer calls do not gain from caches that are warm. */
     constexpr double short_call = 0.02;
-    hunze_meter *meter = nullptr;
-    if (implementation.no_joules.empty() && hunze_meter_start(context_, &meter) != HUNZE_OK)
-        implementation.no_joules = hunze_last_error();
-    const json answer = implementation.worker->ask({{"do", "run"},
-                                                    {"way", implementation.way},
-                                                    {"calls", calls},
-                                                    {"warm", !(implementation.seconds > short_call)}});
-    char *text = nullptr;
-    if (meter && hunze_meter_stop(meter, &text) == HUNZE_OK) {
-        const json used = json::parse(text, nullptr, false);
-        hunze_string_free(text);
-        if (used.value("joules", json()).is_number()) {
-            implementation.joules += used["joules"].get<double>();
-            implementation.metered += calls;
-        } else {
-            implementation.no_joules = used.value("joules_reason", "");
+    const bool warm = !(implementation.seconds > short_call);
+    std::optional<Meter> meter;
+    if (implementation.no_joules.empty())
+        meter.emplace(context_);
+    const json answer =
+        implementation.worker->ask({{"do", "run"}, {"way", implementation.way}, {"calls", calls}, {"warm", warm}});
+    if (meter) {
+        if (const std::optional<double> joules = meter->stop(implementation.no_joules)) {
+            implementation.joules += *joules;
+            implementation.metered += calls + warm; /* the meter ran in the call that was not timed, too */
         }
     }
     /* Of one thread, what it had of the processor: time that other programs took does not count. */
@@ -239,8 +279,10 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
         Contender contender;
         contender.ours = one.is_plan();
         contender.calls_multiple = row.copies;
-        if (one.failed.empty() && one.seconds > options_.longest_call && one.worker->name() != "hunze")
+        if (one.failed.empty() && one.seconds > options_.longest_call && one.worker->name() != "hunze") {
             contender.known = one.seconds; /* of the call that was checked */
+            one.no_joules = "a call takes so long that only the one that was checked is timed";
+        }
         contender.time = [this, &one](long calls) {
             if (!one.failed.empty())
                 throw WorkerError(one.failed);

@@ -110,8 +110,28 @@ def test_a_library_that_fails_ends_alone(suite, broken, tmp_path, how, said):
     assert [row["id"] for row in rows] == ["a1", "a2", "a3", "b1"], done.stderr
     for row in rows:
         assert all(one["failed"] for one in row["implementations"])
+        assert all(one["joules"] is None and one["joules_reason"] for one in row["implementations"])
         assert not row["implementations"] or row["implementations"][0]["failed"] == said
     assert said in done.stdout
+
+
+@pytest.mark.parametrize("how", ["", "die", "meter"])
+def test_joules(suite, broken, tmp_path, how):
+    """A meter that reads a joule for each call, whether it is timed or not; each that was started is stopped."""
+    log, result = tmp_path / "log", tmp_path / "result.json"
+    preloaded = {"LD_PRELOAD": str(broken), "HUNZE_LOG": str(log), "HUNZE_BROKEN": how}
+    bench(*suite, "--rows", "a1,a2", "--library", broken, "--result", result, **preloaded)
+    implementations = [one for row in json.loads(result.read_text())["rows"] for one in row["implementations"]]
+    assert implementations
+    for one in implementations:
+        assert (one["joules"] is None) == bool(one["joules_reason"])
+        if not how:
+            assert one["joules"] == pytest.approx(1, abs=1e-9)
+        if how == "meter":
+            assert one["joules_reason"] == "the meter gave no figure"
+    assert ("ended by signal 11 in run" in [one["failed"] for one in implementations]) == (how == "die")
+    lines = log.read_text().split("\n")
+    assert lines.count("start") == lines.count("stop") > 0
 
 
 def test_a_missing_library_is_a_line(suite, tmp_path):
