@@ -136,6 +136,9 @@ json context_info(hunze_context *context)
     return info;
 }
 
+/* Whether it can be written as JSON: an error may be infinite, a figure of calls that were never timed is not a number. */
+bool is_finite(const json &value) { return value.is_number() && std::isfinite(value.get<double>()); }
+
 /* What was measured as lines of Google Benchmark: the median as the time, the rest as counters. */
 void report(const json &rows)
 {
@@ -148,17 +151,18 @@ void report(const json &rows)
             benchmark::RegisterBenchmark(
                 name.c_str(),
                 [row, one](benchmark::State &state) {
-                    const bool failed = !one.at("failed").is_null(), timed = one.at("seconds").is_number();
+                    const bool failed = !one.at("failed").is_null(), timed = is_finite(one.at("seconds"));
                     if (failed || !timed)
                         state.SkipWithError((failed ? one.at("failed").get<std::string>() : "not measured").c_str());
                     for (auto _ : state)
                         state.SetIterationTime(timed ? one.at("seconds").get<double>() : 0);
                     if (failed || !timed)
                         return;
-                    state.counters["error_ulp"] = one.at("ulp").is_number() ? one.at("ulp").get<double>() : -1;
-                    if (one.contains("of_limit") && one["of_limit"].at("median").is_number())
+                    if (is_finite(one.at("ulp")))
+                        state.counters["error_ulp"] = one["ulp"].get<double>();
+                    if (one.contains("of_limit") && is_finite(one["of_limit"].at("median")))
                         state.counters["of_limit"] = one["of_limit"]["median"].get<double>();
-                    if (one.at("joules").is_number())
+                    if (is_finite(one.at("joules")))
                         state.counters["joules"] = one["joules"].get<double>();
                     if (one.at("prepack_seconds").get<double>() > 0)
                         state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
@@ -181,21 +185,41 @@ void report(const json &rows)
     benchmark::Shutdown();
 }
 
-/* Names every result that is wrong; how many of them are of this library. */
-int wrong_rows(const json &rows)
+/* How a result is wrong. */
+std::string error_of(const json &one, const std::string &dtype)
 {
-    int wrong = 0;
+    if (!is_finite(one.at("ulp")))
+        return "not finite";
+    if (is_finite(one.at("of_bound")))
+        return "error of " + one["of_bound"].dump() + " bounds, " + one["ulp"].dump() + " ULP";
+    if (dtype == "u8s8" || dtype == "s8s8")
+        return "wrong integers, off by up to " + std::to_string(std::lround(one["ulp"].get<double>()));
+    return "error of " + one["ulp"].dump() + " ULP";
+}
+
+/* Names each result that is wrong and each call that failed; how many of them are of this library, through whichever interface. */
+int count_faults(const json &rows, const json &overhead)
+{
+    int count = 0;
+    const auto tell = [&](const char *ours, const char *theirs, const std::string &where, const json &one,
+                          const std::string &how) {
+        const std::string library = one.at("library"), way = one.at("way");
+        const bool mine = library == "hunze" || library.rfind("hunze_", 0) == 0;
+        count += mine;
+        std::cerr << (mine ? ours : theirs) << ": " << where << " " << library << (way.empty() ? "" : " ") << way
+                  << ": " << how << "\n";
+    };
     for (const json &row : rows)
-        for (const json &one : row.at("implementations"))
-            if (one.at("wrong").get<bool>()) {
-                const bool ours = one.at("library") == "hunze";
-                wrong += ours;
-                std::cerr << (ours ? "WRONG: " : "wrong: ") << row.at("id").get<std::string>() << " "
-                          << one.at("library").get<std::string>() << " " << one.at("way").get<std::string>()
-                          << ": error of " << one.at("of_bound").dump() << " bounds, " << one.at("ulp").dump()
-                          << " ULP\n";
-            }
-    return wrong;
+        for (const json &one : row.at("implementations")) {
+            if (one.at("wrong").get<bool>())
+                tell("WRONG", "wrong", row.at("id"), one, error_of(one, row.at("dtype")));
+            if (!one.at("failed").is_null())
+                tell("FAILED", "failed", row.at("id"), one, one["failed"]);
+        }
+    for (const json &one : overhead)
+        if (one.contains("failed"))
+            tell("FAILED", "failed", "overhead", one, one["failed"]);
+    return count;
 }
 
 /* JSON with a line for each member, and for each element of those that are lists: a record that can be read and compared by line. */
@@ -392,7 +416,7 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
                   {"rows", results}};
     whole.update(about);
     file.write(whole);
-    return wrong_rows(results) ? 1 : interrupted ? 2 : 0;
+    return count_faults(results, overhead) ? 1 : interrupted ? 2 : 0;
 }
 
 /* The exit status. */

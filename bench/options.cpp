@@ -33,8 +33,8 @@ constexpr const char *text = R"(hunze_bench [options] [--benchmark_… of Google
   --repro LINE           run one call as a trace's line tells it
   --list                 print the rows and end
 A row is measured where the filter of --benchmark_filter matches ID/LIBRARY.
-Exit status: 0, 1 where a result of this library is wrong or a gate finds a loss, 2 for wrong arguments or files, an interrupt, or a
-gate that compared nothing.
+Exit status: 0, 1 where a result of this library is wrong, a call of it fails or a gate finds a loss, 2 for wrong arguments or files, an
+interrupt, or a gate that compared nothing.
 )";
 
 /* At least one part, be it empty. */

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +101,37 @@ def test_a_filter_and_chosen_rows(suite, tmp_path):
 def test_a_wrong_result_fails_the_run(suite, broken):
     done = bench(*suite, "--rows", "a1,a2", "--library", broken, HUNZE_BROKEN="wrong")
     assert done.returncode == 1
-    assert "WRONG: a1 hunze plan: error of" in done.stderr and "WRONG: a2 hunze plan" in done.stderr
+    assert re.search(r"^WRONG: a1 hunze plan: error of [0-9.]+ bounds, [0-9.]+ ULP$", done.stderr, re.M)
+    assert "WRONG: a2 hunze plan: wrong integers, off by up to 4194304\n" in done.stderr
+
+
+def test_a_result_that_is_no_number_fails_the_run(suite, broken):
+    done = bench(*suite, "--rows", "a1", "--library", broken, HUNZE_BROKEN="nan")
+    assert done.returncode == 1 and "WRONG: a1 hunze plan: not finite\n" in done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("a1/hunze/plan/")]
+    assert "WRONG" in line and "error_ulp" not in line
+
+
+def test_an_interrupted_run_keeps_what_it_has(suite, tmp_path):
+    command = [
+        BUILD / "hunze_bench",
+        *suite,
+        "--rows",
+        "a1,a2",
+        "--sample-seconds",
+        "1",
+        "--result",
+        tmp_path / "r.json",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        while not run.stderr.readline().startswith("[  1/"):
+            pass
+        run.send_signal(signal.SIGINT)
+        lines, _ = run.communicate(timeout=300)
+    assert run.returncode == 2
+    (row,) = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert row["id"] == "a1" and all(one["seconds"] is None for one in row["implementations"])
+    assert lines.count("ERROR OCCURRED: 'not measured'") == len(row["implementations"]) > 0
 
 
 @pytest.mark.parametrize("how, said", [("crash", "ended by signal 11 in check"), ("refuse", "the call failed")])
@@ -108,6 +140,8 @@ def test_a_library_that_fails_ends_alone(suite, broken, tmp_path, how, said):
     done = bench(*suite, "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN=how)
     rows = json.loads((tmp_path / "result.json").read_text())["rows"]
     assert [row["id"] for row in rows] == ["a1", "a2", "a3", "b1"], done.stderr
+    assert done.returncode == 1 and "\nFAILED: a1 hunze plan: %s\n" % said in done.stderr
+    assert "\nFAILED: overhead hunze: %s\n" % said.replace("check", "overhead") in done.stderr
     for row in rows:
         assert all(one["failed"] for one in row["implementations"])
         assert all(one["joules"] is None and one["joules_reason"] for one in row["implementations"])
