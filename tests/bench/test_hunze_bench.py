@@ -168,6 +168,38 @@ def test_joules(suite, broken, tmp_path, how):
     assert lines.count("start") == lines.count("stop") > 0
 
 
+def worker(library, tmp_path, *requests, copies=1, **environment):
+    """Answers of hunze's worker to requests, on a small product whose weights are packed."""
+    row = {"op": "gemm", "id": "t", "dtype": "f32", "threads": 1, "copies": copies, "trans_b": False, "packed_b": True}
+    row.update(m=4, n=16, k=16, batch=1, group_size=0)
+    operands = {"scales": None}
+    for name in "abd":
+        (tmp_path / name).write_bytes(bytes(1024 * copies))
+        operands[name] = {"file": str(tmp_path / name), "offset": 0, "bytes": 1024 * copies}
+    operands["b"]["stride"] = 1024
+    lines = [json.dumps(request) for request in ({"do": "prepare", "row": row, "operands": operands}, *requests)]
+    command = [BUILD / "hunze_bench", "--worker", "hunze", "--library", library]
+    text = "\n".join(lines) + "\n"
+    done = subprocess.run(command, input=text, capture_output=True, text=True, env={**os.environ, **environment})
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_untimed_call_takes_the_last_copy(broken, tmp_path):
+    """Then the first timed call finds its own copy in the caches no more than the others do."""
+
+    def addresses(calls, warm):
+        """Of the weights in each call."""
+        log = tmp_path / ("log%d" % calls)
+        run = {"do": "run", "way": 0, "calls": calls, "warm": warm}
+        _, answer = worker(broken, tmp_path, run, copies=3, HUNZE_LOG=str(log))
+        assert answer["wall"] > 0
+        return [int(line.split()[2], 16) for line in log.read_text().splitlines()]
+
+    copies = addresses(3, warm=False)
+    untimed, first = addresses(1, warm=True)
+    assert untimed - first == copies[2] - copies[0] == 2 * (copies[1] - copies[0]) > 0
+
+
 def test_a_missing_library_is_a_line(suite, tmp_path):
     arguments = [argument for argument in suite if argument not in ("--libraries", "hunze")]
     done = bench(*arguments, "--rows", "a1", "--libraries", "hunze,mkl,torch", "--environment", tmp_path)
