@@ -18,9 +18,10 @@ add_library(hunze_bench_parts STATIC
 )
 target_link_libraries(hunze_bench_parts PUBLIC hunze nlohmann_json::nlohmann_json)
 
-# One file per library; hunze.cpp is this one.
+# The machine's limits, and one file per library; hunze.cpp is this one.
 add_library(hunze_bench_peers STATIC
   bench/bandwidth.c
+  bench/ceilings.cpp
   bench/peak.c
   bench/peers/blis.c
   bench/peers/cblas.c
@@ -34,7 +35,6 @@ add_library(hunze_bench_peers STATIC
 target_link_libraries(hunze_bench_peers PUBLIC hunze_bench_parts Threads::Threads ${CMAKE_DL_LIBS} m)
 
 add_executable(hunze_bench
-  bench/ceilings.cpp
   bench/compare.cpp
   bench/main.cpp
   bench/options.cpp
@@ -57,7 +57,9 @@ if(HUNZE_BUILD_TESTS)
   endforeach()
   add_executable(test_bench_c_peers tests/bench/test_c_peers.c)
   target_link_libraries(test_bench_c_peers PRIVATE hunze_bench_peers cmocka)
-  foreach(name gate process reference repro rounds statistics suite c_peers)
+  add_executable(test_bench_ceilings tests/bench/test_ceilings.cpp)
+  target_link_libraries(test_bench_ceilings PRIVATE hunze_bench_peers cmocka)
+  foreach(name gate process reference repro rounds statistics suite c_peers ceilings)
     add_test(NAME bench_${name} COMMAND test_bench_${name})
     set_tests_properties(bench_${name} PROPERTIES LABELS fast TIMEOUT 300)
   endforeach()

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace bench
 {
@@ -19,67 +20,83 @@ std::string arithmetic_of(const std::string &dtype)
     return dtype;
 }
 
-Ceilings::Ceilings(const std::vector<std::string> &isas, int threads, double seconds)
+std::vector<Ceiling> measure_ceilings(const std::vector<std::string> &isas, const std::vector<int> &threads,
+                                      double seconds)
 {
+    std::vector<Ceiling> measured;
+    const auto add = [&](const Limit &limit, const std::function<double(int)> &rate) {
+        const double one = rate(1);
+        if (!(one > 0)) /* the bundle has no such instruction */
+            return;
+        measured.push_back({limit, {{1, one}}});
+        for (const int count : threads)
+            if (count > 1)
+                measured.back().rates[count] = rate(count);
+    };
     for (const char *type : {"f32", "f64", "bf16", "u8s8"})
-        for (const std::string &isa : isas) {
-            const double one = hunze_peak_flops(isa.c_str(), type, seconds);
-            if (one > 0)
-                entries_.push_back({{type + (" " + isa), isa, type, false},
-                                    one,
-                                    threads > 1 ? hunze_peak_flops_all(isa.c_str(), type, threads, seconds) : one,
-                                    "operations/s"});
-        }
-    for (const char *name : {"read", "copy"}) {
-        const auto measure = *name == 'r' ? hunze_read_bandwidth : hunze_copy_bandwidth;
-        const double one = measure(1, seconds);
-        entries_.push_back({{name, "", "", true}, one, threads > 1 ? measure(threads, seconds) : one, "bytes/s"});
-    }
+        for (const std::string &isa : isas)
+            add({type + (" " + isa), isa, type, false}, [&](int count) {
+                return count > 1 ? hunze_peak_flops_all(isa.c_str(), type, count, seconds)
+                                 : hunze_peak_flops(isa.c_str(), type, seconds);
+            });
+    add({"read", "", "", true}, [&](int count) { return hunze_read_bandwidth(count, seconds); });
+    add({"copy", "", "", true}, [&](int count) { return hunze_copy_bandwidth(count, seconds); });
+    return measured;
 }
 
 json Ceilings::description() const
 {
     json list = json::array();
-    for (const Entry &entry : entries_)
-        list.push_back({{"name", entry.limit.name}, {"unit", entry.unit}, {"one", entry.one}, {"all", entry.all}});
+    for (const Ceiling &ceiling : ceilings_) {
+        json rates = json::object();
+        for (const auto &[threads, rate] : ceiling.rates)
+            rates[std::to_string(threads)] = rate;
+        list.push_back({{"name", ceiling.limit.name},
+                        {"unit", ceiling.limit.read ? "bytes/s" : "operations/s"},
+                        {"one", ceiling.rates.at(1)},
+                        {"all", ceiling.rates.rbegin()->second},
+                        {"rates", rates}});
+    }
     return list;
 }
 
-const Ceilings::Entry &Ceilings::find(const std::string &name) const
+const Ceiling &Ceilings::find(const std::string &name) const
 {
-    return *std::find_if(entries_.begin(), entries_.end(),
-                         [&](const Entry &entry) { return entry.limit.name == name; });
+    return *std::find_if(ceilings_.begin(), ceilings_.end(),
+                         [&](const Ceiling &ceiling) { return ceiling.limit.name == name; });
 }
 
-const Ceilings::Entry *Ceilings::fastest(const std::string &type) const
+/* Of the multiply-adds that the row needs; null on a CPU without vector instructions that are known here. */
+const Ceiling *Ceilings::fastest(const Row &row) const
 {
-    const Entry *best = nullptr;
-    for (const Entry &entry : entries_)
-        if (entry.limit.type == type && (!best || entry.one > best->one))
-            best = &entry;
+    const Ceiling *best = nullptr;
+    for (const Ceiling &ceiling : ceilings_)
+        if (ceiling.limit.type == arithmetic_of(row.dtype) &&
+            (!best || ceiling.rates.at(row.threads) > best->rates.at(row.threads)))
+            best = &ceiling;
     return best;
+}
+
+bool Ceilings::memory_bound(const Row &row) const
+{
+    const Ceiling *arithmetic = fastest(row);
+    return arithmetic && streams_weights(row) &&
+           row.weight_bytes() / find("read").rates.at(row.threads) >
+               row.operations() / arithmetic->rates.at(row.threads);
 }
 
 Limit Ceilings::limit_of(const Row &row, const std::string &isa) const
 {
-    const std::string type = arithmetic_of(row.dtype);
-    const Entry *entry = fastest(type);
-    if (!entry) /* a CPU without vector instructions that are known here */
+    const Ceiling *arithmetic = fastest(row);
+    if (!arithmetic || memory_bound(row))
         return find("read").limit;
-    /* What the memory gives, if that is less than the arithmetic takes. */
-    if (streams_weights(row) && row.weight_bytes() / find("read").one > row.operations() / entry->one)
-        return find("read").limit;
-    for (const Entry &other : entries_)
-        if (other.limit.type == type && other.limit.isa == isa)
+    for (const Ceiling &other : ceilings_)
+        if (other.limit.type == arithmetic->limit.type && other.limit.isa == isa)
             return other.limit;
-    return entry->limit;
+    return arithmetic->limit;
 }
 
-double Ceilings::rate(const Limit &limit, int threads) const
-{
-    const Entry &entry = find(limit.name);
-    return threads > 1 ? entry.all : entry.one;
-}
+double Ceilings::rate(const Limit &limit, int threads) const { return find(limit.name).rates.at(threads); }
 
 double Ceilings::sample(const Limit &limit, int threads, double seconds) const
 {
@@ -99,7 +116,7 @@ bool streams_weights(const Row &row)
 int copies_of(const Row &row)
 {
     const auto wanted = static_cast<double>(hunze_bandwidth_bytes(row.threads));
-    return static_cast<int>(std::clamp(std::ceil(wanted / row.weight_bytes()), 1.0, 64.0));
+    return static_cast<int>(std::max(1.0, std::ceil(wanted / row.weight_bytes())));
 }
 
 } // namespace bench

@@ -17,7 +17,7 @@ struct CompareOptions {
     int threads = 1;
     RoundOptions rounds;
     GateOptions gate;
-    double longest_call = 0.02; /* seconds: what takes longer is left out, and said */
+    double longest_call = 0.06; /* seconds: what takes longer is left out, and said */
 };
 
 /* {"comparisons": [{"id", "way", "ratio", "ratios", "state"}], "left_out": [{"id", "way", "why"}], "losses": count}.

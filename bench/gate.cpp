@@ -19,10 +19,10 @@ GateState Gate::decide(const std::vector<double> &ratios, int look) const
 {
     const Summary ratio = interval(ratios);
     const bool enough = ratio.count >= least_count(miss_), loss = enough && ratio.high < 1 - options_.margin;
-    if (enough && ratio.low > 1 - options_.tolerated)
-        return GateState::PASS;
     if (loss && (ratio.width() < options_.width || look + 1 >= options_.looks))
         return GateState::LOSS;
+    if (enough && ratio.low > 1 - options_.tolerated)
+        return GateState::PASS;
     return look + 1 < options_.looks ? GateState::AGAIN : GateState::UNSETTLED;
 }
 

@@ -11,13 +11,17 @@
 
 #include <benchmark/benchmark.h>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
+#include <memory>
 #include <regex>
 #include <set>
 #include <unistd.h>
@@ -57,11 +61,11 @@ std::vector<Row> read_rows(const Options &o)
         std::reverse(files.begin(), files.end()); /* gemm before conv */
     }
     std::vector<Row> rows;
-    std::set<std::string> ids;
+    std::map<std::string, std::string> ids; /* and where they stand */
     for (const std::string &file : files)
         for (const Row &row : read_suite(file)) {
-            if (!ids.insert(row.id).second)
-                throw SuiteError(file + ": id '" + row.id + "' stands in another suite, too");
+            if (!ids.emplace(row.id, row.place).second)
+                throw SuiteError(row.place + ": id '" + row.id + "' stands at " + ids[row.id] + ", too");
             rows.push_back(row);
         }
     std::vector<Row> chosen;
@@ -73,6 +77,10 @@ std::vector<Row> read_rows(const Options &o)
     for (const std::string &id : o.rows)
         if (!ids.count(id))
             throw SuiteError("no row has the id '" + id + "'; --list prints them");
+    if (chosen.empty())
+        throw SuiteError("no row is left to measure" + std::string(rows.empty()
+                                                                       ? ": the suites have none"
+                                                                       : "; --set full takes the large ones, too"));
     return chosen;
 }
 
@@ -128,6 +136,9 @@ json context_info(hunze_context *context)
     return info;
 }
 
+/* Whether it can be written as JSON: an error may be infinite, a figure of calls that were never timed is not a number. */
+bool is_finite(const json &value) { return value.is_number() && std::isfinite(value.get<double>()); }
+
 /* What was measured as lines of Google Benchmark: the median as the time, the rest as counters. */
 void report(const json &rows)
 {
@@ -140,17 +151,18 @@ void report(const json &rows)
             benchmark::RegisterBenchmark(
                 name.c_str(),
                 [row, one](benchmark::State &state) {
-                    const bool failed = !one.at("failed").is_null(), timed = one.at("seconds").is_number();
+                    const bool failed = !one.at("failed").is_null(), timed = is_finite(one.at("seconds"));
                     if (failed || !timed)
                         state.SkipWithError((failed ? one.at("failed").get<std::string>() : "not measured").c_str());
                     for (auto _ : state)
                         state.SetIterationTime(timed ? one.at("seconds").get<double>() : 0);
                     if (failed || !timed)
                         return;
-                    state.counters["error_ulp"] = one.at("ulp").is_number() ? one.at("ulp").get<double>() : -1;
-                    if (one.contains("of_limit") && one["of_limit"].at("median").is_number())
+                    if (is_finite(one.at("ulp")))
+                        state.counters["error_ulp"] = one["ulp"].get<double>();
+                    if (one.contains("of_limit") && is_finite(one["of_limit"].at("median")))
                         state.counters["of_limit"] = one["of_limit"]["median"].get<double>();
-                    if (one.at("joules").is_number())
+                    if (is_finite(one.at("joules")))
                         state.counters["joules"] = one["joules"].get<double>();
                     if (one.at("prepack_seconds").get<double>() > 0)
                         state.counters["prepack_seconds"] = one["prepack_seconds"].get<double>();
@@ -173,21 +185,41 @@ void report(const json &rows)
     benchmark::Shutdown();
 }
 
-/* Names every result that is wrong; how many of them are of this library. */
-int wrong_rows(const json &rows)
+/* How a result is wrong. */
+std::string error_of(const json &one, const std::string &dtype)
 {
-    int wrong = 0;
+    if (!is_finite(one.at("ulp")))
+        return "not finite";
+    if (is_finite(one.at("of_bound")))
+        return "error of " + one["of_bound"].dump() + " bounds, " + one["ulp"].dump() + " ULP";
+    if (dtype == "u8s8" || dtype == "s8s8")
+        return "wrong integers, off by up to " + std::to_string(std::lround(one["ulp"].get<double>()));
+    return "error of " + one["ulp"].dump() + " ULP";
+}
+
+/* Names each result that is wrong and each call that failed; how many of them are of this library, through whichever interface. */
+int count_faults(const json &rows, const json &overhead)
+{
+    int count = 0;
+    const auto tell = [&](const char *ours, const char *theirs, const std::string &where, const json &one,
+                          const std::string &how) {
+        const std::string library = one.at("library"), way = one.at("way");
+        const bool mine = library == "hunze" || library.rfind("hunze_", 0) == 0;
+        count += mine;
+        std::cerr << (mine ? ours : theirs) << ": " << where << " " << library << (way.empty() ? "" : " ") << way
+                  << ": " << how << "\n";
+    };
     for (const json &row : rows)
-        for (const json &one : row.at("implementations"))
-            if (one.at("wrong").get<bool>()) {
-                const bool ours = one.at("library") == "hunze";
-                wrong += ours;
-                std::cerr << (ours ? "WRONG: " : "wrong: ") << row.at("id").get<std::string>() << " "
-                          << one.at("library").get<std::string>() << " " << one.at("way").get<std::string>()
-                          << ": error of " << one.at("of_bound").dump() << " bounds, " << one.at("ulp").dump()
-                          << " ULP\n";
-            }
-    return wrong;
+        for (const json &one : row.at("implementations")) {
+            if (one.at("wrong").get<bool>())
+                tell("WRONG", "wrong", row.at("id"), one, error_of(one, row.at("dtype")));
+            if (!one.at("failed").is_null())
+                tell("FAILED", "failed", row.at("id"), one, one["failed"]);
+        }
+    for (const json &one : overhead)
+        if (one.contains("failed"))
+            tell("FAILED", "failed", "overhead", one, one["failed"]);
+    return count;
 }
 
 /* JSON with a line for each member, and for each element of those that are lists: a record that can be read and compared by line. */
@@ -213,18 +245,20 @@ std::string by_lines(const json &content)
 class ResultFile
 {
   public:
-    explicit ResultFile(const std::string &path) : path_(path)
+    explicit ResultFile(const std::string &path) : path_(path), part_(path + ".part")
     {
         if (path.empty())
             return;
-        file_.open(path_ + ".part");
-        if (!file_)
-            stop(path + " cannot be written: " + std::strerror(errno));
+        const bool folder = std::filesystem::is_directory(path);
+        if (!folder)
+            file_.open(part_);
+        if (!file_.is_open())
+            stop(path + " cannot be written: " + std::strerror(folder ? EISDIR : errno));
     }
     ~ResultFile()
     {
-        if (file_.is_open())
-            std::remove((path_ + ".part").c_str());
+        if (!path_.empty())
+            std::remove(part_.c_str()); /* what is written whole has another name */
     }
     void write(const json &content)
     {
@@ -232,12 +266,12 @@ class ResultFile
             return;
         file_ << by_lines(content);
         file_.close();
-        if (!file_ || std::rename((path_ + ".part").c_str(), path_.c_str()))
+        if (!file_ || std::rename(part_.c_str(), path_.c_str()))
             stop(path_ + " could not be written: " + std::strerror(errno));
     }
 
   private:
-    std::string path_;
+    std::string path_, part_;
     std::ofstream file_;
 };
 
@@ -280,7 +314,19 @@ int run_gate(const Options &o, const std::vector<Row> &given)
     std::printf("%d loss%s in %zu comparisons%s\n", losses, losses == 1 ? "" : "es", result.at("comparisons").size(),
                 interrupted ? ", interrupted" : "");
     file.write(result);
+    if (result.at("comparisons").empty() && !interrupted)
+        stop("nothing was compared: no row has a kernel that both builds have and whose calls take at most " +
+             std::to_string(std::lround(1e3 * options.longest_call)) + " ms");
     return interrupted ? 2 : losses ? 1 : 0;
+}
+
+std::regex filter_of(const std::string &pattern)
+{
+    try {
+        return std::regex(pattern.empty() || pattern == "all" ? "." : pattern);
+    } catch (const std::regex_error &error) {
+        stop("--benchmark_filter is '" + pattern + "': " + error.what());
+    }
 }
 
 int run_suites(const Options &o, const std::vector<Row> &rows)
@@ -292,32 +338,35 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
         if (!about.is_object())
             stop("--about " + o.about + " holds no JSON object");
     }
-    ResultFile file(o.result);
-    hunze_context *context;
-    if (hunze_context_create(nullptr, &context) != HUNZE_OK)
-        stop(hunze_last_error());
     const int most = *std::max_element(o.threads.begin(), o.threads.end());
     if (most > static_cast<int>(allowed_cpus().size()))
         stop("--threads is " + std::to_string(most) + "; this process may use " +
              std::to_string(allowed_cpus().size()) + " processors");
+    SessionOptions options;
+    options.program = own_path();
+    options.library = o.library;
+    options.environment = o.environment;
+    options.python_peers = HUNZE_BENCH_FOLDER "/peers";
+    options.libraries = o.libraries;
+    options.rounds.rounds = o.rounds;
+    options.rounds.sample_seconds = o.sample_seconds;
+    check_libraries(options);
+    const std::regex filter = filter_of(benchmark::GetBenchmarkFilter());
+    ResultFile file(o.result);
+    hunze_context *created;
+    if (hunze_context_create(nullptr, &created) != HUNZE_OK)
+        stop(hunze_last_error());
+    const std::unique_ptr<hunze_context, decltype(&hunze_context_release)> owned(created, hunze_context_release);
+    hunze_context *const context = owned.get();
     std::fprintf(stderr, "ceilings of this machine\n");
-    const Ceilings ceilings(context_info(context).value("found", std::vector<std::string>()), most, 0.05);
-    std::string pattern = benchmark::GetBenchmarkFilter();
-    const std::regex filter(pattern.empty() || pattern == "all" ? "." : pattern);
+    const auto found = context_info(context).value("found", std::vector<std::string>());
+    const Ceilings ceilings(measure_ceilings(found, o.threads, 0.05));
     json results = json::array(), libraries, overhead = json::array(), cpus;
     Progress progress(rows.size() * o.threads.size());
     const std::vector<int> everywhere = allowed_cpus();
     for (const int threads : o.threads) {
         pin(everywhere);
-        SessionOptions options;
-        options.program = own_path();
-        options.library = o.library;
-        options.environment = o.environment;
-        options.python_peers = HUNZE_BENCH_FOLDER "/peers";
-        options.libraries = o.libraries;
         options.threads = threads;
-        options.rounds.rounds = o.rounds;
-        options.rounds.sample_seconds = o.sample_seconds;
         Session session(options, ceilings, context);
         pin(session.cpus());
         libraries = session.libraries();
@@ -367,8 +416,31 @@ int run_suites(const Options &o, const std::vector<Row> &rows)
                   {"rows", results}};
     whole.update(about);
     file.write(whole);
-    hunze_context_release(context);
-    return wrong_rows(results) ? 1 : interrupted ? 2 : 0;
+    return count_faults(results, overhead) ? 1 : interrupted ? 2 : 0;
+}
+
+/* The exit status. */
+int run(Options o)
+{
+    if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))
+        o.library = own_library();
+    if (!o.worker.empty()) {
+        for (const bench_peer *const *peer = bench_peers; *peer; peer++)
+            if (o.worker == (*peer)->name)
+                return serve(**peer, o.library, o.environment, o.threads[0]);
+        stop("no library is called '" + o.worker + "'");
+    }
+    if (!o.repro.empty())
+        return repro(o.repro, o.threads[0]);
+    std::signal(SIGINT, [](int) { interrupted = 1; });
+    const std::vector<Row> rows = read_rows(o);
+    if (o.list) {
+        for (const Row &row : rows)
+            std::printf("%-6s %-5s %-6s %-32s %s\n", row.id, row.op == BENCH_GEMM ? "gemm" : "conv", row.dtype,
+                        row.shape().c_str(), row.source.c_str());
+        return 0;
+    }
+    return o.gate.empty() ? run_suites(o, rows) : run_gate(o, rows);
 }
 
 } // namespace
@@ -381,29 +453,10 @@ int main(int argc, char **argv)
         return 0;
     }
     benchmark::Initialize(&argc, argv);
-    Options o = parse_options(argc, argv);
-    if (o.library.empty() && (o.worker.empty() || o.worker == "hunze"))
-        o.library = own_library();
-    if (!o.worker.empty()) {
-        for (const bench_peer *const *peer = bench_peers; *peer; peer++)
-            if (o.worker == (*peer)->name)
-                return serve(**peer, o.library, o.environment, o.threads[0]);
-        stop("no library is called '" + o.worker + "'");
-    }
-    if (!o.repro.empty())
-        return repro(o.repro, o.threads[0]);
-    std::signal(SIGINT, [](int) { interrupted = 1; });
-    std::signal(SIGPIPE, SIG_IGN);
     try {
-        const std::vector<Row> rows = read_rows(o);
-        if (o.list) {
-            for (const Row &row : rows)
-                std::printf("%-6s %-5s %-6s %-32s %s\n", row.id, row.op == BENCH_GEMM ? "gemm" : "conv", row.dtype,
-                            row.shape().c_str(), row.source.c_str());
-            return 0;
-        }
-        return o.gate.empty() ? run_suites(o, rows) : run_gate(o, rows);
+        return run(parse_options(argc, argv));
     } catch (const std::exception &error) {
-        stop(error.what());
+        std::cerr << "hunze_bench: " << error.what() << "\n";
+        return 2;
     }
 }

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <stdexcept>
 
 namespace bench
 {
@@ -28,17 +29,19 @@ constexpr const char *text = R"(hunze_bench [options] [--benchmark_… of Google
   --library FILE         the libhunze.so to measure                       (default: the one of this build)
   --result FILE          write the result there, as JSON
   --about FILE           JSON object whose members are put into the result (date, revision, compiler, device …)
-  --gate FILE            compare with another build's libhunze.so: exit status 1 where this build is slower
+  --gate FILE            compare with another build's libhunze.so, but for calls over 60 ms: exit status 1 where this build is slower
   --repro LINE           run one call as a trace's line tells it
   --list                 print the rows and end
 A row is measured where the filter of --benchmark_filter matches ID/LIBRARY.
-Exit status: 0, 1 where a result of this library is wrong or a gate finds a loss, 2 for wrong arguments or files.
+Exit status: 0, 1 where a result of this library is wrong, a call of it fails or a gate finds a loss, 2 for wrong arguments or files, an
+interrupt, or a gate that compared nothing.
 )";
 
+/* At least one part, be it empty. */
 std::vector<std::string> split(const std::string &text)
 {
     std::vector<std::string> parts;
-    std::istringstream stream(text);
+    std::istringstream stream(text + ",");
     for (std::string part; std::getline(stream, part, ',');)
         parts.push_back(part);
     return parts;
@@ -54,15 +57,21 @@ double number(const char *text, const std::string &option, double least, double 
     return value;
 }
 
+int whole_number(const char *text, const std::string &option, long least, long most)
+{
+    char *end;
+    const long value = std::strtol(text, &end, 10);
+    if (*end || end == text || value < least || value > most)
+        stop(option + " is '" + text + "'; a whole number from " + std::to_string(least) + " to " +
+             std::to_string(most) + " is expected");
+    return static_cast<int>(value);
+}
+
 } // namespace
 
 const char *usage() { return text; }
 
-void stop(const std::string &what)
-{
-    std::cerr << "hunze_bench: " << what << "\n";
-    std::exit(2);
-}
+void stop(const std::string &what) { throw std::runtime_error(what); }
 
 Options parse_options(int argc, char **argv)
 {
@@ -113,9 +122,9 @@ Options parse_options(int argc, char **argv)
         case THREADS:
             o.threads.clear();
             for (const std::string &count : split(optarg))
-                o.threads.push_back(static_cast<int>(number(count.c_str(), "--threads", 1, 1024)));
+                o.threads.push_back(whole_number(count.c_str(), "--threads", 1, 1024));
             break;
-        case ROUNDS: o.rounds = static_cast<int>(number(optarg, "--rounds", 1, 1000)); break;
+        case ROUNDS: o.rounds = whole_number(optarg, "--rounds", 1, 1000); break;
         case SAMPLE: o.sample_seconds = number(optarg, "--sample-seconds", 1e-6, 10); break;
         case ENVIRONMENT: o.environment = optarg; break;
         case LIBRARY: o.library = optarg; break;
@@ -125,7 +134,7 @@ Options parse_options(int argc, char **argv)
         case REPRO: o.repro = optarg; break;
         case WORKER: o.worker = optarg; break;
         case LIST: o.list = true; break;
-        default: std::cerr << "hunze_bench --help lists the options\n"; std::exit(2);
+        default: stop("--help lists the options");
         }
     if (optind < argc)
         stop(std::string("'") + argv[optind] + "' is no option; --help lists them");

@@ -19,10 +19,10 @@ struct Options {
 
 const char *usage();
 
-/* Ends the program with status 2 where an argument is wrong. */
+/* Stops where an argument is wrong. */
 Options parse_options(int argc, char **argv);
 
-/* Ends the program with status 2 and the words. */
+/* Throws what main says before it ends the program with status 2: on the way there what was opened is closed, what was begun removed. */
 [[noreturn]] void stop(const std::string &what);
 
 } // namespace bench

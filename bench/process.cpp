@@ -71,11 +71,14 @@ std::vector<std::string> names_ending_in(const std::string &folder, const std::s
     return names;
 }
 
-/* What tells other libraries which kernels and how many threads to take: a figure of theirs shall be that of their own choice. */
+/* What tells other libraries which kernels and how many threads to take: a figure of theirs shall be that of their own choice.  torch
+ * has ATEN_CPU_CAPABILITY, FBGEMM_ENABLE_INSTRUCTIONS, TORCH_MKLDNN_MATMUL_MIN_DIM and more.  The list is that of
+ * bindings/python/hunze/_environment.py. */
 static void forget_tuning()
 {
-    static const char *const prefixes[] = {"OPENBLAS_", "GOTO_", "MKL_",  "BLIS_", "ONEDNN_",
-                                           "DNNL_",     "OMP_",  "GOMP_", "KMP_",  "NPY_"};
+    static const char *const prefixes[] = {"OPENBLAS_",  "GOTO_",    "MKL_", "BLIS_", "ONEDNN_", "DNNL_",  "MKLDNN_",
+                                           "OMP_",       "GOMP_",    "KMP_", "NPY_",  "ATEN_",   "TORCH_", "FBGEMM_",
+                                           "LRU_CACHE_", "THP_MEM_", "ORT_", "MLAS_", "GGML_"};
     std::vector<std::string> names;
     for (char **variable = environ; *variable; variable++)
         for (const char *prefix : prefixes)
@@ -107,6 +110,8 @@ void Worker::start()
     for (std::string &word : command_)
         arguments.push_back(word.data());
     arguments.push_back(nullptr);
+    /* A worker may end before it reads a request: write() shall say so, not end this process. */
+    std::signal(SIGPIPE, SIG_IGN);
     const pid_t parent = getpid();
     pid_ = fork();
     if (pid_ == 0) {
@@ -115,7 +120,8 @@ void Worker::start()
             _exit(1);
         dup2(to[0], STDIN_FILENO);
         dup2(from[1], STDOUT_FILENO);
-        signal(SIGINT, SIG_IGN); /* the coordinator decides */
+        std::signal(SIGINT, SIG_IGN); /* the coordinator decides */
+        std::signal(SIGPIPE, SIG_DFL);
         pin(cpus_);
         forget_tuning();
         for (const auto &[key, value] : environment_)

@@ -26,11 +26,15 @@ def made(source, rows=()):
     if unknown:
         raise ResultError("%s has no row %s" % (source, ", ".join(sorted(unknown))))
     chosen = [row for row in result.rows if row.plan and row.plan.of_limit and (not rows or row.id in rows)]
+    lost = set(rows) - {row.id for row in chosen}
+    if lost:
+        raise ResultError("%s has no figure of hunze for %s" % (source, ", ".join(sorted(lost))))
     lines = {}
     for row in chosen:
         best, ratio, verdict = best_peer(row)
         if row.plan.sound:
-            told = [str(row.plan.of_limit), "%s, %s: %s" % (ratio, verdict, best) if verdict else best]
+            over = ", ".join(word for word in (ratio, verdict) if word)
+            told = [str(row.plan.of_limit), "%s: %s" % (over, best) if row.best and row.best.ratio else best]
         else:
             told = ["wrong" if row.plan.wrong else "failed", "–"]
         lines.setdefault((row.id, row.dtype, row.shape, row.plan.limit), {})[row.threads] = told
@@ -42,8 +46,9 @@ def made(source, rows=()):
         [*row, *(cell for threads in counts for cell in told.get(threads, ["", ""]))] for row, told in lines.items()
     ]
     lead = (
-        "%s, revision %s, %s; made from `%s`. In brackets the interval of the median. A ratio above 1 says that\n"
-        "hunze is faster; behind the fastest peer with a right result stands that one's own part of the limit.\n"
+        "%s, revision %s, %s; made from `%s`. In brackets the interval of the median; fewer than six\n"
+        "rounds give none, and no verdict. A ratio above 1 says that hunze is faster; behind the fastest peer with a\n"
+        "right result stands that one's own part of the limit.\n"
     ) % (result.device.get("cpu") or result.device_name, result.revision, result.date[:10] or "undated", source)
     rule = ["---"] * len(head)
     return lead + "\n" + "".join("| %s |\n" % " | ".join(map(clean, row)) for row in [head, rule, *body])

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <set>
 
@@ -13,9 +14,9 @@ namespace bench
 namespace
 {
 
-/* Multiply-adds that a reference may take: a fraction of a second. */
 constexpr size_t STRIP = 16; /* columns of B that are read together: neighbours share cache lines */
 
+/* Multiply-adds that a reference may take: a fraction of a second. */
 constexpr double budget_exact = 2e8, budget_extended = 5e7;
 
 float float_of_bf16(uint16_t bits)
@@ -178,11 +179,19 @@ template <typename Sum> Reference make(const Row &row, const Operands &operands,
     }
     const double all = row.operations() / 2, one = all / static_cast<double>(row.batch);
     const std::vector<int64_t> every_row = spread(row.m, row.m), every_column = spread(row.n, row.n);
-    if (one > budget) { /* some rows whole and some columns whole */
+    if (one > budget) { /* some rows whole and some columns whole, in the first and the last of a batch */
+        const std::vector<int64_t> batches = spread(row.batch, 2);
         const double line = static_cast<double>(row.k) * static_cast<double>(row.m + row.n);
-        const auto lines = static_cast<int64_t>(budget / line);
-        products.gemm_rows(reference, 0, spread(row.m, std::min(lines, row.m)), every_column);
-        products.gemm_rows(reference, 0, every_row, spread(row.n, std::min(lines, row.n)));
+        const auto lines = static_cast<int64_t>(budget / line / static_cast<double>(batches.size()));
+        const std::vector<int64_t> rows = spread(row.m, std::min(lines, row.m)),
+                                   columns = spread(row.n, std::min(lines, row.n));
+        std::vector<int64_t> other_rows; /* where they cross the columns, elements are there already */
+        std::set_difference(every_row.begin(), every_row.end(), rows.begin(), rows.end(),
+                            std::back_inserter(other_rows));
+        for (const int64_t batch : batches) {
+            products.gemm_rows(reference, batch, rows, every_column);
+            products.gemm_rows(reference, batch, other_rows, columns);
+        }
         return reference;
     }
     for (const int64_t batch : spread(row.batch, static_cast<int64_t>(std::max(2.0, budget / one))))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must come out of a row: exact for integers, in double precision for f32 and narrower types, in long double for f64.  Large
- * results are checked on whole rows and columns, the first, the last and some between, so that each kind of tile and edge is met. */
+ * results are checked on whole rows and columns, the first, the last and some between, so that each kind of tile and edge is met; of a batch
+ * of such products in the first and the last. */
 #pragma once
 
 #include "operands.hpp"
@@ -21,7 +22,7 @@ Reference make_reference(const Row &row, const Operands &operands);
 struct Error {
     double ulp = 0; /* largest, in units in the last place of the result, or of |A| |B| / sqrt(K) where that is more */
     double of_bound = 0; /* largest, as a part of the bound of docs/NUMERICS.md; integers: 0 or infinite */
-    int64_t checked = 0;
+    int64_t checked = 0; /* elements, each counted once */
 
     bool wrong() const { return !(of_bound <= 1); }
 };

@@ -78,7 +78,10 @@ def main(arguments=None):
         try:
             import report_page
         except ImportError as error:
-            stop("the page needs %s: pip install --no-deps -r requirements/bench.txt" % error.name)
+            stop(
+                "the page needs %s: make bench installs it into .venv, pip install -r requirements/bench.txt elsewhere"
+                % error.name
+            )
         write(options.html, report_page.page([(result, history_of(result, options.history)) for result in results]))
 
 

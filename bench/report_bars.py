@@ -3,9 +3,11 @@
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from report_markdown import plural
 from report_results import number
-from report_svg import BAD, CLAY, INK, RIVER, SOFT, STONE, Drawing, plain_number
+from report_svg import BAD, CLAY, COLOURS, INK, RIVER, SOFT, STONE, Drawing, plain_number
 
-COLOUR_OF = {"faster": RIVER, "slower": CLAY, "no difference": STONE}
+COLOUR_OF = {"faster": RIVER, "slower": CLAY, "no difference": STONE, "": SOFT}
+# Colour, marker and line of a number of threads, by its place in the list of all.
+OF_THREADS = ("river", "o", "-"), ("clay", "s", "--"), ("stone", "^", ":"), ("ink", "D", "-.")
 
 
 def ratios(library, pairs, threads):
@@ -24,11 +26,15 @@ def ratios(library, pairs, threads):
         axes.grid(True, axis="x")
         for y, (_, one) in enumerate(pairs):
             middle, colour = one.ratio.median, COLOUR_OF[one.verdict]
-            filled = {"hatch": "/////", "facecolor": "none", "edgecolor": colour} if one.wrong else {"color": colour}
-            axes.barh(y, middle - 1, 0.66, left=1, linewidth=0.8 if one.wrong else 0, zorder=2, **filled)
-            axes.plot([one.ratio.low, one.ratio.high], [y, y], color=INK, linewidth=1, zorder=3)
-            for end in (one.ratio.low, one.ratio.high):
-                axes.plot([end, end], [y - 0.2, y + 0.2], color=INK, linewidth=1, zorder=3)
+            filled = {"color": colour, "linewidth": 0}
+            if one.wrong or not one.ratio.holds:
+                hatch = "/////" if one.wrong else None
+                filled = {"hatch": hatch, "facecolor": "none", "edgecolor": colour, "linewidth": 0.8}
+            axes.barh(y, middle - 1, 0.66, left=1, zorder=2, **filled)
+            if one.ratio.holds:
+                axes.plot([one.ratio.low, one.ratio.high], [y, y], color=INK, linewidth=1, zorder=3)
+                for end in (one.ratio.low, one.ratio.high):
+                    axes.plot([end, end], [y - 0.2, y + 0.2], color=INK, linewidth=1, zorder=3)
             axes.annotate(
                 number(middle) + (" wrong" if one.wrong else ""), (1, y), (5, 0), xycoords=("axes fraction", "data"),
                 textcoords="offset points", va="center", fontsize=8.5, color=BAD if one.wrong else INK,
@@ -49,24 +55,33 @@ def ticks(low, high):
     return found
 
 
-def past(series):
-    """SVG of the part of the limit over recorded results: {threads: [(place by date, interval)]}."""
-    last = max(place for points in series.values() for place, _ in points)
+def styles(counts):
+    """{threads: colour, marker, line} for the lines of all rows and for their key."""
+    return {count: OF_THREADS[place % len(OF_THREADS)] for place, count in enumerate(counts)}
+
+
+def past(series, counts, results):
+    """SVG of the part of the limit over recorded results: {threads: [(place by date, interval)]}.
+
+    counts, results: the numbers of threads and how many results there are, over all rows."""
     top = max(1.05, *(1.05 * interval.high for points in series.values() for _, interval in points))
-    drawing = Drawing(2.5, 1.25, "part of the limit over %s" % plural(last + 1, "recorded result"))
+    drawing = Drawing(2.5, 1.25, "part of the limit over %s" % plural(results, "recorded result"))
     with drawing:
         axes = drawing.axes
         drawing.margins(0.32, 0.55, 0.1, 0.08)
-        axes.set(xlim=(-0.3, last + 0.3), ylim=(0, top))
+        axes.set(xlim=(-0.3, results - 0.7), ylim=(0, top))
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=8)
         axes.xaxis.set_major_locator(NullLocator())
         axes.grid(True, axis="y")
         axes.axhline(1, color=SOFT, linewidth=0.8, zorder=1)
         ends = []
-        for index, (_, points) in enumerate(sorted(series.items())):
-            colour, marker, line = ((RIVER, "o", "-"), (CLAY, "s", "--"), (STONE, "^", ":"))[index % 3]
+        for threads, points in sorted(series.items()):
+            name, marker, line = styles(counts)[threads]
+            colour = COLOURS[name]
             places, middles = [place for place, _ in points], [interval.median for _, interval in points]
-            axes.vlines(places, [i.low for _, i in points], [i.high for _, i in points], color=colour, linewidth=1)
+            for place, interval in points:
+                if interval.holds:
+                    axes.vlines(place, interval.low, interval.high, color=colour, linewidth=1)
             axes.plot(places, middles, color=colour, marker=marker, markersize=3.5, linestyle=line, linewidth=1.2)
             ends.append((middles[-1], colour))
         previous = -1

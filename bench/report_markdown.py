@@ -3,6 +3,7 @@
 from report_results import joules, number, ours, rate, seconds, short, size
 
 NOT_YET = "not in Hunze yet"
+FEW = "Without an interval, and so without a verdict, stand figures of fewer than six rounds: too few for one of 95 %."
 
 
 def clean(text):
@@ -44,7 +45,13 @@ def facts(result):
 
 
 def ceilings(result):
-    return [(one["name"], rate(one["one"], one["unit"]), rate(one["all"], one["unit"])) for one in result.ceilings]
+    """(head, rows): the limits of one thread, and of the most threads of the run where those are several."""
+    most = max(result.settings["threads"], default=1)
+    rows = [
+        (one["name"], rate(one["one"], one["unit"]), rate(one["all"], one["unit"]) if most > 1 else "–")
+        for one in result.ceilings
+    ]
+    return ["limit", "1 thread", plural(most, "thread") if most > 1 else "several threads"], rows
 
 
 def absent_words(row):
@@ -153,8 +160,19 @@ def balance(result, threads):
     counts = result.verdicts(threads)
     if not sum(counts.values()):
         return "No row has figures of both hunze and a peer."
-    words = "%(faster)d faster, %(no difference)d no difference, %(slower)d slower."
-    return "Rows against the fastest peer with a right result: " + words % counts
+    words = "%(faster)d faster, %(no difference)d no difference, %(slower)d slower"
+    words += ", %(no verdict)d without a verdict" if counts["no verdict"] else ""
+    return "Rows against the fastest peer with a right result: %s." % (words % counts)
+
+
+def few(rows):
+    """A footnote about the figures of the main table that have no interval; "" where all have one."""
+    found = []
+    for row in rows:
+        for words, figure in (("", row.plan and row.plan.of_limit), (" ratio", row.best and row.best.ratio)):
+            if figure and not figure.holds:
+                found.append("%s %s%s (%s)" % (row.id, row.dtype, words, plural(figure.rounds, "round")))
+    return "%s Here: %s." % (FEW, ", ".join(found)) if found else ""
 
 
 def plural(count, word):
@@ -167,7 +185,7 @@ def markdown(result):
     lines += ["- %s: %s" % (name, clean(words)) for name, words in facts(result)]
     lines += ["- %s" % clean(energy(result))]
     lines += ["", "## Limits measured", ""]
-    lines += table(["limit", "one core", "all cores"], ceilings(result), right=(1, 2))
+    lines += table(*ceilings(result), right=(1, 2))
     lines += ["", "## Libraries", ""]
     lines += ["- %s %s" % (clean(one["name"]), clean(one["version"] or "")) for one in result.found]
     lines += ["- %s is missing: %s" % (clean(one["name"]), clean(one["missing"])) for one in result.missing]
@@ -186,6 +204,8 @@ def markdown(result):
         ]  # fmt: skip
         head = ["row", "dtype", "shape", "kernel", "of limit", "limit", "best peer", "ratio", "verdict", "ULP"]
         lines += table(head, rows, right=(9,))
+        note = few(result.rows_of(threads))
+        lines += ["", clean(note)] if note else []
         lines += sorted({"\n%s %s: %s." % (row.id, row.dtype, clean(absent_words(row)))
                          for row in result.rows_of(threads) if not row.plan})  # fmt: skip
         joule_lines = [(row.id, one.label, joules(one.joules)) for row in result.rows_of(threads)

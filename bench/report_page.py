@@ -64,21 +64,21 @@ def past_of(past, draw):
     results = {id(result): result for points in past.values() for result, _ in points}
     order = sorted(results.values(), key=lambda result: result.when)
     places = {id(result): place for place, result in enumerate(order)}
+    counts = sorted({threads for *_, threads in past})
     figures = []
     if len(order) > 1:
         rows = {}  # one figure for all numbers of threads
         for (*row, threads), points in past.items():
             rows.setdefault(tuple(row), {})[threads] = [(places[id(one)], interval) for one, interval in points]
         for row, series in rows.items():
-            figures.append({"row": row, "svg": Markup(report_bars.past(series))})
+            figures.append({"row": row, "svg": Markup(report_bars.past(series, counts, len(order)))})
             draw.update()
-    return {"results": order, "figures": figures}
+    return {"results": order, "figures": figures, "styles": report_bars.styles(counts)}
 
 
 def refusals(explain):
     """(why, the kernels that were refused for it), in the plan's order."""
     found = {}
     for one in explain.get("refused") or []:
-        if isinstance(one, dict):
-            found.setdefault(str(one.get("why")), []).append(str(one.get("kernel")))
+        found.setdefault(one["why"], []).append(one["kernel"])
     return found.items()

@@ -7,21 +7,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HUNZE = "hunze"
+ROUNDS = 6  # the least with which an interval holds the true median with 95 %: 2^(1 - 6) < 0.05 < 2^(1 - 5)
 NUMBER, MAYBE, TEXT = (int, float), (int, float, type(None)), (str, type(None))
+# Members of a result and their types. "name?" may be missing or null, {str: …} has members of any name.
 INTERVAL = {"median": MAYBE, "low": MAYBE, "high": MAYBE}
+EXPLAIN = {"kernel?": str, "why?": str, "refused?": [{"kernel": str, "why": str}]}
 IMPLEMENTATION = {"library": str, "way": str, "seconds": MAYBE, "ulp": MAYBE, "of_bound": MAYBE, "wrong": bool,
-                  "prepack_seconds": MAYBE, "joules": MAYBE, "joules_reason": TEXT, "failed": TEXT}  # fmt: skip
-ROW = {"id": str, "suite": str, "op": str, "dtype": str, "shape": str, "source": str, "threads": int, "state": str,
-       "operations": NUMBER, "bytes": NUMBER, "limit": {"name": str, "kind": str, "rate": NUMBER}, "absent": dict,
-       "implementations": [IMPLEMENTATION]}  # fmt: skip
+                  "joules": MAYBE, "joules_reason": TEXT, "failed": TEXT, "samples": [MAYBE], "prepack_seconds": MAYBE,
+                  "limit?": str, "of_limit?": INTERVAL, "over?": {str: INTERVAL}, "explain?": EXPLAIN}  # fmt: skip
+ROW = {"id": str, "suite": str, "dtype": str, "shape": str, "source": str, "threads": int, "state": str,
+       "operations": NUMBER, "bytes": NUMBER, "limit": {"name": str, "kind": str, "rate": NUMBER},
+       "absent": {str: str}, "op": str, "implementations": [IMPLEMENTATION]}  # fmt: skip
 RESULT = {
     "schema": int,
-    "settings": {"threads": [int], "rounds": int, "sample_seconds": NUMBER},
+    "date?": str, "revision?": str, "compiler?": str, "version?": str,
+    "device?": {"name?": str, "cpu?": str, "cores?": int, "caches?": {str: int}, "isa?": [str]},
+    "settings": {"threads": [int], "rounds": int, "sample_seconds": NUMBER, "cpus?": [int], "set?": str,
+                 "interrupted?": bool},
     "ceilings": [{"name": str, "unit": str, "one": NUMBER, "all": NUMBER}],
     "libraries": [{"name": str, "version": TEXT, "missing": TEXT}],
-    "overhead": [{"library": str, "way": str, "p50": MAYBE, "p99": MAYBE}],
+    "overhead": [{"library": str, "way": str, "p50": MAYBE, "p99": MAYBE, "failed?": str}],
     "rows": [ROW],
-}
+}  # fmt: skip
 
 
 def ours(library):
@@ -35,19 +42,27 @@ class ResultError(ValueError):
 
 @dataclass
 class Interval:
+    """A median of ratios; low and high bound it with 95 % where it `holds`."""
+
     median: float
     low: float
     high: float
+    rounds: int
 
     @classmethod
-    def of(cls, given):
-        """None where nothing was measured."""
-        if not isinstance(given, dict) or any(given.get(name) is None for name in INTERVAL):
+    def of(cls, given, *samples):
+        """What a result says of a ratio; it has a value in each round of which all have a sample.  None without any."""
+        if not given or any(given[name] is None for name in INTERVAL):
             return None
-        return cls(given["median"], given["low"], given["high"])
+        rounds = sum(None not in together for together in zip(*samples))
+        return cls(given["median"], given["low"], given["high"], rounds)
+
+    @property
+    def holds(self):
+        return self.rounds >= ROUNDS
 
     def __str__(self):
-        return "%s (%s–%s)" % tuple(number(value) for value in (self.median, self.low, self.high))
+        return number(self.median) + (" (%s–%s)" % (number(self.low), number(self.high)) if self.holds else "")
 
 
 @dataclass
@@ -80,8 +95,8 @@ class Implementation:
 
     @property
     def verdict(self):
-        """Of hunze's plan against this one."""
-        if self.ratio is None:
+        """Of hunze's plan against this one; "" without an interval."""
+        if self.ratio is None or not self.ratio.holds:
             return ""
         return "faster" if self.ratio.low > 1 else "slower" if self.ratio.high < 1 else "no difference"
 
@@ -192,11 +207,11 @@ class Result:
         return sorted(pairs, key=lambda pair: not ours(pair[1].library))
 
     def verdicts(self, threads):
-        """How many rows are faster, of no difference and slower than the best peer."""
-        counts = {"faster": 0, "no difference": 0, "slower": 0}
+        """How many rows are faster, of no difference and slower than the best peer, and how many have no verdict."""
+        counts = {"faster": 0, "no difference": 0, "slower": 0, "no verdict": 0}
         for row in self.rows_of(threads):
-            if row.plan and row.plan.sound and row.best and row.best.verdict:
-                counts[row.best.verdict] += 1
+            if row.plan and row.plan.sound and row.best and row.best.ratio:
+                counts[row.best.verdict or "no verdict"] += 1
         return counts
 
 
@@ -233,9 +248,14 @@ def expect(value, template, where):
     if isinstance(template, dict):
         if not isinstance(value, dict):
             raise ResultError("%s is no object" % where)
-        for name, inner in template.items():
+        members = [(name, template[str]) for name in value] if str in template else template.items()
+        for name, inner in members:
             if name not in value:
-                raise ResultError("%s has no '%s'" % (where, name))
+                if name[-1:] != "?":
+                    raise ResultError("%s has no '%s'" % (where, name))
+                name = name[:-1]
+                if value.get(name) is None:
+                    continue
             expect(value[name], inner, "%s.%s" % (where, name))
     elif isinstance(template, list):
         if not isinstance(value, list):
@@ -259,9 +279,6 @@ def read(path):
         raise ResultError('%s is no result: it has no "schema": 1' % path)
     try:
         expect(content, RESULT, "it")
-        for name, kind in (("date", str), ("revision", str), ("device", dict)):
-            if content.get(name) is not None:
-                expect(content[name], kind, "it." + name)
     except ResultError as error:
         raise ResultError("%s is no result: %s" % (path, error)) from None
     return Result(Path(path).name, content, [row_of(row) for row in content["rows"]])
@@ -270,22 +287,25 @@ def read(path):
 def row_of(given):
     implementations = [
         Implementation(
-            **{name: one[name] for name in IMPLEMENTATION if name != "prepack_seconds"},
+            **{
+                name: one[name]
+                for name in IMPLEMENTATION
+                if name[-1] != "?" and name not in ("samples", "prepack_seconds")
+            },
             prepack_seconds=one["prepack_seconds"] or 0,
             limit=one.get("limit") or given["limit"]["name"],
-            of_limit=Interval.of(one.get("of_limit")),
-            explain=one["explain"] if isinstance(one.get("explain"), dict) else {},
+            of_limit=Interval.of(one.get("of_limit"), one["samples"]),
+            explain=one.get("explain") or {},
         )
         for one in given["implementations"]
     ]
     row = Row(
         **{name: given[name] for name in ROW if name not in ("op", "implementations")}, implementations=implementations
     )
-    over = {}
     if row.plan:
-        over = given["implementations"][implementations.index(row.plan)].get("over") or {}
-    for one in implementations:
-        one.ratio = Interval.of(over.get(one.label))
+        plan = given["implementations"][implementations.index(row.plan)]
+        for one, other in zip(implementations, given["implementations"]):
+            one.ratio = Interval.of((plan.get("over") or {}).get(one.label), plan["samples"], other["samples"])
     return row
 
 

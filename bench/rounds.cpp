@@ -46,6 +46,8 @@ std::vector<Series> measure(const std::vector<Contender> &contenders, const Roun
         if (first[i] < 0.1 * options.sample_seconds)
             first[i] = sample(contenders[i], all[i],
                               std::max(1L, std::lround(0.1 * options.sample_seconds / std::max(first[i], 1e-9))));
+        if (!(first[i] > 0)) /* it failed */
+            continue;
         if (contenders[i].ours && !(ours <= first[i]))
             ours = first[i];
         if (!contenders[i].limit && !(fastest <= first[i]))

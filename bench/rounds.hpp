@@ -25,7 +25,7 @@ struct Contender {
 
 struct RoundOptions {
     int rounds = 9;
-    int slow_rounds = 5; /* where a call takes longer than slow_seconds */
+    int slow_rounds = 6; /* where a call takes longer than slow_seconds: the least with an interval that holds 95 % */
     double slow_seconds = 0.5;
     double far_ratio = 5; /* one that takes so many times our time takes part in the first round alone: two samples */
     double sample_seconds = 0.01; /* calls per sample fill these */

@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <set>
+#include <utility>
 
 namespace bench
 {
@@ -43,34 +46,95 @@ std::map<std::string, std::string> environment_of(int threads)
     return environment;
 }
 
-json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}}; }
+/* Of each library's worker, by the library's name. */
+std::vector<std::pair<std::string, std::vector<std::string>>> commands_of(const SessionOptions &options)
+{
+    std::vector<std::pair<std::string, std::vector<std::string>>> commands;
+    for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
+        const std::string name = (*peer)->name;
+        commands.emplace_back(name, worker_command(options.program, name, options.threads,
+                                                   name == "hunze" ? options.library : "", options.environment));
+    }
+    const std::string python = options.environment.empty() ? "python3" : options.environment + "/bin/python";
+    const std::string ending = "_peer.py";
+    for (const std::string &file : names_ending_in(options.python_peers, ending)) {
+        const std::string name = file.substr(0, file.size() - ending.size());
+        commands.emplace_back(name, std::vector<std::string>{python, options.python_peers + "/worker.py", name,
+                                                             "--threads", std::to_string(options.threads)});
+    }
+    return commands;
+}
+
+json summary(const Summary &s) { return {{"median", s.median}, {"low", s.low}, {"high", s.high}, {"rounds", s.count}}; }
+
+/* Counts joules from its making on; ended also where a worker fails meanwhile. */
+class Meter
+{
+  public:
+    explicit Meter(hunze_context *context)
+    {
+        if (hunze_meter_start(context, &meter_) != HUNZE_OK)
+            why_ = hunze_last_error();
+    }
+    Meter(const Meter &) = delete;
+    Meter &operator=(const Meter &) = delete;
+    ~Meter()
+    {
+        if (meter_)
+            hunze_meter_stop(meter_, nullptr);
+    }
+    /* Joules since then, or none and why. */
+    std::optional<double> stop(std::string &why)
+    {
+        char *text = nullptr;
+        json used;
+        if (hunze_meter *meter = std::exchange(meter_, nullptr)) {
+            if (hunze_meter_stop(meter, &text) == HUNZE_OK)
+                used = json::parse(text, nullptr, false);
+            else
+                why_ = hunze_last_error();
+            hunze_string_free(text);
+        }
+        if (used.is_object() && used.value("joules", json()).is_number())
+            return used["joules"].get<double>();
+        if (used.is_object())
+            why_ = used.value("joules_reason", "");
+        why = why_.empty() ? "the meter gave no figure" : why_;
+        return std::nullopt;
+    }
+
+  private:
+    hunze_meter *meter_ = nullptr;
+    std::string why_;
+};
 
 json against(const Summary &ratio)
 {
     json text = summary(ratio);
-    text["verdict"] = verdict(ratio);
+    const std::string said = verdict(ratio);
+    text["verdict"] = said.empty() ? json() : json(said);
     return text;
 }
 
 } // namespace
 
+void check_libraries(const SessionOptions &options)
+{
+    std::string known;
+    std::set<std::string> names;
+    for (const auto &[name, command] : commands_of(options)) {
+        known += (known.empty() ? "" : ", ") + name;
+        names.insert(name);
+    }
+    for (const std::string &name : options.libraries)
+        if (!names.count(name))
+            throw std::runtime_error("no library is called '" + name + "'; there are " + known);
+}
+
 Session::Session(SessionOptions options, const Ceilings &ceilings, hunze_context *context)
     : options_(std::move(options)), ceilings_(ceilings), context_(context), cpus_(measuring_cpus(options_.threads))
 {
-    std::vector<std::pair<std::string, std::vector<std::string>>> commands;
-    for (const bench_peer *const *peer = bench_peers; *peer; peer++) {
-        const std::string name = (*peer)->name;
-        commands.emplace_back(name, worker_command(options_.program, name, options_.threads,
-                                                   name == "hunze" ? options_.library : "", options_.environment));
-    }
-    const std::string python = options_.environment.empty() ? "python3" : options_.environment + "/bin/python";
-    const std::string ending = "_peer.py";
-    for (const std::string &file : names_ending_in(options_.python_peers, ending)) {
-        const std::string name = file.substr(0, file.size() - ending.size());
-        commands.emplace_back(name, std::vector<std::string>{python, options_.python_peers + "/worker.py", name,
-                                                             "--threads", std::to_string(options_.threads)});
-    }
-    for (auto &[name, command] : commands) {
+    for (const auto &[name, command] : commands_of(options_)) {
         const auto &chosen = options_.libraries;
         if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), name) == chosen.end())
             continue;
@@ -140,6 +204,9 @@ json Session::describe(const Implementation &one, const Series &series, const Se
     for (size_t round = 0; round < series.seconds.size(); round++)
         samples.push_back(series.has(round) ? json(series.seconds[round]) : json());
     const std::string failed = one.failed.empty() ? series.failed : one.failed;
+    const std::string no_joules = !one.no_joules.empty() ? one.no_joules
+                                  : failed.empty()       ? "its calls were not timed"
+                                                         : "it failed before its calls were timed";
     json entry = {{"library", one.worker->name()},
                   {"way", one.name()},
                   {"seconds", seconds_of(series)},
@@ -152,7 +219,7 @@ json Session::describe(const Implementation &one, const Series &series, const Se
                   {"prepack_seconds", one.told.value("prepack_seconds", 0.0)},
                   {"explain", one.told.value("explain", json())},
                   {"joules", one.metered ? json(one.joules / static_cast<double>(one.metered)) : json()},
-                  {"joules_reason", one.metered ? json() : json(one.no_joules)},
+                  {"joules_reason", one.metered ? json() : json(no_joules)},
                   {"failed", failed.empty() ? json() : json(failed)}};
     if (limit)
         entry["of_limit"] = summary(summarize(ratios(*limit, series)));
@@ -165,22 +232,16 @@ double Session::time(Implementation &implementation, long calls)
 {
     /* Longer calls do not gain from caches that are warm. */
     constexpr double short_call = 0.02;
-    hunze_meter *meter = nullptr;
-    if (implementation.no_joules.empty() && hunze_meter_start(context_, &meter) != HUNZE_OK)
-        implementation.no_joules = hunze_last_error();
-    const json answer = implementation.worker->ask({{"do", "run"},
-                                                    {"way", implementation.way},
-                                                    {"calls", calls},
-                                                    {"warm", !(implementation.seconds > short_call)}});
-    char *text = nullptr;
-    if (meter && hunze_meter_stop(meter, &text) == HUNZE_OK) {
-        const json used = json::parse(text, nullptr, false);
-        hunze_string_free(text);
-        if (used.value("joules", json()).is_number()) {
-            implementation.joules += used["joules"].get<double>();
-            implementation.metered += calls;
-        } else {
-            implementation.no_joules = used.value("joules_reason", "");
+    const bool warm = !(implementation.seconds > short_call);
+    std::optional<Meter> meter;
+    if (implementation.no_joules.empty())
+        meter.emplace(context_);
+    const json answer =
+        implementation.worker->ask({{"do", "run"}, {"way", implementation.way}, {"calls", calls}, {"warm", warm}});
+    if (meter) {
+        if (const std::optional<double> joules = meter->stop(implementation.no_joules)) {
+            implementation.joules += *joules;
+            implementation.metered += calls + warm; /* the meter ran in the call that was not timed, too */
         }
     }
     /* Of one thread, what it had of the processor: time that other programs took does not count. */
@@ -196,7 +257,8 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
     Row row = given;
     row.threads = options_.threads;
     const Limit limit = ceilings_.limit_of(row, "");
-    row.copies = limit.read ? copies_of(row) : 1;
+    const bool from_memory = ceilings_.memory_bound(row);
+    row.copies = from_memory ? copies_of(row) : 1;
     const Operands operands(row);
     const Reference reference = make_reference(row, operands);
 
@@ -217,8 +279,10 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
         Contender contender;
         contender.ours = one.is_plan();
         contender.calls_multiple = row.copies;
-        if (one.failed.empty() && one.seconds > options_.longest_call && one.worker->name() != "hunze")
+        if (one.failed.empty() && one.seconds > options_.longest_call && one.worker->name() != "hunze") {
             contender.known = one.seconds; /* of the call that was checked */
+            one.no_joules = "a call takes so long that only the one that was checked is timed";
+        }
         contender.time = [this, &one](long calls) {
             if (!one.failed.empty())
                 throw WorkerError(one.failed);
@@ -267,7 +331,7 @@ json Session::measure_row(const Row &given, const std::function<bool(const std::
             {"operations", row.operations()},
             {"bytes", row.bytes()},
             {"state", row.copies > 1 ? "weights from memory, " + std::to_string(row.copies) + " copies"
-                      : limit.read   ? "weights from memory"
+                      : from_memory  ? "weights from memory"
                                      : "warm"},
             {"limit",
              {{"name", limit.name},

@@ -26,6 +26,9 @@ struct SessionOptions {
         2; /* seconds: another library's call that takes longer is timed once, when its result is checked */
 };
 
+/* Throws std::runtime_error where options.libraries names one that is neither in peers/table.c nor in the folder. */
+void check_libraries(const SessionOptions &options);
+
 class Session
 {
   public:

@@ -53,6 +53,8 @@ int least_count(double miss)
 
 std::string verdict(const Summary &ratio)
 {
+    if (ratio.count < least_count(usual_miss))
+        return "";
     return ratio.low > 1 ? "faster" : ratio.high < 1 ? "slower" : "no difference";
 }
 

@@ -10,6 +10,9 @@
 namespace bench
 {
 
+/* Probability with which an interval of a result may miss. */
+constexpr double usual_miss = 0.05;
+
 double median(std::vector<double> values);
 
 struct Summary {
@@ -20,12 +23,12 @@ struct Summary {
 };
 
 /* The narrowest interval that misses with at most probability `miss`; from the least to the greatest value where there are too few. */
-Summary summarize(std::vector<double> values, double miss = 0.05);
+Summary summarize(std::vector<double> values, double miss = usual_miss);
 
 /* The least number of values with which such an interval exists: 2^(1-n) <= miss. */
 int least_count(double miss);
 
-/* "faster" where the interval lies above 1, "slower" below, else "no difference". */
+/* "faster" where the interval lies above 1, "slower" below, else "no difference"; "" where there are too few values for an interval. */
 std::string verdict(const Summary &ratio);
 
 /* Probability that a binomial variable with n trials of 1/2 is at most r. */

@@ -25,9 +25,10 @@ struct Place {
     const std::string &path;
     size_t line;
 
+    std::string text(size_t column) const { return path + ":" + std::to_string(line) + ":" + std::to_string(column); }
     [[noreturn]] void fail(size_t column, const std::string &what) const
     {
-        throw SuiteError(path + ":" + std::to_string(line) + ":" + std::to_string(column) + ": " + what);
+        throw SuiteError(text(column) + ": " + what);
     }
 };
 
@@ -202,6 +203,7 @@ std::vector<Row> parse_suite(const std::string &text, const std::string &path)
         Row row;
         row.suite = std::filesystem::path(path).stem();
         row.source = values.text("source");
+        row.place = place.text(values.field("id").column);
         const std::string &id = values.text("id"), &dtype = values.text("dtype");
         if (id.empty() || id.size() >= sizeof row.id || id.find_first_of("/\" \\") != std::string::npos)
             values.fail("id", "id is '" + id + "'; up to 31 characters without space, / and quotes are expected");
@@ -240,7 +242,9 @@ std::vector<Row> read_suite(const std::string &path)
 {
     std::ifstream file(path);
     std::ostringstream text;
-    if (!file || !(text << file.rdbuf()))
+    if (file && file.peek() != std::ifstream::traits_type::eof()) /* nothing to copy would be a failure of `text` */
+        text << file.rdbuf();
+    if (!file.is_open() || file.bad() || !text)
         throw SuiteError(path + ": " + std::strerror(errno ? errno : EIO));
     return parse_suite(text.str(), path);
 }

@@ -15,6 +15,7 @@ namespace bench
 
 struct Row : bench_case {
     std::string suite, source;
+    std::string place; /* of its id: "file:line:column" */
 
     Row() : bench_case{} {}
     std::string shape() const; /* "1024x1024x1024 T b12 packed", "64x56x56 3x3/2 ->128 dw" */

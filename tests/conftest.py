@@ -1,9 +1,14 @@
 """What several folders of tests share."""
 
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+
+# Who runs the tests in the background has interrupts ignored, and every program started here would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

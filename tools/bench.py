@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -22,6 +24,7 @@ from steps import (
     forget_foreign_cache,
     install_requirements,
     output,
+    pip_install,
     run,
     say,
     stop,
@@ -32,19 +35,41 @@ from wheel import install, install_wheel
 PEERS = ROOT / "build" / "peers"
 RESULTS = ROOT / "bench" / "results"
 BUILD = ROOT / "build" / "bench"
+NOT_INSTALLED = "# not installed: "
 ABOUT, RESULT, LINES, REPORT = (BUILD / name for name in ("about.json", "result.json", "lines.txt", "report.html"))
 
 
+def starts(python):
+    """Whether an interpreter runs; it may be gone, or a link to one that is."""
+    try:
+        return subprocess.run([python, "-c", ""]).returncode == 0
+    except OSError:
+        return False
+
+
 def peers_environment(steps, wheel):
-    """The other libraries in a virtual environment of their own, made again when their list changes."""
-    stamp, listed = PEERS / "hunze.txt", (ROOT / "requirements" / "peers.txt").read_text()
+    """The other libraries in a virtual environment of their own, made again when one of their lists changes.
+
+    What was installed is known by copies of the lists; that of torch begins with the reason where pip could not install
+    it.  That ends nothing: its worker says that it is missing."""
     python = PEERS / "bin" / "python"
-    whole = stamp.exists() and stamp.read_text() == listed
-    if not whole or subprocess.run([python, "-c", ""]).returncode:
+    stamps = [PEERS / "peers.txt", PEERS / "peers_torch.txt"]
+    listed, torch_listed = ((ROOT / "requirements" / stamp.name).read_text() for stamp in stamps)
+    installed, torch = (stamp.read_text() if stamp.exists() else "" for stamp in stamps)
+    if installed != listed or (torch and not torch.endswith(torch_listed)) or not starts(python):
         say("== other libraries into build/peers (about 700 MB to fetch)")
         venv.create(PEERS, clear=True, with_pip=True)
         install_requirements(python, ["peers.txt"])
-        stamp.write_text(listed)
+        stamps[0].write_text(listed)
+        torch = ""
+    if not torch:
+        done = pip_install(python, ["peers_torch.txt"], stderr=subprocess.PIPE, text=True)
+        why = (done.stderr.splitlines() or ["pip ended with status %d" % done.returncode])[-1]
+        torch = (NOT_INSTALLED + why + "\n" if done.returncode else "") + torch_listed
+        stamps[1].write_text(torch)
+    if torch.startswith(NOT_INSTALLED):
+        why = torch.splitlines()[0].removeprefix(NOT_INSTALLED)
+        say("torch will be missing, for pip could not install it (%s); remove %s to try again" % (why, stamps[1]))
     install(steps, wheel, PEERS)
 
 
@@ -55,11 +80,17 @@ def build(steps):
 
 
 def cpu_facts():
-    """Name and flags of the processor, as Linux tells them."""
+    """Name and flags of the processor, as Linux tells them.  Virtual machines often say no more than "AMD EPYC": then
+    family and model stand behind it, so that generations are not taken for one device."""
     text = Path("/proc/cpuinfo").read_text()
-    name = re.search(r"^model name\s*: (.*)$", text, re.M)
-    flags = re.search(r"^flags\s*: (.*)$", text, re.M)
-    return (name.group(1) if name else platform.machine()), (flags.group(1).split() if flags else [])
+    said = {}
+    for key in ("model name", "flags", "cpu family", "model"):
+        found = re.search(r"^%s\s*: (.*)$" % key, text, re.M)
+        said[key] = found.group(1) if found else ""
+    name = said["model name"] or platform.machine()
+    if not re.search(r"\d", name) and said["cpu family"]:
+        name = "%s, family %s model %s" % (name, said["cpu family"], said["model"])
+    return name, said["flags"].split()
 
 
 def caches():
@@ -74,7 +105,10 @@ def caches():
 
 def about():
     """What a result says of machine and build (bench/README.md, Results)."""
-    info = json.loads(output(PYTHON, "-m", "hunze", "info", "--json"))
+    told = output(PYTHON, "-m", "hunze", "info", "--json")
+    if not told:
+        stop("%s -m hunze info says nothing: the package just installed does not run" % PYTHON)
+    info = json.loads(told)
     name, flags = cpu_facts()
     isa = [bundle for bundle in info["found"] if bundle != "portable"]
     wide = "avx512" if "avx512" in isa else isa[-1] if isa else "portable"
@@ -113,13 +147,46 @@ def record_file(facts):
     return next(path for path in (folder / (name + ".json") for name in names) if not path.exists())
 
 
+def keep(record):
+    """Makes the result a record, all of it or nothing."""
+    part = record.with_name(".%s.%d" % (record.name, os.getpid()))
+    try:
+        shutil.copyfile(RESULT, part)
+        os.replace(part, record)
+    except OSError as error:
+        stop("%s could not be written: %s; the result is %s" % (record, error.strerror, RESULT))
+    finally:
+        part.unlink(missing_ok=True)
+    say("recorded: %s" % record)
+
+
+def run_interruptible(command, **streams):
+    """Runs a program that makes something of an interrupt, and waits for that; a second one ends it.  Its status."""
+    with subprocess.Popen(command, **streams) as process:
+        try:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                say("\nInterrupted: what is being measured ends first; a second Ctrl-C does not wait for that.")
+                process.send_signal(signal.SIGINT)  # where the terminal's reached this process alone
+                return process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
+
+
 def measure(full):
     """hunze_bench over the suites; its lines go to a file, its progress to the terminal.  The exit status."""
     threads = sorted({1, len(os.sched_getaffinity(0))}) if full else [1]
     command = [BUILD / "hunze_bench", "--set", "full" if full else "standard", "--environment", PEERS]
     command += ["--threads", ",".join(map(str, threads)), "--result", RESULT, "--about", ABOUT]
-    with open(LINES, "w") as lines:
-        return subprocess.run(command, cwd=ROOT, env=environment(), stdout=lines).returncode
+    RESULT.unlink(missing_ok=True)
+    try:
+        with open(LINES, "w") as lines:
+            return run_interruptible(command, cwd=ROOT, env=environment(), stdout=lines)
+    finally:
+        RESULT.with_name(RESULT.name + ".part").unlink(missing_ok=True)  # of one that was killed
 
 
 def main():
@@ -130,22 +197,23 @@ def main():
     facts = about()
     ABOUT.write_text(json.dumps(facts))
     record = record_file(facts) if wanted("RECORD") else None
-    RESULT.unlink(missing_ok=True)
     status = measure(wanted("FULL"))
     if not RESULT.exists():
         stop("hunze_bench ended with status %d and without a result" % status)
-    if record:
-        record.write_text(RESULT.read_text())
-        say("recorded: %s" % record.relative_to(ROOT))
+    interrupted = json.loads(RESULT.read_text())["settings"]["interrupted"]
     report = [PYTHON, ROOT / "bench" / "report.py", RESULT]
     shown = subprocess.run([*report, "--markdown"], env=environment()).returncode
     written = subprocess.run([*report, "--html", REPORT], env=environment()).returncode
-    say("\nThe report:              %s" % REPORT)
+    say("\nThe report:              %s" % (REPORT if written == 0 else "none, for the reason above"))
     say("Google Benchmark's lines: %s" % LINES)
-    if status:
-        say("hunze_bench ended with status %d: a result is wrong, or the run was interrupted" % status)
+    if record and not interrupted:
+        keep(record)
+    if interrupted:
+        say("Interrupted: the report is of the rows until then%s" % (", and nothing is recorded" if record else ""))
+    elif status:
+        say("hunze_bench ended with status %d: a result is wrong" % status)
     sys.exit(status or shown or written)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "The same make command installs and builds what is left, and measures from the beginning.")

@@ -109,24 +109,41 @@ def missing_packages(goal):
     return missing
 
 
+def apt_line(packages):
+    return "apt-get install -y --no-install-recommends " + " ".join(packages)
+
+
+def apt_install(packages):
+    """Installs Debian packages, as root; whether that went well."""
+    say("== system packages: " + " ".join(packages))
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    commands = [["apt-get", "update", "-q"], apt_line(packages).split()]
+    return all(subprocess.run(command, env=env).returncode == 0 for command in commands)
+
+
+def blis():
+    """BLIS, the one library of the benchmark that comes from the system; without it the others are still measured."""
+    if compiles("int main(void) { return 0; }", "-l:libblis.so.4"):
+        return
+    packages = ["libblis4-openmp"]
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        say("BLIS will be missing; on Debian this line installs it:\n  sudo " + apt_line(packages))
+    elif not apt_install(packages):
+        say("BLIS will be missing: apt-get could not install %s" % packages[0])
+
+
 def system_packages(goal):
     missing = missing_packages(goal)
     if not missing:
         return
-    line = "apt-get install -y --no-install-recommends " + " ".join(missing)
     if not shutil.which("apt-get"):
         stop(
             "This machine lacks, by their Debian names: %s. Install them, then run make %s again."
             % (" ".join(missing), goal)
         )
     if os.geteuid() != 0:
-        stop("Missing system packages. Run this line, then make %s again:\n  sudo %s" % (goal, line))
-    say("== system packages: " + " ".join(missing))
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    if (
-        subprocess.run(["apt-get", "update", "-q"], env=env).returncode
-        or subprocess.run(line.split(), env=env).returncode
-    ):
+        stop("Missing system packages. Run this line, then make %s again:\n  sudo %s" % (goal, apt_line(missing)))
+    if not apt_install(missing):
         stop("apt-get could not install: %s" % " ".join(missing))
     still = missing_packages(goal)
     if still:
@@ -189,6 +206,8 @@ def main():
         stop("usage: bootstrap.py demo|bench|check")
     goal = sys.argv[1]
     system_packages(goal)
+    if goal == "bench":
+        blis()
     python_packages(goal, virtual_environment())
 
 

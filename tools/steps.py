@@ -52,27 +52,35 @@ def forget_foreign_cache(folder):
         shutil.rmtree(folder)
 
 
-def install_requirements(python, names):
-    """Installs the pinned wheels of requirements/NAME for the interpreter; their lists are complete."""
+def pip_install(python, names, **streams):
+    """Installs the pinned wheels of requirements/NAME for the interpreter; their lists are complete.  The process."""
     command = [str(python), "-m", "pip", "install", "--only-binary", ":all:", "--no-deps"]
     for name in names:
         command += ["-r", str(ROOT / "requirements" / name)]
-    if subprocess.run(command, cwd=str(ROOT), env=environment()).returncode:
+    return subprocess.run(command, cwd=str(ROOT), env=environment(), **streams)
+
+
+def install_requirements(python, names):
+    """As pip_install; where that fails, it ends everything."""
+    if pip_install(python, names).returncode:
         stop("pip could not install the packages of %s; is the network there?" % ", ".join(names))
 
 
 def output(*command):
-    """What a command prints, "" if it fails."""
-    done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True)
+    """What a command prints, "" if it fails or is not there."""
+    try:
+        done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def run(main):
-    """main(), for a program of its own: an interrupt ends it with a line, not with a traceback."""
+def run(main, after="The same make command goes on from here."):
+    """main(), for a program of its own: an interrupt ends it with a line, not with a traceback.  `after`: what then."""
     try:
         main()
     except KeyboardInterrupt:
-        stop("\nInterrupted. The same make command goes on from here.")
+        stop("\nInterrupted. " + after)
 
 
 def show_progress(line):

@@ -104,11 +104,11 @@ class Worker:
 def seconds(calls, count, warm):
     """Wall and CPU seconds of `count` calls, the i-th of calls[i mod len(calls)]; where `warm`, after an untimed one.
 
-    That one is the last of `calls`, so that the first timed call finds its weights as cold as any other.
+    That one is the last of them, so that with all copies the first timed call finds its weights as cold as any other.
     """
     order = list(itertools.islice(itertools.cycle(calls), count))
     if warm:
-        calls[-1]()
+        order[-1]()
     gc.disable()
     try:
         cpu, wall = time.thread_time(), time.perf_counter()

@@ -1,24 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A libhunze that fails as its name in the environment says: HUNZE_BROKEN=crash ends the process in a call, HUNZE_BROKEN=wrong damages an
- * element of its result, HUNZE_BROKEN=refuse returns an error.  Everything else is the real library, which this one is linked with. */
+/* A libhunze that fails as its name in the environment says: HUNZE_BROKEN=crash ends the process in a call, HUNZE_BROKEN=die in its
+ * thirtieth, HUNZE_BROKEN=wrong damages an element of its result, HUNZE_BROKEN=nan writes one that is no number, HUNZE_BROKEN=refuse
+ * returns an error.  HUNZE_LOG names a file that gets a line for each call and each start and end of a meter; then, preloaded, a meter
+ * reads one joule for each call, or fails with HUNZE_BROKEN=meter.  Everything else is the real library, which this one is linked with. */
 #include "../../include/hunze.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+static bool is(const char *how)
+{
+    const char *given = getenv("HUNZE_BROKEN");
+    return given && !strcmp(given, how);
+}
+
+static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
+
+/* One line of the log; false where there is none. */
+static bool note(const char *line)
+{
+    const char *path = getenv("HUNZE_LOG");
+    const int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
+    if (file < 0)
+        return false;
+    const bool written = write(file, line, strlen(line)) == (ssize_t)strlen(line);
+    close(file);
+    return written;
+}
 
 hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *call, const hunze_run *run)
 {
-    hunze_status (*real)(const hunze_plan *, const hunze_call *, const hunze_run *);
-    *(void **)&real = dlsym(RTLD_NEXT, "hunze_plan_run");
-    const char *how = getenv("HUNZE_BROKEN");
-    if (how && !strcmp(how, "crash"))
+    hunze_status (*function)(const hunze_plan *, const hunze_call *, const hunze_run *);
+    *(void **)&function = real("hunze_plan_run");
+    static int calls;
+    char line[64];
+    snprintf(line, sizeof line, "call %d %p\n", (int)getpid(), call->b->data);
+    note(line);
+    if (is("crash") || (is("die") && ++calls == 30))
         raise(SIGSEGV);
-    if (how && !strcmp(how, "refuse"))
+    if (is("refuse"))
         return HUNZE_ERR_UNSUPPORTED;
-    const hunze_status status = real(plan, call, run);
-    if (how && !strcmp(how, "wrong"))
+    const hunze_status status = function(plan, call, run);
+    if (is("wrong"))
         ((unsigned char *)call->d->data)[2] ^= 0x40;
+    if (is("nan"))
+        memset(call->d->data, 0xFF, 4);
     return status;
+}
+
+hunze_status hunze_meter_start(hunze_context *context, hunze_meter **meter)
+{
+    static int it;
+    hunze_status (*function)(hunze_context *, hunze_meter **);
+    *(void **)&function = real("hunze_meter_start");
+    if (!note("start\n"))
+        return function(context, meter);
+    *meter = (hunze_meter *)&it;
+    return HUNZE_OK;
+}
+
+hunze_status hunze_meter_stop(hunze_meter *meter, char **text)
+{
+    hunze_status (*function)(hunze_meter *, char **);
+    *(void **)&function = real("hunze_meter_stop");
+    FILE *log = getenv("HUNZE_LOG") ? fopen(getenv("HUNZE_LOG"), "r") : NULL;
+    if (!log)
+        return function(meter, text);
+    int calls = 0;
+    for (char line[64]; fgets(line, sizeof line, log);)
+        calls = !strcmp(line, "start\n") ? 0 : calls + !strncmp(line, "call", 4);
+    fclose(log);
+    note("stop\n");
+    if (is("meter"))
+        return HUNZE_ERR_SYSTEM;
+    if (text && (*text = malloc(64)))
+        snprintf(*text, 64, "{\"joules\": %d}", calls);
+    return HUNZE_OK;
 }

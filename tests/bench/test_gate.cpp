@@ -72,6 +72,25 @@ static void a_loss_of_five_percent_is_found(void **)
         assert_true(settle(gate, options, noise, 0.95) == GateState::LOSS);
 }
 
+/* A loss that is proven is one, also where it is smaller than the one that a pass excludes. */
+static void a_loss_of_two_percent_is_found_where_it_is_proven(void **)
+{
+    const Gate gate(60);
+    const auto between = [&](double low, double high) {
+        std::vector<double> ratios;
+        for (int block = 0; block < gate.blocks(1); block++)
+            ratios.push_back(low + (high - low) * block / (gate.blocks(1) - 1));
+        return gate.decide(ratios, 1);
+    };
+    assert_true(between(0.972, 0.985) == GateState::LOSS);
+    assert_true(between(0.975, 0.998) == GateState::PASS); /* it may be none */
+    Noise noise(15);
+    int losses = 0;
+    for (int i = 0; i < 300; i++)
+        losses += settle(gate, {}, noise, 0.98) == GateState::LOSS;
+    assert_true(losses > 150);
+}
+
 static void a_gain_passes(void **)
 {
     const GateOptions options;
@@ -150,6 +169,7 @@ int main()
 {
     const CMUnitTest tests[] = {cmocka_unit_test(no_false_alarms),
                                 cmocka_unit_test(a_loss_of_five_percent_is_found),
+                                cmocka_unit_test(a_loss_of_two_percent_is_found_where_it_is_proven),
                                 cmocka_unit_test(a_gain_passes),
                                 cmocka_unit_test(what_cannot_be_settled_is_said),
                                 cmocka_unit_test(too_few_blocks_decide_nothing),

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / "bench" / "peers"
 ENVIRONMENT = ROOT / "build" / "peers" / "bin" / "python"
+TORCH = ROOT / "build" / "peers" / "peers_torch.txt"  # begins with the reason where make bench could not install torch
 TYPES = {
     "f32": ("f4", "f4"),
     "f64": ("f8", "f8"),
@@ -329,10 +330,12 @@ def test_rows(name, start, tmp_path):
         drive(session, name, title, tmp_path)
 
 
-@pytest.mark.skipif(not ENVIRONMENT.exists(), reason="no build/peers")
+@pytest.mark.skipif(not ENVIRONMENT.exists(), reason="no build/peers: make bench makes it")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", EXPECTED)
 def test_rows_in_the_environment_of_the_peers(name, threads, start, tmp_path):
+    if name == "torch" and TORCH.exists() and TORCH.read_text().startswith("# not installed"):
+        pytest.skip(TORCH.read_text().splitlines()[0])
     session = start(name, python=ENVIRONMENT, threads=threads)
     hello = session.ask("hello")
     assert hello.get("name") == name, hello
@@ -458,6 +461,7 @@ def test_what_a_library_prints_and_raises(start, tmp_path):
         assert session.ask(**request) == {"error": "RuntimeError: first"}
     assert session.ask("check", way=1) == {}
     assert np.isnan(operands.result("f32")).all()  # filled with 0xFF, and nobody wrote
-    session.ask("run", way=2, calls=3)  # the last copy untimed, then 0, 1, 0; the check is one more
+    session.ask("run", way=2, calls=3)  # copy (3 - 1) mod 2 untimed, then 0, 1, 0
+    session.ask("run", way=2, calls=2)  # copy 1 untimed, then 0, 1; the check is one more
     session.ask("check", way=2)
-    assert operands.result("f32").flat[:6].tolist() == [1, 0, 1, 0, 0, 5]
+    assert operands.result("f32").flat[:8].tolist() == [0, 0, 1, 0, 1, 0, 1, 0]

@@ -41,13 +41,18 @@ static void answers(void **)
 
 static void what_tunes_other_libraries_is_forgotten(void **)
 {
-    setenv("OPENBLAS_CORETYPE", "Haswell", 1);
+    std::string seen;
+    for (const char *name : {"OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "FBGEMM_ENABLE_INSTRUCTIONS",
+                             "TORCH_MKLDNN_MATMUL_MIN_DIM", "ORT_QMOE_CPU_DISABLE_AVX512", "GGML_TOTAL_THREADS"}) {
+        setenv(name, "chosen", 1);
+        seen += std::string("${") + name + "-none} ";
+    }
     setenv("OMP_NUM_THREADS", "5", 1);
-    Worker worker(
-        "shell",
-        {"/bin/sh", "-c", "read line; echo \"{\\\"seen\\\": \\\"${OPENBLAS_CORETYPE-none} $OMP_NUM_THREADS\\\"}\""},
-        allowed_cpus(), {{"OMP_NUM_THREADS", "1"}});
-    assert_string_equal(worker.ask({{"do", "hello"}}).at("seen").get<std::string>().c_str(), "none 1");
+    Worker worker("shell",
+                  {"/bin/sh", "-c", "read line; echo \"{\\\"seen\\\": \\\"" + seen + "$OMP_NUM_THREADS\\\"}\""},
+                  allowed_cpus(), {{"OMP_NUM_THREADS", "1"}});
+    assert_string_equal(worker.ask({{"do", "hello"}}).at("seen").get<std::string>().c_str(),
+                        "none none none none none none 1");
 }
 
 static void a_crash_is_named_and_the_next_request_starts_it_again(void **)
@@ -63,6 +68,16 @@ static void an_end_without_an_answer(void **)
 {
     Worker worker = shell("read line; exit 3");
     assert_string_equal(refusal(worker).c_str(), "ended with status 3 in run");
+}
+
+/* It reads no more when the second request comes: the coordinator is told, and lives. */
+static void an_end_between_two_requests(void **)
+{
+    Worker worker = shell("read line; exec 0<&-; echo '{}'; exit 5");
+    worker.ask({{"do", "hello"}});
+    assert_string_equal(refusal(worker).c_str(), "ended with status 5 before run");
+    worker.ask({{"do", "hello"}});
+    assert_true(worker.runs());
 }
 
 static void a_program_that_is_not_there(void **)
@@ -103,6 +118,7 @@ int main()
                                 cmocka_unit_test(what_tunes_other_libraries_is_forgotten),
                                 cmocka_unit_test(a_crash_is_named_and_the_next_request_starts_it_again),
                                 cmocka_unit_test(an_end_without_an_answer),
+                                cmocka_unit_test(an_end_between_two_requests),
                                 cmocka_unit_test(a_program_that_is_not_there),
                                 cmocka_unit_test(no_answer_in_time),
                                 cmocka_unit_test(nonsense_and_refusals),

@@ -3,6 +3,7 @@
 #include "../../bench/reference.hpp"
 
 #include <cstring>
+#include <set>
 
 #include "cmocka.hpp"
 
@@ -72,20 +73,24 @@ static void wrong_elements_are_found(void **)
 /* A result too large to be checked whole: its edges and some rows and columns between are. */
 static void large_results_are_sampled(void **)
 {
-    const Row row = parsed("g,gemm,u8s8,700,600,2048,1,N,0,s");
-    const Operands operands(row);
-    const Reference reference = make_reference(row, operands);
-    assert_true(static_cast<int64_t>(reference.index.size()) < row.d_count());
-    std::vector<int32_t> d(static_cast<size_t>(row.d_count()));
-    for (size_t i = 0; i < reference.index.size(); i++)
-        d[static_cast<size_t>(reference.index[i])] = static_cast<int32_t>(reference.value[i]);
-    assert_false(judge(row, reference, d.data(), "s32").wrong());
-    for (const int64_t place : {int64_t{0}, row.n - 1, (row.m - 1) * row.n, row.d_count() - 1}) {
-        std::vector<int32_t> damaged = d;
-        damaged[static_cast<size_t>(place)]++;
-        const Error error = judge(row, reference, damaged.data(), "s32");
-        assert_true(error.wrong());
-        assert_close(error.ulp, 1, 0);
+    for (const char *line : {"g,gemm,u8s8,700,600,2048,1,N,0,s", "g,gemm,u8s8,700,600,2048,3,N,0,s"}) {
+        const Row row = parsed(line);
+        const Operands operands(row);
+        const Reference reference = make_reference(row, operands);
+        assert_true(static_cast<int64_t>(reference.index.size()) < row.d_count());
+        assert_int_equal(std::set<int64_t>(reference.index.begin(), reference.index.end()).size(),
+                         reference.index.size());
+        std::vector<int32_t> d(static_cast<size_t>(row.d_count()));
+        for (size_t i = 0; i < reference.index.size(); i++)
+            d[static_cast<size_t>(reference.index[i])] = static_cast<int32_t>(reference.value[i]);
+        assert_false(judge(row, reference, d.data(), "s32").wrong());
+        for (const int64_t place : {int64_t{0}, row.n - 1, (row.m - 1) * row.n, row.d_count() - 1}) {
+            std::vector<int32_t> damaged = d;
+            damaged[static_cast<size_t>(place)]++;
+            const Error error = judge(row, reference, damaged.data(), "s32");
+            assert_true(error.wrong());
+            assert_close(error.ulp, 1, 0);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ FIXTURE = Path(__file__).resolve().parent / "fixture_result.json"
 sys.path.insert(0, str(BENCH))
 
 import readme_table  # noqa: E402
+import report_bars  # noqa: E402
 import report_markdown  # noqa: E402
 import report_results  # noqa: E402
 
@@ -130,6 +131,18 @@ def test_device_limits_libraries_and_joules_are_told(markdown, page):
     assert ["read", "20.0 GB/s", "24.0 GB/s"] in Texts(page).rows
 
 
+@pytest.mark.parametrize(
+    ("threads", "head", "rate"),
+    [([1], "several threads", "–"), ([1, 2], "2 threads", "24.0 GB/s"), ([1, 6, 3], "6 threads", "24.0 GB/s")],
+)
+def test_limits_of_several_threads_stand_where_they_were_measured(threads, head, rate, content, tmp_path):
+    content["settings"]["threads"] = threads
+    lines = [["limit", "1 thread", head], ["read", "20.0 GB/s", rate]]
+    rows = Texts(written(tmp_path, content)).rows
+    for line in lines:
+        assert line in rows and cells(report(tmp_path / "result.json", "--markdown").stdout, line[0], line[1]) == line
+
+
 def test_wrong_results_and_crashes_are_listed(markdown, page, content, tmp_path):
     wrong = [
         "g15",
@@ -175,6 +188,35 @@ def test_verdicts(content, low, high, verdict):
     over = content["rows"][1]["implementations"][0]["over"]
     over["openblas"] = {"median": (low + high) / 2, "low": low, "high": high, "verdict": "recorded"}
     assert report_results.row_of(content["rows"][1]).best.verdict == verdict
+
+
+def test_fewer_than_six_rounds_give_no_interval_and_no_verdict(content, tmp_path):
+    """Five values bound the median with 94 %, one with nothing."""
+    plan, _, peer = content["rows"][0]["implementations"]
+    figures, bars, past = {}, {}, {}
+    for rounds in (5, 6):
+        peer["samples"] = [0.0245] * rounds + [None] * (9 - rounds)
+        page = written(tmp_path, content)
+        figures[rounds] = cells(report(tmp_path / "result.json", "--markdown").stdout.split("## 2 threads")[0], "g1")
+        told = page.count('<td class="n" title="5 rounds">1.004</td>')  # in the table, and in the details
+        assert told == (2 if rounds == 5 else 0)
+        note = "Here: g1 f32 ratio (5 rounds)."
+        assert (note in report(tmp_path / "result.json", "--markdown").stdout) == (rounds == 5)
+        assert ("2 faster, 0 no difference, 1 slower, 1 without a verdict." in page) == (rounds == 5)
+        row = report_results.row_of(content["rows"][0])
+        bars[rounds] = report_bars.ratios("openblas", [(row, row.best)], 1)
+        past[rounds] = report_bars.past({1: [(0, row.best.of_limit)]}, [1], 1)
+        cell = "1.004: openblas (0.88)" if rounds == 5 else "1.004 (0.99–1.01), no difference: openblas (0.88)"
+        assert "| 0.88 (0.87–0.89) | %s |" % cell in readme_table.made(tmp_path / "result.json", ["g1"])
+    assert figures[5][6:9] == ["openblas (0.88)", "1.004", ""]
+    assert figures[6][6:9] == ["openblas (0.88)", "1.004 (0.99–1.01)", "no difference"]
+    assert bars[6].count('id="') - bars[5].count('id="') == 3, "a whisker and its ends"
+    assert "fill: var(--stone)" in bars[6] and "fill: var(--stone)" not in bars[5]
+    assert bars[5].count("fill: var(--soft)") == bars[6].count("fill: var(--soft)"), "the bar is an outline"
+    assert "LineCollection" in past[6] and "LineCollection" not in past[5]
+    plan["samples"] = [plan["seconds"]]
+    row = report_results.row_of(content["rows"][0])
+    assert str(row.plan.of_limit) == "0.88" and row.best.ratio.rounds == 1
 
 
 def test_prepacking_and_overhead_have_lines(markdown, page):
@@ -268,6 +310,33 @@ def test_history_is_by_date(content, tmp_path):
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "cut.json is not JSON" in done.stderr
 
 
+def test_all_rows_of_the_history_have_one_axis_and_one_key(content, tmp_path):
+    """Other results may have other numbers of threads, and rows that the latest one has not."""
+    folder = tmp_path / "recorded" / content["device"]["name"]
+    folder.mkdir(parents=True)
+    for date, threads, renamed in (("2026-10-01", 4, {"g1": "g1", "g7": "g99"}), ("2026-11-01", 1, {"g7": "g7"})):
+        old = copy.deepcopy(content)
+        old.update(date=date, rows=[row for row in old["rows"][:2] if row["id"] in renamed])
+        for row in old["rows"]:
+            row.update(id=renamed[row["id"]], threads=threads)
+        (folder / (date + ".json")).write_text(json.dumps(old))
+    page = written(tmp_path, content, "--history", tmp_path / "recorded").split("<h2>History</h2>")[1]
+    key = re.findall(r'background: var\(--(\w+)\)"></i>(\d+) thread', page.split("</ul>")[0])
+    assert key == [("river", "1"), ("clay", "2"), ("stone", "4")]
+    assert page.count('aria-label="part of the limit over 3 recorded results"') == 7
+    marks = {}  # of each row: (colour, where it stands on the axis)
+    for figure in page.split("<figcaption>")[1:]:
+        row = re.match(r"<b>(\w+)</b>", figure).group(1)
+        marks[row] = set(
+            re.findall(r'<use [^>]* x="([\d.]+)" y="[\d.]+" style="fill: var\(--(river|clay|stone)\)', figure)
+        )
+    (first,) = (place for place, colour in marks["g99"] if colour == "stone")
+    assert (first, "stone") in marks["g1"] and len(marks["g1"]) == 3 and len(marks["g99"]) == 1
+    (last,) = (place for place, colour in marks["g11"] if colour == "river")
+    assert {(last, "river"), (last, "clay")} < marks["g1"] and float(first) < float(last)
+    assert {colour for _, colour in marks["g7"]} == {"river"} and len(marks["g7"]) == 2
+
+
 def test_without_a_record_the_history_says_so(page):
     assert "No earlier result is recorded for this device." in page
 
@@ -282,10 +351,20 @@ def without_rows(text):
     return json.dumps(content)
 
 
-def other_type(text):
-    content = json.loads(text)
-    content["rows"][0]["threads"] = "two"
-    return json.dumps(content)
+def changed(*path, to):
+    """Damage: a member has another value."""
+
+    def damage(text):
+        content = inner = json.loads(text)
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = to
+        return json.dumps(content)
+
+    return damage
+
+
+PLAN = "rows", 0, "implementations", 0
 
 
 @pytest.mark.parametrize(
@@ -296,7 +375,21 @@ def other_type(text):
         (lambda text: "[1]", 'no "schema": 1'),
         (lambda text: text.replace('"schema": 1', '"schema": 2', 1), 'no "schema": 1'),
         (without_rows, "it.rows[1].implementations[0] has no 'ulp'"),
-        (other_type, "it.rows[0].threads is 'two', not of int"),
+        (changed("rows", 0, "threads", to="two"), "it.rows[0].threads is 'two', not of int"),
+        (changed("settings", "cpus", to=["first"]), "it.settings.cpus[0] is 'first', not of int"),
+        (changed("settings", "cpus", to=1), "it.settings.cpus is no list"),
+        (changed("settings", "interrupted", to=1), "it.settings.interrupted is 1, not of bool"),
+        (changed("device", "caches", to=["L1d"]), "it.device.caches is no object"),
+        (changed("device", "caches", "L3", to="32M"), "it.device.caches.L3 is '32M', not of int"),
+        (changed("device", "isa", to="avx2"), "it.device.isa is no list"),
+        (changed(*PLAN, "of_limit", to=0.88), "it.rows[0].implementations[0].of_limit is no object"),
+        (changed(*PLAN, "of_limit", to={"median": 1}), "it.rows[0].implementations[0].of_limit has no 'low'"),
+        (changed(*PLAN, "of_limit", "high", to="1"), "it.rows[0].implementations[0].of_limit.high is '1'"),
+        (changed(*PLAN, "over", to=[]), "it.rows[0].implementations[0].over is no object"),
+        (changed(*PLAN, "over", "openblas", to=1.004), "it.rows[0].implementations[0].over.openblas is no object"),
+        (changed(*PLAN, "over", "openblas", "low", to=[]), "it.rows[0].implementations[0].over.openblas.low is []"),
+        (changed(*PLAN, "explain", "kernel", to=1), "it.rows[0].implementations[0].explain.kernel is 1, not of str"),
+        (changed("rows", 0, "absent", "mkl", to=1), "it.rows[0].absent.mkl is 1, not of str"),
     ],
 )
 def test_what_is_no_result_is_one_line(damage, words, tmp_path):
@@ -325,6 +418,17 @@ def test_an_unwritable_page_is_told_before_any_work(tmp_path):
         assert len(done.stderr.splitlines()) == 1 and words in done.stderr and str(target) in done.stderr
 
 
+def test_what_the_page_needs_is_said(tmp_path, monkeypatch):
+    """With what that needs in turn, which is in other lists here."""
+    (tmp_path / "jinja2.py").write_text("raise ModuleNotFoundError('no jinja2', name='jinja2')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = report(FIXTURE, "--html", tmp_path / "page.html")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and not (tmp_path / "page.html").exists()
+    assert (
+        "needs jinja2: make bench installs it" in done.stderr and "pip install -r requirements/bench.txt" in done.stderr
+    )
+
+
 def test_several_results_make_one_page(content, tmp_path):
     second = copy.deepcopy(content)
     second["device"]["name"] = "second-device"
@@ -337,8 +441,8 @@ def test_several_results_make_one_page(content, tmp_path):
 
 def test_the_performance_table_of_the_readme_is_that_of_its_result():
     text = (ROOT / "README.md").read_text()
-    if readme_table.current(text):
-        assert text == readme_table.replaced(text), "run bench/readme_table.py --write"
+    assert readme_table.current(text), "README.md has lost the markers of its table"
+    assert text == readme_table.replaced(text), "run bench/readme_table.py --write"
 
 
 def test_the_performance_table_is_made_from_a_named_result():
@@ -357,6 +461,8 @@ def test_the_performance_table_is_made_from_a_named_result():
     assert readme_table.replaced(stale) == text != stale
     with pytest.raises(report_results.ResultError, match="has no row g99"):
         readme_table.made(source, ["g99"])
+    with pytest.raises(report_results.ResultError, match="has no figure of hunze for g22, g26"):
+        readme_table.made(source, ["g1", "g26", "g22"])
     with pytest.raises(report_results.ResultError, match="README.md has no lines"):
         readme_table.replaced("no markers", source)
 

@@ -59,6 +59,9 @@ static void verdicts(void **)
     assert_string_equal(verdict(summarize({1.1, 1.2, 1.1, 1.3, 1.2, 1.1})).c_str(), "faster");
     assert_string_equal(verdict(summarize({0.9, 0.8, 0.9, 0.7, 0.9, 0.9})).c_str(), "slower");
     assert_string_equal(verdict(summarize({1.1, 0.9, 1.1, 1.3, 1.2, 1.1})).c_str(), "no difference");
+    /* Five values have no interval of 95 %. */
+    assert_string_equal(verdict(summarize({1.1, 1.2, 1.1, 1.3, 1.2})).c_str(), "");
+    assert_string_equal(verdict(summarize({9})).c_str(), "");
 }
 
 int main()

@@ -37,6 +37,7 @@ static void rows_of_products(void **)
     assert_string_equal(row.id, "g1");
     assert_string_equal(row.suite.c_str(), "mine");
     assert_string_equal(row.source.c_str(), "here");
+    assert_string_equal(row.place.c_str(), "dir/mine.csv:4:1");
     assert_true(row.trans_b && !row.packed_b);
     assert_string_equal(row.shape().c_str(), "4x6x5 T b3");
     assert_close(row.operations(), 2 * 4 * 6 * 5 * 3, 0);
@@ -83,6 +84,12 @@ static void a_file_that_is_not_there(void **)
         fail_msg("read");
     } catch (const SuiteError &error) {
         assert_string_equal(error.what(), "/nowhere/suite.csv: No such file or directory");
+    }
+    try {
+        read_suite(HUNZE_BENCH_FOLDER);
+        fail_msg("a folder was read");
+    } catch (const SuiteError &error) {
+        assert_string_equal(error.what(), HUNZE_BENCH_FOLDER ": Is a directory");
     }
 }
 

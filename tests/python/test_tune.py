@@ -125,6 +125,19 @@ def test_an_unwritable_folder_is_found_before_the_measurements(tmp_path, monkeyp
     assert "no ceilings" in hz.explain(hz.matmul, A, A)["floor"]["why"]
 
 
+def test_a_file_that_cannot_be_removed_is_said(monkeypatch, capsys):
+    file = plant(read=(1e9, 1e9))
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(_ceilings.os, "unlink", refuse)
+    with pytest.raises(SystemExit) as stop:
+        tune.main(["--forget"])
+    errors = capsys.readouterr().err
+    assert stop.value.code == 2 and "ceilings cannot be removed: " in errors and file in errors
+
+
 def test_a_file_is_written_whole_or_not_at_all(folder, monkeypatch):
     file = plant(read=(1e9, 1e9))
     before = open(file).read()

@@ -22,6 +22,14 @@ def _test(arguments):
 def main(argv=None):
     """The command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        print(f"python -m hunze {argv[0]}: interrupted", file=sys.stderr)
+        return 130  # as a shell says it
+
+
+def _run(argv):
     # demo, bench and tune read their own arguments, and are imported only where they are wanted.
     if argv[:1] == ["demo"]:
         from .demo import main as demo

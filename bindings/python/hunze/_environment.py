@@ -3,7 +3,9 @@
 
 import os
 
-_PREFIXES = ("OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "ONEDNN_", "DNNL_", "OMP_", "GOMP_", "KMP_", "NPY_")
+# bench/process.cpp has the same list.
+_PREFIXES = ("OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "ONEDNN_", "DNNL_", "MKLDNN_", "OMP_", "GOMP_", "KMP_", "NPY_",
+             "ATEN_", "TORCH_", "FBGEMM_", "LRU_CACHE_", "THP_MEM_", "ORT_", "MLAS_", "GGML_")  # fmt: skip
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
 
 

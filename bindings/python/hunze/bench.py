@@ -7,9 +7,12 @@ and the spread is from the first to the third quartile.
 """
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -94,6 +97,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=untuned(threads),
+            process_group=0,  # the terminal's interrupt is for the caller, who ends this
         )
 
     def ask(self, *case, threads=1, repeat=1, isa=None, wall=False):
@@ -115,9 +119,9 @@ class Worker:
         return self.answer()
 
     def close(self):
-        """Ends the process."""
-        self.process.stdin.close()
-        self.process.wait()
+        """Ends the process, also within a measurement."""
+        self.process.kill()
+        self.process.communicate()
 
 
 # ---------------------------------------------------------------- figures
@@ -273,18 +277,69 @@ def figures(rounds, n, say):
             worker.close()
 
 
+def _head(machine, size):
+    """Prints what stands above the figures."""
+    print(f"Hunze {machine['version']}, NumPy {machine['numpy']}, {machine['cpu']}, {', '.join(machine['allowed'])}")
+    sample = np.empty((size, size), "float32")
+    print(f"f32 kernel: {plan(_hunze.matmul, sample, sample).kernel}; load average {os.getloadavg()[0]:.1f}\n")
+    print(f"{'figure':<52} {'ratio':>8}  {'first … third quartile':<22}  {'goal':<7} {'':<6}  measured")
+
+
+def _line(figure):
+    """Prints a figure."""
+    met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
+    spread = "{:.3f} … {:.3f}".format(*figure["spread"])
+    print(
+        f"{figure['figure']:<52} {figure['ratio']:>8.3f}  {spread:<22}  {figure['goal'] or '':<7} {met:<6}  "
+        f"{figure['detail']}",
+        flush=True,
+    )
+
+
 def _gate(other, parser):
     """Compares the build in the folder `other` with the installed library, by hunze_bench; its exit status."""
     library = next((path for name in ("libhunze.so.1", "libhunze.so") if (path := other / name).exists()), None)
     if library is None:
         parser.error(f"--gate {other}: there is no libhunze.so; a folder that CMake built in is expected")
-    folders = (other, pathlib.Path("build", "bench"), pathlib.Path("build", "gcc"))
+    # The other build's may be of another time, and compare in another way.
+    folders = (pathlib.Path("build", "bench"), pathlib.Path("build", "gcc"), other)
     program = next((path for folder in folders if (path := folder / "hunze_bench").exists()), None)
     if program is None:
         listed = ", ".join(map(str, folders))
         parser.error(f"no hunze_bench in {listed}; cmake --preset bench and cmake --build build/bench make it")
     mine = os.path.join(get_library_dir(), "libhunze.so.1")
-    return subprocess.run([program.absolute(), "--gate", library.absolute(), "--library", mine]).returncode
+    with subprocess.Popen([program.absolute(), "--gate", library.absolute(), "--library", mine]) as process:
+        try:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # it ends the block at hand, and prints what it has
+                process.send_signal(signal.SIGINT)
+                process.wait()
+                raise
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """A file to write into, which takes the place of the one at `path` when the block ends well and not before."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a terminal or a pipe; a folder cannot be opened
+        with open(path, "w", encoding="utf-8") as file:
+            yield file
+        return
+    path = os.path.realpath(path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
 
 
 def main(argv=None):
@@ -295,42 +350,38 @@ def main(argv=None):
         description=summary.removeprefix("python -m hunze bench: ").capitalize(),
         epilog=method.strip() + "  Ratios to onnxruntime are measured where onnx and onnxruntime are installed.",
     )
-    parser.add_argument("--rounds", type=int, default=9, help="rounds per figure (default: 9)")
-    parser.add_argument("--size", type=int, default=1024, help="n of the n x n x n products (default: 1024)")
+    parser.add_argument("--rounds", type=int, help="rounds per figure (default: 9)")
+    parser.add_argument("--size", type=int, help="n of the n x n x n products (default: 1024)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too, with the machine's description")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a figure misses its goal")
     parser.add_argument(
         "--gate",
         metavar="DIR",
         type=pathlib.Path,
-        help="compare the installed library with the one built in DIR, kernel by kernel; status 1 if it is slower",
+        help="compare the installed library with the one built in DIR, kernel by kernel, but for calls over 60 ms; "
+        "status 1 if it is slower, 2 if nothing was compared; no other option goes with it",
     )
     arguments = parser.parse_args(argv)
     if arguments.gate:
+        for name in ("rounds", "size", "json", "check"):
+            if getattr(arguments, name) not in (None, False):
+                parser.error(f"--{name} does not go with --gate")
         return _gate(arguments.gate, parser)
+    arguments.rounds = 9 if arguments.rounds is None else arguments.rounds
+    arguments.size = 1024 if arguments.size is None else arguments.size
     if arguments.rounds < 1 or arguments.size < 1:
         parser.error("--rounds and --size are positive")
-    try:  # before the measurements, which take minutes
-        file = open(arguments.json, "w", encoding="utf-8") if arguments.json else None
-    except OSError as error:
-        parser.error(f"{arguments.json} cannot be written: {error.strerror}")
-    machine = info()
-    print(f"Hunze {machine['version']}, NumPy {machine['numpy']}, {machine['cpu']}, {', '.join(machine['allowed'])}")
-    sample = np.empty((arguments.size,) * 2, "float32")
-    print(f"f32 kernel: {plan(_hunze.matmul, sample, sample).kernel}; load average {os.getloadavg()[0]:.1f}\n")
-    print(f"{'figure':<52} {'ratio':>8}  {'first … third quartile':<22}  {'goal':<7} {'':<6}  measured")
-    results = []
-    for figure in figures(arguments.rounds, arguments.size, lambda text: print(f"- {text}", file=sys.stderr)):
-        results.append(figure)
-        met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
-        spread = "{:.3f} … {:.3f}".format(*figure["spread"])
-        print(
-            f"{figure['figure']:<52} {figure['ratio']:>8.3f}  {spread:<22}  {figure['goal'] or '':<7} {met:<6}  "
-            f"{figure['detail']}",
-            flush=True,
-        )
-    if file is not None:
-        with file:
+    with contextlib.ExitStack() as stack:
+        try:  # before the measurements, which take minutes
+            file = stack.enter_context(_whole(arguments.json)) if arguments.json else None
+        except OSError as error:
+            parser.error(f"{arguments.json} cannot be written: {error.strerror}")
+        machine, results = info(), []
+        _head(machine, arguments.size)
+        for figure in figures(arguments.rounds, arguments.size, lambda text: print(f"- {text}", file=sys.stderr)):
+            results.append(figure)
+            _line(figure)
+        if file is not None:
             json.dump({"machine": machine, "figures": results}, file, indent=1, ensure_ascii=False)
             file.write("\n")
     return 1 if arguments.check and any(figure["met"] is False for figure in results) else 0

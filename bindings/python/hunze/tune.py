@@ -111,7 +111,7 @@ def main(argv=None):
             return _print(entry, _ceilings.path(), arguments.json)
         _ceilings.prepare()  # before the measurements, which take seconds
     except OSError as error:
-        parser.error(f"ceilings cannot be stored: {error}")
+        parser.error(f"ceilings cannot be {'removed' if arguments.forget else 'stored'}: {error}")
     load = os.getloadavg()[0]
     if load > 0.3 * _ceilings.machine()["cores"]:
         text = f"the load average is {load:.1f}: other programs take their part; ceilings are best measured alone"
