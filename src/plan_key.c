@@ -87,7 +87,7 @@ static hunze_status put_weights(hunze_request *request, const hunze_tensor *tens
     if (__builtin_expect(tensor->dtype.code != HUNZE_OPAQUE_HANDLE, 1))
         return HUNZE_OK;
     if (tensor->device.type != HUNZE_DEVICE_CPU && tensor->device.type != HUNZE_DEVICE_CUDA_HOST)
-        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "%s is packed and lives on a device; give it unpacked there",
+        return hunze_fail(HUNZE_ERR_DEVICE, "%s is packed and lives on a device; give it unpacked there",
                           hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B));
     TRY(hunze_packed_check(tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B)));
     uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
