@@ -78,8 +78,8 @@ hunze_driver_state hunze_driver_look(char *text, size_t size);
 
 /* The status of a driver's error, and a sentence: "DOING: …".  CUDA_SUCCESS is HUNZE_OK. */
 hunze_status hunze_driver_check(CUresult result, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Whether the driver is gone because the process ends: what it held is given back already. */
-static inline bool hunze_driver_is_over(CUresult result) { return result == CUDA_ERROR_DEINITIALIZED; }
+/* Whether the driver is gone because the process ends: what it held is given back already.  After hunze_driver_open. */
+bool hunze_driver_is_over(void);
 /* Whether a context in which this happened is of no more use. */
 bool hunze_driver_is_fault(CUresult result);
 

@@ -136,7 +136,7 @@ static hunze_status free_at_once(const hunze_scope *scope, void *pointer, bool p
     if (result == CUDA_SUCCESS)
         result = pinned ? hunze_cu->cuMemFreeHost(pointer) : hunze_cu->cuMemFree((CUdeviceptr)pointer);
     hunze_unrelax(mode);
-    return result == CUDA_SUCCESS || hunze_driver_is_over(result) ? HUNZE_OK : status;
+    return result == CUDA_SUCCESS ? HUNZE_OK : status;
 }
 
 /* ------------------------------------------------------------------ memory of devices */
@@ -356,7 +356,7 @@ hunze_status hunze_memory_free(hunze_context *context, hunze_device device, void
     hunze_gpu *gpu = NULL;
     hunze_scope scope;
     TRY(check_place(context, device, &gpu));
-    if (!pointer)
+    if (!pointer || hunze_driver_is_over())
         return HUNZE_OK;
     TRY(hunze_scope_enter(&scope, gpu, stream));
     hunze_status status = refuse_captured(&scope, "given back");
@@ -377,6 +377,8 @@ hunze_status hunze_memory_trim(hunze_context *context)
     if (!memory)
         return HUNZE_OK;
     TRY(hunze_driver_open());
+    if (hunze_driver_is_over())
+        return HUNZE_OK;
     hunze_status status = HUNZE_OK;
     for (int32_t id = 0; id < HUNZE_MAX_DEVICES; id++) {
         pthread_mutex_lock(&memory->lock);

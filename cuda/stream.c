@@ -36,10 +36,13 @@ hunze_status hunze_stream_destroy(hunze_context *context, hunze_device device, v
     hunze_scope scope;
     if (!stream || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD)
         return hunze_fail(HUNZE_ERR_OPTION, "the stream is a default one, which cannot be destroyed");
+    TRY(hunze_driver_open());
+    if (hunze_driver_is_over())
+        return HUNZE_OK;
     TRY(enter(context, device, stream, &scope));
-    const CUresult result = hunze_cu->cuStreamDestroy(stream);
+    const hunze_status status = hunze_driver_check(hunze_cu->cuStreamDestroy(stream), "a stream on cuda:%d", device.id);
     hunze_scope_leave(&scope);
-    return hunze_driver_is_over(result) ? HUNZE_OK : hunze_driver_check(result, "a stream on cuda:%d", device.id);
+    return status;
 }
 
 hunze_status hunze_stream_synchronize(hunze_context *context, hunze_device device, void *stream)
