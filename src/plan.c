@@ -278,13 +278,11 @@ static hunze_status mismatch(const hunze_plan *plan, const hunze_request *reques
         if (!(plan->roles & 1u << role) != !request->operand[role])
             return hunze_fail(HUNZE_ERR_OPTION, "%s is %s, unlike when the plan was made",
                               hunze_role_name(plan->op, role), request->operand[role] ? "given" : "missing");
-    uint32_t at = 0;
+    uint32_t at = ((plan->key[0] ^ request->key[0]) & ~hunze_key_alignments) == 0 ? 1 : 0;
     const uint32_t words = plan->key_words < request->words ? plan->key_words : request->words;
-    while (at < words && plan->key[at] == request->key[at])
+    while (at > 0 && at < words && plan->key[at] == request->key[at])
         at++;
-    if (at == 0 && plan->key_words == request->words &&
-        ((plan->key[0] ^ request->key[0]) & ~hunze_key_alignments) == 0 &&
-        memcmp(plan->key + 1, request->key + 1, (words - 1) * sizeof(uint64_t)) == 0)
+    if (at == words && plan->key_words == request->words)
         return check_alignments(plan, request);
     for (uint32_t start = 2; at >= 2 && start < request->words;) { /* the operand whose words the difference is in */
         const uint64_t head = request->key[start];
