@@ -16,9 +16,16 @@ option(HUNZE_CUDA_EMULATED_ONLY "No machine code: for tests on the stand-in driv
 
 # One file per line, sorted.
 set(HUNZE_CUDA_SOURCES
+  cuda/copy.c
+  cuda/device.c
   cuda/driver.c
+  cuda/execute.c
   cuda/fatbins.c
+  cuda/launch.c
+  cuda/memory.c
   cuda/operands_runs.c
+  cuda/stream.c
+  cuda/timing.c
 )
 
 set(HUNZE_WITH_CUDA OFF)
@@ -157,6 +164,8 @@ else()
 endif()
 # All that nvcc compiles, for who wants to see how long that takes.
 add_custom_target(hunze_device_code DEPENDS ${fatbins})
+list(JOIN HUNZE_CUDA_ARCHITECTURES " " architectures)
+set_source_files_properties(cuda/device.c PROPERTIES COMPILE_DEFINITIONS HUNZE_CUDA_ARCHITECTURES="${architectures}")
 # The folder's name alone would not make the object anew when an image changes.
 set_source_files_properties(cuda/fatbins.c PROPERTIES OBJECT_DEPENDS "${fatbins}")
 if(HUNZE_CUDA_EMULATED_ONLY)

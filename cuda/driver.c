@@ -164,6 +164,12 @@ hunze_driver_state hunze_driver_look(char *text, size_t size)
     return why ? HUNZE_DRIVER_REFUSED : HUNZE_DRIVER_OPEN;
 }
 
+bool hunze_driver_is_over(void)
+{
+    CUcontext current;
+    return functions.cuCtxGetCurrent(&current) == CUDA_ERROR_DEINITIALIZED;
+}
+
 bool hunze_driver_is_fault(CUresult result)
 {
     switch (result) {

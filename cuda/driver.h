@@ -31,6 +31,8 @@ enum { HUNZE_DRIVER_FLOOR = 13000 };
     X(cuGetErrorName, 6000)                                                                                            \
     X(cuGetErrorString, 6000)                                                                                          \
     X(cuInit, 2000)                                                                                                    \
+    X(cuFuncLoad, 12040)                                                                                               \
+    X(cuKernelGetFunction, 12000)                                                                                      \
     X(cuKernelSetAttribute, 12000)                                                                                     \
     X(cuLaunchKernelEx, 11060)                                                                                         \
     X(cuLibraryGetKernel, 12000)                                                                                       \
@@ -76,8 +78,8 @@ hunze_driver_state hunze_driver_look(char *text, size_t size);
 
 /* The status of a driver's error, and a sentence: "DOING: …".  CUDA_SUCCESS is HUNZE_OK. */
 hunze_status hunze_driver_check(CUresult result, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Whether the driver is gone because the process ends: what it held is given back already. */
-static inline bool hunze_driver_is_over(CUresult result) { return result == CUDA_ERROR_DEINITIALIZED; }
+/* Whether the driver is gone because the process ends: what it held is given back already.  After hunze_driver_open. */
+bool hunze_driver_is_over(void);
 /* Whether a context in which this happened is of no more use. */
 bool hunze_driver_is_fault(CUresult result);
 

@@ -132,8 +132,8 @@ typedef struct hunze_trace_record {
     uint32_t struct_size;
     uint32_t threads;
     const char *kernel;
-    const char *line; /* the call as text that hunze_bench --repro runs again; cut at 1023 letters */
-    uint64_t nanoseconds;
+    const char *line;     /* the call as text that hunze_bench --repro runs again; cut at 1023 letters */
+    uint64_t nanoseconds; /* 0 if a stream captured the call */
     uint64_t operations;
     uint64_t bytes;
 } hunze_trace_record;
@@ -146,7 +146,8 @@ typedef struct hunze_context_options {
     int32_t threads;                  /* per call; 0: HUNZE_NUM_THREADS, else what affinity and cgroup allow */
     int32_t plan_cache;               /* plans kept; 0: 256 */
     const hunze_allocator *allocator; /* NULL: the C library's */
-    void (*trace)(void *user, const hunze_trace_record *record); /* NULL: off, and no clock is read */
+    /* NULL: off, and no clock is read.  With a trace, a call on a device waits until it is over. */
+    void (*trace)(void *user, const hunze_trace_record *record);
     void *trace_user;
     const hunze_device_allocator *device_allocator; /* NULL: a pool of the library's own per device */
     uint64_t device_pool_bytes;                     /* free bytes that such a pool keeps; 0: 1 GiB */
@@ -165,7 +166,9 @@ HUNZE_API hunze_status hunze_context_info(hunze_context *context, char **text);
 HUNZE_API void hunze_string_free(char *text);
 
 /* The meter counts between start and stop: exact operations and bytes from shapes, seconds, and joules where the
- * machine lets RAPL be read.  JSON; what cannot be read is null and says why.  Off, no clock is read.  Meters nest per context. */
+ * machine lets RAPL be read.  JSON; what cannot be read is null and says why.  Off, no clock is read.  Meters nest per context.
+ * A call on a device is counted at once and adds its seconds when it is over; hunze_meter_stop waits for that.  What a stream captures is not
+ * counted. */
 typedef struct hunze_meter hunze_meter;
 HUNZE_API hunze_status hunze_meter_start(hunze_context *context, hunze_meter **meter);
 /* Ends the meter; *text (freed with hunze_string_free) may be NULL to drop the figures. */
@@ -177,8 +180,8 @@ HUNZE_API hunze_status hunze_meter_stop(hunze_meter *meter, char **text);
  * current one, else the device's primary one; they are never reset.  Once the driver is open, forked children cannot use devices.
  * A `stream` is a CUstream of the device; NULL is its legacy default stream.  All functions are thread-safe. */
 
-/* JSON: {"driver": …, "devices": [{"id", "name", "capability", "bytes", "multiprocessors", "kernels"}, …]}; without a driver it says why.  Opens
- * the driver and makes no CUDA context.  *text is freed with hunze_string_free. */
+/* JSON: {"driver": CUDA's version or null, "reason": why it is null, "note": what follows from its being open, "devices": [{"id", "name",
+ * "capability", "bytes", "multiprocessors", "kernels"}, …]}.  Opens the driver and makes no CUDA context.  *text is freed with hunze_string_free. */
 HUNZE_API hunze_status hunze_devices(hunze_context *context, char **text);
 /* bytes on a device (256-byte aligned) or of pinned memory (HUNZE_DEVICE_CUDA_HOST), usable by work given to the stream from now on.  The
  * context's device allocator gives device memory.  HUNZE_ERR_NOMEM says how much was asked and is free. */
@@ -190,6 +193,7 @@ HUNZE_API hunze_status hunze_memory_free(hunze_context *context, hunze_device de
 /* Gives back to the driver what the pools hold and nobody uses. */
 HUNZE_API hunze_status hunze_memory_trim(hunze_context *context);
 
+/* A stream that the legacy default stream waits for, and that waits for it. */
 HUNZE_API hunze_status hunze_stream_create(hunze_context *context, hunze_device device, void **stream);
 HUNZE_API hunze_status hunze_stream_destroy(hunze_context *context, hunze_device device, void *stream);
 /* Waits for all work given to the stream; reports its faults. */
@@ -202,7 +206,8 @@ HUNZE_API hunze_status hunze_stream_wait(hunze_context *context, hunze_device de
 typedef struct hunze_run {
     uint32_t struct_size;
     int32_t threads; /* 0: the context's */
-    void *workspace; /* at least hunze_plan_workspace() bytes, 64-byte aligned; then nothing is allocated */
+    /* At least hunze_plan_workspace() bytes, 64-byte aligned (on a device 256); then nothing is allocated. */
+    void *workspace;
     size_t workspace_bytes;
     void *stream; /* of the device that computes; NULL: its legacy default stream.  NULL on CPUs */
     /* Runs task(task_user, i) for every i in [0, count), in any order, on any threads; returns when all are done.
@@ -338,7 +343,8 @@ typedef struct hunze_quantize_options {
 } hunze_quantize_options;
 
 /* codes = saturate(round_half_even(x / scale) + zero_point)      ONNX QuantizeLinear; x f32, codes u8 or s8, same shape.
- * Dynamic: NaN in x is HUNZE_ERR_UNSUPPORTED before codes are written; all zeros give scale 1.  Thread-safe. */
+ * Dynamic: a NaN or an infinity in x is HUNZE_ERR_UNSUPPORTED before codes are written; on a device, which nobody waits for, the scales become
+ * NaN and the codes are not written.  All zeros give scale 1.  Thread-safe. */
 HUNZE_API hunze_status hunze_quantize(hunze_context *context, const hunze_tensor *x, const hunze_tensor *codes,
                                       const hunze_quantize_options *options, const hunze_run *run);
 /* x = (codes - zero_point) * scale      ONNX DequantizeLinear; codes u8, s8 or s32, x f32.  Thread-safe. */
@@ -398,7 +404,8 @@ typedef struct hunze_plan hunze_plan;
  * concurrently when each run has its own workspace (or none is given). */
 HUNZE_API hunze_status hunze_plan_create(hunze_context *context, const hunze_call *call, hunze_plan **plan);
 HUNZE_API void hunze_plan_release(hunze_plan *plan);
-/* The call's shapes, dtypes, strides and options must be those of the plan: HUNZE_ERR_SHAPE, _DTYPE, _STRIDE or _OPTION otherwise. */
+/* The call's shapes, dtypes, strides, device and options must be those of the plan: HUNZE_ERR_SHAPE, _DTYPE, _STRIDE, _DEVICE or _OPTION
+ * otherwise.  On a device its pointers must be aligned as those of the plan, up to 16 bytes and so much where they were NULL: else HUNZE_ERR_ALIGN. */
 HUNZE_API hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *call, const hunze_run *run);
 /* Loads what the first run would load (on a device: the kernel), so that the plan can run while a stream is captured.  Nothing on CPUs. */
 HUNZE_API hunze_status hunze_plan_prepare(const hunze_plan *plan);

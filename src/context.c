@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Contexts: options, the environment (read once), and what a context tells about itself. */
-#include "context.h"
-#include "plan.h"
+#include "device.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +75,14 @@ static hunze_status check_options(const hunze_context_options *options)
     if (options->plan_cache < 0 || options->plan_cache > 1 << 20)
         return hunze_fail(HUNZE_ERR_OPTION, "hunze_context_options.plan_cache is %d; 0 to %d are taken",
                           options->plan_cache, 1 << 20);
+    if (options->device_allocator) {
+        const hunze_device_allocator *allocator = options->device_allocator;
+        TRY(hunze_struct_check(allocator, sizeof *allocator, "hunze_device_allocator"));
+        if (allocator->reserved)
+            return hunze_fail(HUNZE_ERR_OPTION, "hunze_device_allocator.reserved is not 0");
+        if (!allocator->alloc || !allocator->free)
+            return hunze_fail(HUNZE_ERR_NULL, "hunze_device_allocator needs both alloc and free");
+    }
     if (!options->allocator)
         return HUNZE_OK;
     status = hunze_struct_check(options->allocator, sizeof *options->allocator, "hunze_allocator");
@@ -123,6 +130,9 @@ hunze_status hunze_context_create(const hunze_context_options *given, hunze_cont
     context->allowed = allowed;
     context->halves_512 = hunze_cpu_halves_512();
     context->allocator = allocator;
+    if (o->device_allocator)
+        context->device_allocator = *o->device_allocator;
+    context->device_pool_bytes = o->device_pool_bytes ? o->device_pool_bytes : UINT64_C(1) << 30;
     context->trace = o->trace;
     context->trace_user = o->trace_user;
     context->default_threads = threads ? threads : hunze_usable_cores();
@@ -144,6 +154,7 @@ void hunze_context_release(hunze_context *context)
 {
     if (!context || atomic_fetch_sub(&context->references, 1) != 1)
         return;
+    hunze_device_release(context);
     hunze_pool_destroy(&context->pool, &context->allocator);
     hunze_cache_destroy(context);
     hunze_energy_destroy(context);
@@ -194,8 +205,10 @@ hunze_status hunze_context_info(hunze_context *context, char **out)
     for (int i = 0; i < hunze_row_count; i++) {
         const hunze_row *row = &hunze_rows[i];
         hunze_text_add(&text, "%s{\"name\": \"%s\", \"isa\": \"%s\", \"allowed\": %s}", i ? ", " : "", row->name,
-                       hunze_isa_name(row->isa), context->allowed & 1u << row->isa ? "true" : "false");
+                       hunze_isa_name(row->isa), row->launch || context->allowed & 1u << row->isa ? "true" : "false");
     }
-    hunze_text_add(&text, "], \"device\": \"cpu\", \"cuda\": null, \"cuda_reason\": \"built without CUDA\"}");
+    hunze_text_add(&text, "], \"device\": \"cpu\", ");
+    hunze_device_info(&text);
+    hunze_text_add(&text, "}");
     return hunze_text_finish(&text, out);
 }

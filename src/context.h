@@ -84,6 +84,8 @@ typedef struct hunze_totals {
 } hunze_totals;
 /* Adds one call to the totals; only while a meter runs. */
 void hunze_meter_count(hunze_context *context, uint64_t operations, uint64_t bytes, uint64_t nanoseconds);
+/* Seconds of a call that was counted before it was over. */
+void hunze_meter_add_time(hunze_context *context, uint64_t nanoseconds);
 uint64_t hunze_nanoseconds(void); /* monotonic */
 typedef struct hunze_energy hunze_energy;
 void hunze_energy_destroy(hunze_context *context);
@@ -112,6 +114,10 @@ struct hunze_context {
     int32_t default_threads;
     _Atomic int32_t threads;
     hunze_allocator allocator;
+    hunze_device_allocator device_allocator; /* alloc is NULL: pools of the library's own */
+    uint64_t device_pool_bytes;
+    _Atomic(struct hunze_device_memory *)
+        device_memory; /* cuda/: pools and what else it keeps; once a device is used */
     void (*trace)(void *user, const hunze_trace_record *record);
     void *trace_user;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One run of a plan: the checks that need data, workspace, the floating-point environment, and who is told about the call. */
-#include "plan.h"
+#include "device.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -82,18 +82,18 @@ static inline hunze_status check_scalars(const hunze_plan *plan, const hunze_gem
     const double alpha = options->alpha ? *options->alpha : 1, beta = options->beta ? *options->beta : 0;
     if (beta != 0 && !(plan->roles & 1u << HUNZE_ROLE_C))
         return hunze_fail(HUNZE_ERR_NULL, "c is NULL and beta is %g", beta);
-    if (plan->row->int_tile && (alpha != 1 || beta != 0))
+    if (plan->row->d == HUNZE_TYPE_S32 && (alpha != 1 || beta != 0))
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "alpha is %g and beta %g; integer products take 1 and 0", alpha, beta);
     return HUNZE_OK;
 }
 
-hunze_status hunze_run_check(const hunze_run *run)
+hunze_status hunze_run_check(const hunze_run *run, hunze_device device)
 {
     TRY(hunze_struct_check(run, sizeof *run, "hunze_run"));
     if (run->threads < 0 || run->threads > HUNZE_MAX_THREADS)
         return hunze_fail(HUNZE_ERR_OPTION, "hunze_run.threads is %d; 0 to %d are taken", run->threads,
                           HUNZE_MAX_THREADS);
-    if (run->stream)
+    if (run->stream && device.type == HUNZE_DEVICE_CPU)
         return hunze_fail(HUNZE_ERR_OPTION, "hunze_run.stream is given; the CPU has none");
     if ((uintptr_t)run->workspace % 64)
         return hunze_fail(HUNZE_ERR_ALIGN, "hunze_run.workspace is not aligned to 64 bytes");
@@ -333,18 +333,22 @@ static void call_line(const hunze_plan *plan, const hunze_request *request, char
     add(&to, " kernel=%s", plan->row->name);
 }
 
+void hunze_trace_call(const hunze_plan *plan, const hunze_request *request, int32_t threads, uint64_t nanoseconds)
+{
+    char line[1024];
+    call_line(plan, request, line, sizeof line);
+    const hunze_trace_record record = {sizeof record, (uint32_t)threads, plan->row->name, line,
+                                       nanoseconds,   plan->operations,  plan->bytes};
+    plan->context->trace(plan->context->trace_user, &record);
+}
+
 static void tell(const hunze_plan *plan, const hunze_request *request, const hunze_exec *exec, uint64_t nanoseconds)
 {
     hunze_context *context = plan->context;
     if (atomic_load_explicit(&context->meters, memory_order_relaxed) > 0)
         hunze_meter_count(context, plan->operations, plan->bytes, nanoseconds);
-    if (context->trace) {
-        char line[1024];
-        call_line(plan, request, line, sizeof line);
-        const hunze_trace_record record = {sizeof record, (uint32_t)exec->threads, plan->row->name, line,
-                                           nanoseconds,   plan->operations,        plan->bytes};
-        context->trace(context->trace_user, &record);
-    }
+    if (context->trace)
+        hunze_trace_call(plan, request, exec->threads, nanoseconds);
 }
 
 hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
@@ -353,12 +357,12 @@ hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request,
     hunze_context *context = plan->context;
     const hunze_float_state saved = hunze_float_read(); /* long before it is looked at: reading it takes a while */
     if (run)
-        TRY(hunze_run_check(run));
+        TRY(hunze_run_check(run, plan->device));
     TRY(check_operands(plan, request));
     if (plan->op == HUNZE_OP_GEMM)
         TRY(check_scalars(plan, request->call->options));
-    if (!plan->writes)
-        return HUNZE_OK;
+    if (plan->idle)
+        return plan->writes ? hunze_device_execute(plan, request, run) : HUNZE_OK;
     hunze_exec exec = {
         .context = context,
         .flags = plan->flags,

@@ -4,8 +4,8 @@
 
 #include "kernels.h"
 
-/* Axes of a tensor that the library takes. */
-enum { HUNZE_MAX_NDIM = 16 };
+/* Axes of a tensor and devices that the library takes. */
+enum { HUNZE_MAX_NDIM = 16, HUNZE_MAX_DEVICES = 64 };
 
 /* ------------------------------------------------------------------ errors (status.c)
  * Stores the message for hunze_last_error() in this thread and returns the status. */
@@ -161,11 +161,15 @@ struct hunze_plan {
         hunze_quantize_shape quantize; /* quantize and dequantize */
     };
     uint64_t operations, bytes; /* per run: multiplications and additions; operands read once and written once */
+    hunze_device device;        /* that computes: HUNZE_DEVICE_CPU, or HUNZE_DEVICE_CUDA with its id */
+    uint8_t alignment[HUNZE_ROLE_COUNT]; /* of operands, on a device: bytes that divide their addresses, at most 16 */
     /* Below: the runtime's own. */
-    bool plain;              /* a gemm of three operands, none packed, and no options but transposes and scalars */
-    bool single;             /* hunze_run_gemm_direct: one tile */
-    bool writes;             /* has elements to write */
-    hunze_float_tile direct; /* hunze_run_gemm_direct: the tile but for its pointers to data */
+    uint32_t bundles, allowed; /* masks of bundles: that the CPU or the device has, and that the context allows */
+    bool plain;                /* a gemm of three operands, none packed, and no options but transposes and scalars */
+    bool single;               /* hunze_run_gemm_direct: one tile */
+    bool writes;               /* has elements to write */
+    bool idle;                 /* nothing for the CPU to compute */
+    hunze_float_tile direct;   /* hunze_run_gemm_direct: the tile but for its pointers to data */
     hunze_type a_type, b_type, d_type; /* of the operands; those of rows: d is s32 for integer products */
     bool packed;                       /* b is a packed weight, of the layout and with the flags below */
     uint16_t packed_layout;

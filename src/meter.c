@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The meter: exact operations and bytes of the calls between start and stop, seconds, and joules from RAPL through powercap.
  * What cannot be read is null and says why. */
-#include "context.h"
+#include "device.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -123,6 +123,11 @@ void hunze_meter_count(hunze_context *context, uint64_t operations, uint64_t byt
         sample(energy, false);
 }
 
+void hunze_meter_add_time(hunze_context *context, uint64_t nanoseconds)
+{
+    atomic_fetch_add_explicit(&context->totals.nanoseconds, nanoseconds, memory_order_relaxed);
+}
+
 static hunze_energy *energy_of(hunze_context *context)
 {
     hunze_energy *energy = atomic_load(&context->energy), *none = NULL;
@@ -197,6 +202,7 @@ hunze_status hunze_meter_stop(hunze_meter *meter, char **out)
         return hunze_fail(HUNZE_ERR_NULL, "meter is NULL");
     hunze_context *context = meter->context;
     hunze_energy *energy = atomic_load(&context->energy);
+    hunze_device_settle(context);
     const double seconds = (double)(hunze_nanoseconds() - meter->start) * 1e-9;
     sample(energy, false);
     atomic_fetch_sub(&context->meters, 1);

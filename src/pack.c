@@ -95,6 +95,14 @@ typedef struct weights {
     hunze_plan plan; /* as much of a plan as choosing a row looks at; last: it ends in its key */
 } weights;
 
+static hunze_status check_on_cpu(const hunze_tensor *tensor, const char *name)
+{
+    return tensor->device.type == HUNZE_DEVICE_CPU || tensor->device.type == HUNZE_DEVICE_CUDA_HOST
+               ? HUNZE_OK
+               : hunze_fail(HUNZE_ERR_DEVICE, "%s lives on cuda:%d; weights are packed on the CPU", name,
+                            tensor->device.id);
+}
+
 static hunze_status check_options(const hunze_pack_options *options)
 {
     TRY(hunze_struct_check(options, sizeof *options, "hunze_pack_options"));
@@ -182,6 +190,7 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     options = options ? options : &defaults;
     TRY(check_options(options));
     TRY(hunze_tensor_check(w, "w"));
+    TRY(check_on_cpu(w, "w"));
     const hunze_type type = hunze_type_of(w->dtype);
     const bool narrow = hunze_type_is_narrow(type);
     if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
@@ -194,6 +203,9 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     v->groups = options->groups ? options->groups : 1;
     v->kernel[0] = v->kernel[1] = 1;
     v->plan.context = context;
+    v->plan.device.type = HUNZE_DEVICE_CPU;
+    v->plan.bundles = context->bundles;
+    v->plan.allowed = context->allowed;
     v->plan.op = options->op ? (hunze_op)options->op : HUNZE_OP_GEMM;
     v->plan.flags = context->flags | options->flags;
     v->plan.b_type = type;
@@ -372,9 +384,10 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
     TRY(read_weights(context, w, options, &v));
     TRY(hunze_tensor_check_data(w, "w"));
     TRY(check_blob_tensor(packed, "packed"));
+    TRY(check_on_cpu(packed, "packed"));
     TRY(check_blob_data(packed, "packed"));
     if (run)
-        TRY(hunze_run_check(run));
+        TRY(hunze_run_check(run, v.plan.device));
     if (v.plan.b_type == HUNZE_TYPE_S8) {
         v.header.flags = HUNZE_PACKED_FINITE | (pairs_are_safe(&v) ? HUNZE_PACKED_SAFE : 0);
         v.plan.packed_flags = v.header.flags;

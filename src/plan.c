@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans: making one from a request, running one, and what a plan tells about itself. */
 #include "conv.h"
-#include "plan.h"
+#include "device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +58,12 @@ static size_t driver_workspace(const hunze_plan *plan, int32_t threads)
     return (bytes + 63) & ~(size_t)63;
 }
 
+static size_t device_workspace(const hunze_plan *plan)
+{
+    const size_t bytes = plan->writes && plan->row->launch_workspace ? plan->row->launch_workspace(plan) : 0;
+    return (bytes + 255) & ~(size_t)255;
+}
+
 int32_t hunze_plan_threads(const hunze_plan *plan, int32_t threads)
 {
     if (threads == 0)
@@ -78,6 +84,42 @@ static uint64_t distinct_bytes(const hunze_tensor *tensor)
         if (tensor->shape[i] == 0 || hunze_stride(tensor, i) != 0)
             bytes *= (uint64_t)tensor->shape[i];
     return bytes;
+}
+
+/* Where the operands live: all on the CPU, or all on one device, with pinned and managed memory beside it. */
+static hunze_status find_device(const hunze_request *request, hunze_plan *plan)
+{
+    int cpu = -1, cuda = -1, managed = -1;
+    for (int role = 0; role < HUNZE_ROLE_COUNT; role++) {
+        const hunze_tensor *tensor = request->operand[role];
+        if (!tensor)
+            continue;
+        if (tensor->device.type == HUNZE_DEVICE_CUDA && cuda >= 0 &&
+            tensor->device.id != request->operand[cuda]->device.id)
+            return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on cuda:%d and %s on cuda:%d: copy one to the other's device",
+                              hunze_role_name(plan->op, cuda), request->operand[cuda]->device.id,
+                              hunze_role_name(plan->op, role), tensor->device.id);
+        switch (tensor->device.type) {
+        case HUNZE_DEVICE_CPU: cpu = role; break;
+        case HUNZE_DEVICE_CUDA: cuda = role; break;
+        case HUNZE_DEVICE_CUDA_MANAGED: managed = role; break;
+        default: break;
+        }
+        plan->alignment[role] = (uint8_t)hunze_operand_alignment(tensor);
+    }
+    const int device = cuda >= 0 ? cuda : managed;
+    plan->device.type = HUNZE_DEVICE_CPU;
+    plan->bundles = plan->context->bundles;
+    plan->allowed = plan->context->allowed;
+    if (device < 0)
+        return HUNZE_OK;
+    plan->device = (hunze_device){HUNZE_DEVICE_CUDA, request->operand[device]->device.id};
+    if (cpu >= 0)
+        return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on the CPU and %s on cuda:%d: copy one to the other (hunze_copy)",
+                          hunze_role_name(plan->op, cpu), hunze_role_name(plan->op, device), plan->device.id);
+    TRY(hunze_device_bundles(plan->device, &plan->bundles));
+    plan->allowed = plan->bundles;
+    return HUNZE_OK;
 }
 
 static void note_operands(const hunze_request *request, hunze_plan *plan)
@@ -107,6 +149,7 @@ static hunze_status check_request(const hunze_request *request, hunze_plan *plan
 static hunze_status fill(const hunze_request *request, hunze_plan *plan)
 {
     const hunze_tensor *b = request->operand[HUNZE_ROLE_B];
+    TRY(find_device(request, plan));
     plan->packed = b && b->dtype.code == HUNZE_OPAQUE_HANDLE;
     if (plan->packed) {
         const hunze_packed_header *header = hunze_data(b);
@@ -122,10 +165,17 @@ static hunze_status fill(const hunze_request *request, hunze_plan *plan)
     if (plan->packed)
         TRY(hunze_packed_fits(hunze_data(b), plan->row));
     const uint32_t three = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_D;
-    plan->plain = plan->op == HUNZE_OP_GEMM && plan->roles == three && !plan->packed && !request->kernel &&
+    const bool on_cpu = plan->device.type == HUNZE_DEVICE_CPU;
+    plan->plain = on_cpu && plan->op == HUNZE_OP_GEMM && plan->roles == three && !plan->packed && !request->kernel &&
                   !((const hunze_gemm_options *)request->call->options)->activation;
     const hunze_extent *d = &plan->operands.extent[HUNZE_ROLE_D];
     plan->writes = d->low != d->high || (plan->op == HUNZE_OP_QUANTIZE && plan->quantize.dynamic);
+    plan->idle = !plan->writes || !on_cpu;
+    if (!on_cpu) {
+        plan->useful_threads = 1;
+        plan->workspace_bytes = device_workspace(plan);
+        return HUNZE_OK;
+    }
     plan->driver = driver_of(request, plan);
     if (!plan->driver)
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "this library was built without %s", op_names[plan->op]);
@@ -203,6 +253,21 @@ void hunze_plan_release(hunze_plan *plan)
     hunze_context_release(context);
 }
 
+/* A call that differs from its plan in how operands on a device are aligned: the plan may count on what it saw. */
+static hunze_status check_alignments(const hunze_plan *plan, const hunze_request *request)
+{
+    if (plan->device.type == HUNZE_DEVICE_CPU)
+        return HUNZE_OK; /* pinned memory */
+    for (int role = 0; role < HUNZE_ROLE_COUNT; role++) {
+        const hunze_tensor *tensor = request->operand[role];
+        if (tensor && hunze_operand_alignment(tensor) < plan->alignment[role])
+            return hunze_fail(HUNZE_ERR_ALIGN,
+                              "%s is aligned to %d bytes, and the plan was made for %d: make one with this pointer",
+                              hunze_role_name(plan->op, role), hunze_operand_alignment(tensor), plan->alignment[role]);
+    }
+    return HUNZE_OK;
+}
+
 /* Says what differs between a call and the plan that it was brought to: the first word of the key that does. */
 static hunze_status mismatch(const hunze_plan *plan, const hunze_request *request)
 {
@@ -213,10 +278,12 @@ static hunze_status mismatch(const hunze_plan *plan, const hunze_request *reques
         if (!(plan->roles & 1u << role) != !request->operand[role])
             return hunze_fail(HUNZE_ERR_OPTION, "%s is %s, unlike when the plan was made",
                               hunze_role_name(plan->op, role), request->operand[role] ? "given" : "missing");
-    uint32_t at = 0;
+    uint32_t at = ((plan->key[0] ^ request->key[0]) & ~hunze_key_alignments) == 0 ? 1 : 0;
     const uint32_t words = plan->key_words < request->words ? plan->key_words : request->words;
-    while (at < words && plan->key[at] == request->key[at])
+    while (at > 0 && at < words && plan->key[at] == request->key[at])
         at++;
+    if (at == words && plan->key_words == request->words)
+        return check_alignments(plan, request);
     for (uint32_t start = 2; at >= 2 && start < request->words;) { /* the operand whose words the difference is in */
         const uint64_t head = request->key[start];
         const uint32_t role = head >> 24 & 0xff, ndim = head & 0xff;
@@ -229,6 +296,8 @@ static hunze_status mismatch(const hunze_plan *plan, const hunze_request *reques
             const char *name = hunze_role_name(plan->op, (int)role);
             if (at == start && (head ^ plan->key[at]) >> 32)
                 return hunze_fail(HUNZE_ERR_DTYPE, "%s has another dtype than when the plan was made", name);
+            if (at == start && (head ^ plan->key[at]) & 0x7FFF00)
+                return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on another device than when the plan was made", name);
             if (at > start + ndim || (at == start && (head ^ plan->key[at]) >> 23 & 1))
                 return hunze_fail(HUNZE_ERR_STRIDE, "%s has other strides than when the plan was made", name);
             return hunze_fail(HUNZE_ERR_SHAPE, "%s has another shape than when the plan was made", name);
@@ -249,12 +318,19 @@ hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *given, con
     if (!plan->plain || call.op != HUNZE_OP_GEMM || !hunze_request_matches(plan->context, &call, plan, &request)) {
         TRY(hunze_request_build(plan->context, &call, &request));
         if (request.words != plan->key_words || memcmp(request.key, plan->key, request.words * sizeof(uint64_t)) != 0)
-            return mismatch(plan, &request);
+            TRY(mismatch(plan, &request));
     }
     hunze_flight *flight = hunze_flight_begin(plan->context);
     const hunze_status status = hunze_execute(plan, &request, run, flight);
     hunze_flight_end(flight);
     return status;
+}
+
+hunze_status hunze_plan_prepare(const hunze_plan *plan)
+{
+    if (!plan)
+        return hunze_fail(HUNZE_ERR_NULL, "plan is NULL");
+    return plan->device.type == HUNZE_DEVICE_CPU ? HUNZE_OK : hunze_device_prepare(plan);
 }
 
 size_t hunze_plan_workspace(const hunze_plan *plan, int32_t threads)
@@ -268,6 +344,7 @@ const char *hunze_plan_kernel(const hunze_plan *plan) { return plan ? plan->row-
 
 static void add_shape(hunze_text *text, const hunze_plan *plan)
 {
+    hunze_text_add(text, "\"shape\": ");
     if (plan->op == HUNZE_OP_GEMM) {
         const hunze_gemm_shape *s = &plan->gemm_shape;
         hunze_text_add(text, "{\"m\": %lld, \"n\": %lld, \"k\": %lld, \"batch\": %lld}", (long long)s->m,
@@ -287,6 +364,24 @@ static void add_shape(hunze_text *text, const hunze_plan *plan)
     }
 }
 
+static void add_device(hunze_text *text, const hunze_plan *plan)
+{
+    if (plan->device.type == HUNZE_DEVICE_CPU) {
+        hunze_text_add(text, "\"device\": \"cpu\", ");
+        return;
+    }
+    char name[HUNZE_DEVICE_TEXT];
+    hunze_text_add(text, "\"device\": \"cuda:%d\", \"device_name\": ", plan->device.id);
+    hunze_text_add_quoted(text, hunze_device_text(plan->device, name));
+    hunze_text_add(text, ", \"compiled_by_driver\": ");
+    hunze_text_add_quoted(text,
+                          hunze_device_compiles(plan->device)
+                              ? "the library has PTX but no machine code for this device: its driver compiles each "
+                                "kernel when it is first used, and keeps it in ~/.nv/ComputeCache (CUDA_CACHE_PATH)"
+                              : NULL);
+    hunze_text_add(text, ", ");
+}
+
 hunze_status hunze_plan_explain(const hunze_plan *plan, char **out)
 {
     static const char *const orders[] = {"exact", "chain", "own"};
@@ -300,12 +395,14 @@ hunze_status hunze_plan_explain(const hunze_plan *plan, char **out)
                    "\"%s\", \"%s\"], ",
                    op_names[plan->op], row->name, hunze_isa_name(row->isa), orders[row->order],
                    hunze_type_name(plan->a_type), hunze_type_name(plan->b_type), hunze_type_name(plan->d_type));
-    hunze_text_add(&text, "\"why\": \"%s\", \"shape\": ",
+    hunze_text_add(&text, "\"why\": \"%s\", ",
                    plan->forced               ? "forced by name"
+                   : row->launch              ? "the kernel of the operands' device that takes the call"
                    : row->op == HUNZE_OP_CONV ? "a depthwise convolution, on the widest bundle allowed"
                    : plan->op == HUNZE_OP_GEMM || row->op == HUNZE_OP_GEMM
                        ? "fewest modelled cycles of the kernels that take the call"
                        : "the widest bundle allowed");
+    add_device(&text, plan);
     add_shape(&text, plan);
     const int32_t threads = hunze_plan_threads(plan, 0);
     hunze_text_add(&text,

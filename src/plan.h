@@ -26,6 +26,10 @@ bool hunze_request_matches(hunze_context *context, const hunze_call *call, const
                            hunze_request *request);
 const void *hunze_default_options(uint32_t op);     /* only struct_size set; NULL if plans do not take the op */
 const char *hunze_role_name(hunze_op op, int role); /* what messages call an operand */
+/* Bytes that divide the address of an operand, at most 16; 16 where data is NULL. */
+int32_t hunze_operand_alignment(const hunze_tensor *tensor);
+/* The bits of a key's first word that say how operands on a device are aligned. */
+extern const uint64_t hunze_key_alignments;
 
 /* ------------------------------------------------------------------ plan_gemm.c, plan_conv.c, plan_map.c
  * Everything that can be said without data.  They fill the plan's types, shape, operations and bytes. */
@@ -58,7 +62,9 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan);
 hunze_driver_fn hunze_run_gemm_direct;
 
 /* ------------------------------------------------------------------ execute.c */
-hunze_status hunze_run_check(const hunze_run *run);
+hunze_status hunze_run_check(const hunze_run *run, hunze_device device);
+/* The context has a trace: it gets a record of the call. */
+void hunze_trace_call(const hunze_plan *plan, const hunze_request *request, int32_t threads, uint64_t nanoseconds);
 /* The request is the plan's.  Without a flight the workspace is allocated for this run alone. */
 hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
                            hunze_flight *flight);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which row a plan gets: those that take the call are ranked by modelled cost, and each other one has a reason. */
 #include "conv.h"
-#include "plan.h"
+#include "device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,11 +40,20 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
             snprintf(text, size, "takes %s with %s", hunze_type_name(row->a), hunze_type_name(row->b));
         return text;
     }
-    if (!(plan->context->bundles & 1u << row->isa)) {
-        snprintf(text, size, "this CPU has no %s", hunze_isa_name(row->isa));
+    const bool on_cpu = plan->device.type == HUNZE_DEVICE_CPU;
+    if (on_cpu != !row->launch)
+        return on_cpu ? "computes on a device, and the operands live on the CPU"
+                      : "computes on the CPU, and the operands live on a device";
+    if (!(plan->bundles & 1u << row->isa)) {
+        char device[HUNZE_DEVICE_TEXT];
+        if (on_cpu)
+            snprintf(text, size, "this CPU has no %s", hunze_isa_name(row->isa));
+        else
+            snprintf(text, size, "needs %s, and the operands live on %s", hunze_isa_name(row->isa),
+                     hunze_device_text(plan->device, device));
         return text;
     }
-    if (!(plan->context->allowed & 1u << row->isa)) {
+    if (!(plan->allowed & 1u << row->isa)) {
         snprintf(text, size, "the context does not allow %s", hunze_isa_name(row->isa));
         return text;
     }
@@ -53,7 +62,9 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
     if (row->widen && plan->op != HUNZE_OP_GEMM)
         return "computes products, not convolutions";
     const char *why = NULL;
-    if (row->op == HUNZE_OP_CONV && !depthwise_takes(plan, &why))
+    if (row->op == HUNZE_OP_CONV && !row->launch && !depthwise_takes(plan, &why))
+        return why;
+    if (row->launch_refusal && (why = row->launch_refusal(plan)) != NULL)
         return why;
     if (plan->packed && plan->packed_layout != row->layout) {
         snprintf(text, size, "the weights are packed in layout %u, not %u", plan->packed_layout, row->layout);
@@ -81,6 +92,8 @@ static const double halved_step = 1.75;
 static double cost(const hunze_plan *plan, const hunze_row *row)
 {
     double m = 0, n = 0, k = 0, times = 1;
+    if (row->launch)
+        return 0;
     switch (plan->op) {
     case HUNZE_OP_GEMM:
         m = (double)plan->gemm_shape.m;
@@ -146,7 +159,7 @@ hunze_status hunze_force_row(hunze_plan *plan, const char *name)
 
 hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
 {
-    char reason[128];
+    char reason[256];
     const hunze_row *best = NULL;
     double best_cost = 0;
     for (int i = 0; i < hunze_row_count; i++) {
@@ -174,6 +187,8 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
                     why = "a depthwise kernel takes the call";
                 else if (best_cost > 0)
                     snprintf(reason, sizeof reason, "modelled at %.2f times the cycles", cost(plan, row) / best_cost);
+                else if (best->isa == row->isa)
+                    snprintf(reason, sizeof reason, "%s stands before it", best->name);
                 else
                     snprintf(reason, sizeof reason, "%s is there", hunze_isa_name(best->isa));
                 why = why ? why : reason;
@@ -190,10 +205,11 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "kernel %s: %s", plan->forced->name,
                           refusal(plan, plan->forced, reason, sizeof reason));
     if (!best) {
-        char nearest[160] = "";
+        char nearest[320] = "";
         for (int i = 0; i < hunze_row_count; i++) /* the first row of these types says what is missing */
             if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == plan->a_type &&
-                hunze_rows[i].b == plan->b_type && !nearest[0])
+                hunze_rows[i].b == plan->b_type && !hunze_rows[i].launch == (plan->device.type == HUNZE_DEVICE_CPU) &&
+                !nearest[0])
                 snprintf(nearest, sizeof nearest, ": %s %s", hunze_rows[i].name,
                          refusal(plan, &hunze_rows[i], reason, sizeof reason));
         if (plan->packed)
@@ -207,6 +223,13 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
         return hunze_fail(HUNZE_ERR_SLOW,
                           "only the portable kernel %s takes this call here, and HUNZE_REQUIRE_FAST is set",
                           best->name);
+    if ((plan->flags & HUNZE_REQUIRE_FAST) && best->launch && hunze_device_compiles(plan->device)) {
+        char device[HUNZE_DEVICE_TEXT];
+        return hunze_fail(HUNZE_ERR_SLOW,
+                          "this library has no machine code for %s, so its driver would compile %s, and "
+                          "HUNZE_REQUIRE_FAST is set",
+                          hunze_device_text(plan->device, device), best->name);
+    }
     plan->row = best;
     return HUNZE_OK;
 }

@@ -34,14 +34,39 @@ static inline uint64_t operand_word(const hunze_tensor *tensor, int role)
     return word ^ (uint64_t)role << 24 ^ (uint64_t)(tensor->strides != NULL) << 23;
 }
 
+int32_t hunze_operand_alignment(const hunze_tensor *tensor)
+{
+    const uintptr_t first = tensor->data ? (uintptr_t)tensor->data + tensor->byte_offset : 0;
+    return 1 << __builtin_ctzll(first | 16);
+}
+
+/* The key's first word holds op and flags, of 8 bits each, in its halves; above them is room for 3 bits per role. */
+static int alignment_shift(int role) { return role < 8 ? 8 + 3 * role : 40 + 3 * (role - 8); }
+const uint64_t hunze_key_alignments = 0x000FFF00FFFFFF00;
+_Static_assert(CALL_FLAGS < 256 && HUNZE_ROLE_COUNT <= 16, "the first word of a key has room for alignments");
+
+/* An operand that is not simply in the CPU's memory, or wrong.  *place: its kind of memory and its device, as bits that are free in
+ * operand_word and 0 for the CPU. */
+static __attribute__((noinline)) hunze_status place_of(hunze_request *request, int role, const hunze_tensor *tensor,
+                                                       uint64_t *place)
+{
+    TRY(hunze_tensor_check(tensor, hunze_role_name((hunze_op)request->call->op, role)));
+    const uint64_t worse = 5 - (uint64_t)__builtin_ctz((unsigned)hunze_operand_alignment(tensor)); /* 1 to 5 */
+    request->key[0] ^= worse << alignment_shift(role);
+    _Static_assert(HUNZE_DEVICE_CUDA_MANAGED < 16 && HUNZE_MAX_DEVICES <= 1 << 11, "the place fits in 15 bits");
+    *place = (uint64_t)tensor->device.type << 8 | (uint64_t)tensor->device.id << 12;
+    return HUNZE_OK;
+}
+
 static hunze_status put_operand(hunze_request *request, int role, const hunze_tensor *tensor)
 {
+    uint64_t place = 0;
     if (__builtin_expect((uint32_t)tensor->ndim > HUNZE_MAX_NDIM || tensor->device.type != HUNZE_DEVICE_CPU ||
                              (tensor->ndim > 0 && !tensor->shape),
                          0))
-        return hunze_tensor_check(tensor, hunze_role_name((hunze_op)request->call->op, role));
+        TRY(place_of(request, role, tensor, &place));
     request->operand[role] = tensor;
-    put(request, operand_word(tensor, role));
+    put(request, operand_word(tensor, role) ^ place);
     for (int32_t i = 0; i < tensor->ndim; i++)
         put(request, (uint64_t)tensor->shape[i]);
     for (int32_t i = 0; tensor->strides && i < tensor->ndim; i++)
@@ -61,6 +86,9 @@ static hunze_status put_weights(hunze_request *request, const hunze_tensor *tens
     TRY(put_required(request, HUNZE_ROLE_B, tensor));
     if (__builtin_expect(tensor->dtype.code != HUNZE_OPAQUE_HANDLE, 1))
         return HUNZE_OK;
+    if (tensor->device.type != HUNZE_DEVICE_CPU && tensor->device.type != HUNZE_DEVICE_CUDA_HOST)
+        return hunze_fail(HUNZE_ERR_DEVICE, "%s is packed and lives on a device; give it unpacked there",
+                          hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B));
     TRY(hunze_packed_check(tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B)));
     uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
     memcpy(words, hunze_data(tensor), sizeof words);

@@ -78,6 +78,33 @@ int64_t hunze_count(const hunze_tensor *tensor)
 
 static size_t element_bytes(const hunze_tensor *tensor) { return tensor->dtype.bits / 8u * tensor->dtype.lanes; }
 
+static hunze_status check_device(hunze_device device, const char *name)
+{
+    switch (device.type) {
+    case HUNZE_DEVICE_CPU: return HUNZE_OK;
+    case HUNZE_DEVICE_CUDA:
+    case HUNZE_DEVICE_CUDA_HOST:
+    case HUNZE_DEVICE_CUDA_MANAGED: break;
+    default:
+        return hunze_fail(HUNZE_ERR_DEVICE,
+                          "%s lives on device type %d; known are %d (the CPU), %d (CUDA), %d (pinned memory) and %d "
+                          "(managed memory)",
+                          name, device.type, HUNZE_DEVICE_CPU, HUNZE_DEVICE_CUDA, HUNZE_DEVICE_CUDA_HOST,
+                          HUNZE_DEVICE_CUDA_MANAGED);
+    }
+    if (device.id < 0 || device.id >= HUNZE_MAX_DEVICES)
+        return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on device %d; 0 to %d are taken", name, device.id,
+                          HUNZE_MAX_DEVICES - 1);
+#if !HUNZE_WITH_CUDA
+    if (device.type != HUNZE_DEVICE_CUDA_HOST)
+        return hunze_fail(
+            HUNZE_ERR_DEVICE,
+            "%s lives on cuda:%d; this library was built without CUDA and computes on the CPU: copy it there", name,
+            device.id);
+#endif
+    return HUNZE_OK;
+}
+
 hunze_status hunze_tensor_check(const hunze_tensor *tensor, const char *name)
 {
     if (!tensor)
@@ -86,9 +113,7 @@ hunze_status hunze_tensor_check(const hunze_tensor *tensor, const char *name)
         return hunze_fail(HUNZE_ERR_SHAPE, "%s has ndim %d; 0 to %d are taken", name, tensor->ndim, HUNZE_MAX_NDIM);
     if (tensor->ndim > 0 && !tensor->shape)
         return hunze_fail(HUNZE_ERR_NULL, "%s has ndim %d and its shape is NULL", name, tensor->ndim);
-    if (tensor->device.type != HUNZE_DEVICE_CPU)
-        return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on device type %d; this library computes on the CPU (%d)", name,
-                          tensor->device.type, HUNZE_DEVICE_CPU);
+    TRY(check_device(tensor->device, name));
     if (element_bytes(tensor) == 0) {
         char dtype[24];
         return hunze_fail(HUNZE_ERR_DTYPE, "%s has dtype %s, which has no whole bytes", name,

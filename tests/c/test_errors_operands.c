@@ -28,6 +28,18 @@ static bool on_a_gpu(example *e, int role)
     return true;
 }
 
+static bool on_another_kind_of_device(example *e, int role)
+{
+    e->tensor[role].device.type = 10;
+    return true;
+}
+
+static bool on_device_minus_1(example *e, int role)
+{
+    e->tensor[role].device = (hunze_device){HUNZE_DEVICE_CUDA, -1};
+    return true;
+}
+
 static bool negative_rank(example *e, int role)
 {
     e->tensor[role].ndim = -1;
@@ -148,6 +160,8 @@ static const mistake mistakes[] = {
     {"no data", no_data, HUNZE_ERR_NULL, false},
     {"no shape", no_shape, HUNZE_ERR_NULL, true},
     {"another device", on_a_gpu, HUNZE_ERR_DEVICE, true},
+    {"another kind of device", on_another_kind_of_device, HUNZE_ERR_DEVICE, true},
+    {"device -1", on_device_minus_1, HUNZE_ERR_DEVICE, true},
     {"rank -1", negative_rank, HUNZE_ERR_SHAPE, true},
     {"rank 17", rank_17, HUNZE_ERR_SHAPE, true},
     {"extent -1", negative_extent, HUNZE_ERR_SHAPE, true},

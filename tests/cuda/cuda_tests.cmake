@@ -72,6 +72,19 @@ target_link_libraries(test_standin PRIVATE cmocka ${CMAKE_DL_LIBS})
 add_dependencies(test_standin test_standin_driver)
 add_test(NAME test_standin COMMAND test_standin)
 set_tests_properties(test_standin PROPERTIES LABELS fast TIMEOUT 120 ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_BINARY_DIR}/test_standin_driver")
+# The runtime, on the stand-in with the library's own kernels.
+add_library(hunze_cuda_test STATIC tests/cuda/cuda_test.c)
+target_include_directories(hunze_cuda_test PUBLIC tests/c tests/cuda)
+target_include_directories(hunze_cuda_test SYSTEM PUBLIC ${HUNZE_CUDA_INCLUDE})
+target_link_libraries(hunze_cuda_test PUBLIC hunze_test cmocka ${CMAKE_DL_LIBS})
+foreach(name test_cuda_copy test_cuda_driver test_cuda_errors test_cuda_memory)
+  add_executable(${name} tests/cuda/${name}.c)
+  target_link_libraries(${name} PRIVATE hunze_cuda_test)
+  add_dependencies(${name} hunze_standin)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 120 ENVIRONMENT "LD_LIBRARY_PATH=${HUNZE_STANDIN_FOLDER}")
+endforeach()
+
 # Of a kernel whose test notices each of them, and of one whose test notices none.
 add_test(NAME mutants_are_found COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/cuda/mutants.py -- $<TARGET_FILE:test_emulator> test_pipeline)
 add_test(NAME living_mutants_are_told COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/cuda/mutants.py --only INSIDE --

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copies between the CPU and a device, and on one.
+ *
+ * What is contiguous goes as it lies.  Where the device's side is, and the CPU's is not, the CPU gathers or scatters slices in pinned memory,
+ * one while another is on its way.  All else is copies of rows, one for each index of the axes above them. */
+#include "../src/runs.h"
+#include "runtime.h"
+
+enum { SLICE_BYTES = 4 << 20, SLICES = 2, LONGEST_PITCH = INT32_MAX, ROW_BYTES = 64, ROW_COPIES = 64 };
+
+typedef struct side {
+    char *data;
+    CUmemorytype type;
+    bool cpu;    /* read or written by the CPU */
+    bool pinned; /* said to be */
+} side;
+
+typedef struct copying {
+    hunze_context *context;
+    const hunze_scope *scope;
+    side to, from;
+    hunze_runs runs; /* operand 0 is `to`, or the side that is on the device */
+    int to_operand, from_operand;
+    size_t bytes; /* of an element */
+} copying;
+
+static side side_of(const hunze_tensor *tensor)
+{
+    const int32_t type = tensor->device.type;
+    return (side){
+        .data = hunze_data(tensor),
+        .type = type == HUNZE_DEVICE_CUDA           ? CU_MEMORYTYPE_DEVICE
+                : type == HUNZE_DEVICE_CUDA_MANAGED ? CU_MEMORYTYPE_UNIFIED
+                                                    : CU_MEMORYTYPE_HOST,
+        .cpu = type == HUNZE_DEVICE_CPU || type == HUNZE_DEVICE_CUDA_HOST,
+        .pinned = type == HUNZE_DEVICE_CUDA_HOST,
+    };
+}
+
+static hunze_status copy_bytes(const copying *c, char *to, const char *from, size_t bytes)
+{
+    return hunze_driver_check(hunze_cu->cuMemcpyAsync((CUdeviceptr)to, (CUdeviceptr)from, bytes, c->scope->stream),
+                              "a copy of %zu bytes on cuda:%d", bytes, c->scope->gpu->device.id);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+/* The two innermost axes that one copy of rows takes, and the axes above them. */
+typedef struct rows {
+    int32_t axes;
+    size_t width;
+    int64_t height, to_pitch, from_pitch;
+} rows;
+
+static bool is_pitch(int64_t pitch, size_t width) { return pitch >= (int64_t)width && pitch <= LONGEST_PITCH; }
+
+static rows find_rows(const copying *c)
+{
+    const hunze_runs *r = &c->runs;
+    const int64_t bytes = (int64_t)c->bytes;
+    rows found = {.axes = r->axes, .width = c->bytes, .height = r->length};
+    if (r->length == 1 || (r->step[0] == 1 && r->step[1] == 1)) {
+        found.width = (size_t)r->length * c->bytes;
+        found.height = 1;
+        found.to_pitch = found.from_pitch = (int64_t)found.width;
+        if (r->axes > 0) {
+            const int64_t *stride = r->stride[r->axes - 1];
+            const int64_t to = stride[c->to_operand] * bytes, from = stride[c->from_operand] * bytes;
+            if (is_pitch(to, found.width) && is_pitch(from, found.width))
+                found = (rows){r->axes - 1, found.width, r->extent[r->axes - 1], to, from};
+        }
+        return found;
+    }
+    found.to_pitch = r->step[c->to_operand] * bytes;
+    found.from_pitch = r->step[c->from_operand] * bytes;
+    return found;
+}
+
+static hunze_status copy_one_rows(const copying *c, const rows *r, char *to, const char *from)
+{
+    if (r->height == 1)
+        return copy_bytes(c, to, from, r->width);
+    if (!is_pitch(r->to_pitch, r->width) || !is_pitch(r->from_pitch, r->width)) { /* backwards, or the same again */
+        for (int64_t i = 0; i < r->height; i++)
+            TRY(copy_bytes(c, to + i * r->to_pitch, from + i * r->from_pitch, r->width));
+        return HUNZE_OK;
+    }
+    const CUDA_MEMCPY2D copy = {
+        .srcMemoryType = c->from.type,
+        .srcHost = from,
+        .srcDevice = (CUdeviceptr)from,
+        .srcPitch = (size_t)r->from_pitch,
+        .dstMemoryType = c->to.type,
+        .dstHost = to,
+        .dstDevice = (CUdeviceptr)to,
+        .dstPitch = (size_t)r->to_pitch,
+        .WidthInBytes = r->width,
+        .Height = (size_t)r->height,
+    };
+    return hunze_driver_check(hunze_cu->cuMemcpy2DAsync(&copy, c->scope->stream), "a copy of %lld rows on cuda:%d",
+                              (long long)r->height, c->scope->gpu->device.id);
+}
+
+static int64_t copies_of(const copying *c, const rows *r)
+{
+    int64_t copies = 1;
+    for (int32_t axis = 0; axis < r->axes; axis++)
+        copies *= c->runs.extent[axis];
+    return copies;
+}
+
+static hunze_status copy_rows(const copying *c, const rows *r)
+{
+    const int64_t copies = copies_of(c, r);
+    for (int64_t i = 0; i < copies; i++) {
+        char *to = c->to.data;
+        const char *from = c->from.data;
+        int64_t left = i;
+        for (int32_t axis = r->axes - 1; axis >= 0; axis--) {
+            const int64_t at = left % c->runs.extent[axis];
+            left /= c->runs.extent[axis];
+            to += at * c->runs.stride[axis][c->to_operand] * (int64_t)c->bytes;
+            from += at * c->runs.stride[axis][c->from_operand] * (int64_t)c->bytes;
+        }
+        TRY(copy_one_rows(c, r, to, from));
+    }
+    return HUNZE_OK;
+}
+
+/* ------------------------------------------------------------------ slices in pinned memory */
+
+typedef struct slice {
+    char *pinned;
+    CUevent event; /* behind its copy */
+    int64_t first, chunks, elements;
+} slice;
+
+/* The elements of a slice, between pinned memory and the CPU's side. */
+static void move_slice(const copying *c, const slice *s)
+{
+    char *pinned = s->pinned;
+    int64_t offset[HUNZE_RUNS_OPERANDS];
+    for (int64_t i = s->first; i < s->first + s->chunks; i++) {
+        const int64_t n = hunze_runs_chunk(&c->runs, i, offset);
+        if (c->from.cpu)
+            hunze_copy_elements(n, c->bytes, c->from.data + offset[c->from_operand] * (int64_t)c->bytes,
+                                c->runs.step[c->from_operand], pinned, 1);
+        else
+            hunze_copy_elements(n, c->bytes, pinned, 1, c->to.data + offset[c->to_operand] * (int64_t)c->bytes,
+                                c->runs.step[c->to_operand]);
+        pinned += n * (int64_t)c->bytes;
+    }
+}
+
+static hunze_status wait_for(const slice *s)
+{
+    const hunze_relaxed mode = hunze_relax();
+    const CUresult result = hunze_cu->cuEventSynchronize(s->event);
+    hunze_unrelax(mode);
+    return hunze_driver_check(result, "a slice of a copy");
+}
+
+/* One slice, and the end of the slice before it where the CPU writes. */
+static hunze_status copy_slice(const copying *c, slice *s, const slice *before, char *on_device)
+{
+    const size_t bytes = (size_t)s->elements * c->bytes;
+    if (c->from.cpu)
+        move_slice(c, s);
+    TRY(c->from.cpu ? copy_bytes(c, on_device, s->pinned, bytes) : copy_bytes(c, s->pinned, on_device, bytes));
+    TRY(hunze_driver_check(hunze_cu->cuEventRecord(s->event, c->scope->stream), "a slice of a copy"));
+    if (!c->from.cpu && before) {
+        TRY(wait_for(before));
+        move_slice(c, before);
+    }
+    return HUNZE_OK;
+}
+
+static hunze_status copy_slices(const copying *c, slice slices[SLICES])
+{
+    const slice *last = NULL;
+    const char *device = c->from.cpu ? c->to.data : c->from.data;
+    int64_t done = 0;
+    for (int64_t chunk = 0, turn = 0; chunk < c->runs.chunks; turn++) {
+        slice *s = &slices[turn % SLICES];
+        if (c->from.cpu && turn >= SLICES)
+            TRY(wait_for(s));
+        s->first = chunk;
+        s->elements = 0;
+        const int64_t most = (int64_t)(SLICE_BYTES / c->bytes);
+        for (int64_t offset[HUNZE_RUNS_OPERANDS]; chunk < c->runs.chunks; chunk++) {
+            const int64_t n = hunze_runs_chunk(&c->runs, chunk, offset);
+            if (s->elements + n > most)
+                break;
+            s->elements += n;
+        }
+        s->chunks = chunk - s->first;
+        TRY(copy_slice(c, s, last, (char *)device + done * (int64_t)c->bytes));
+        done += s->elements;
+        last = s;
+    }
+    if (last && !c->from.cpu) {
+        TRY(wait_for(last));
+        move_slice(c, last);
+    }
+    return HUNZE_OK;
+}
+
+static hunze_status copy_in_slices(const copying *c)
+{
+    slice slices[SLICES] = {{0}};
+    const int64_t elements = c->runs.chunks * (c->runs.length < HUNZE_RUNS_CHUNK ? c->runs.length : HUNZE_RUNS_CHUNK);
+    const size_t bytes =
+        elements < (int64_t)(SLICE_BYTES / c->bytes) ? (size_t)elements * c->bytes : (size_t)SLICE_BYTES;
+    void *pinned = NULL;
+    hunze_status status = hunze_pinned_alloc(c->context, c->scope, SLICES * bytes, &pinned);
+    for (int i = 0; i < SLICES && status == HUNZE_OK; i++) {
+        slices[i].pinned = (char *)pinned + (size_t)i * bytes;
+        status =
+            hunze_driver_check(hunze_cu->cuEventCreate(&slices[i].event, CU_EVENT_DISABLE_TIMING), "a slice of a copy");
+    }
+    if (status == HUNZE_OK)
+        status = copy_slices(c, slices);
+    if (pinned) {
+        if (c->context->flags & HUNZE_WIPE) {
+            (void)hunze_cu->cuStreamSynchronize(c->scope->stream);
+            hunze_wipe(pinned, SLICES * bytes);
+        }
+        const hunze_status freed = hunze_pinned_free(c->context, c->scope, pinned, SLICES * bytes);
+        status = status ? status : freed;
+    }
+    for (int i = 0; i < SLICES; i++)
+        if (slices[i].event)
+            (void)hunze_cu->cuEventDestroy(slices[i].event);
+    return status;
+}
+
+/* ------------------------------------------------------------------ the copy */
+
+/* Whether the elements lie side by side in the order of the runs. */
+static bool is_dense(const hunze_tensor *tensor)
+{
+    int64_t strides[HUNZE_MAX_NDIM];
+    hunze_runs runs;
+    hunze_runs_strides(tensor, strides);
+    hunze_runs_make(&runs, tensor->ndim, tensor->shape, 1, (const int64_t *const[]){strides});
+    return runs.axes == 0 && (runs.length == 1 || runs.step[0] == 1);
+}
+
+/* Whether the CPU's memory has to be left alone until the stream came so far: the driver copies from pageable memory before it returns. */
+static bool must_wait(const copying *c, bool simple)
+{
+    const side *cpu = c->from.cpu ? &c->from : c->to.cpu ? &c->to : NULL;
+    if (!cpu || cpu->pinned)
+        return false;
+    unsigned type = 0;
+    CUpointer_attribute attribute = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+    void *value = &type;
+    return c->to.cpu || !simple ||
+           hunze_cu->cuPointerGetAttributes(1, &attribute, &value, (CUdeviceptr)cpu->data) != CUDA_SUCCESS || type != 0;
+}
+
+static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hunze_tensor *to)
+{
+    int64_t from_strides[HUNZE_MAX_NDIM], to_strides[HUNZE_MAX_NDIM];
+    const bool by_from = c->to.cpu; /* the device's side says in which order */
+    if (c->scope->captured && ((c->from.cpu && !c->from.pinned) || (c->to.cpu && !c->to.pinned)))
+        return hunze_fail(HUNZE_ERR_CAPTURE,
+                          "the stream is being captured, and %s is memory of the CPU that is not pinned",
+                          c->from.cpu ? "from" : "to");
+    if (!c->from.cpu)
+        TRY(hunze_pointer_check(c->scope, "from", c->from.data));
+    if (!c->to.cpu)
+        TRY(hunze_pointer_check(c->scope, "to", c->to.data));
+    hunze_runs_strides(from, from_strides);
+    hunze_runs_strides(to, to_strides);
+    c->to_operand = by_from ? 1 : 0;
+    c->from_operand = by_from ? 0 : 1;
+    hunze_runs_make(&c->runs, to->ndim, to->shape, 2,
+                    by_from ? (const int64_t *const[]){from_strides, to_strides}
+                            : (const int64_t *const[]){to_strides, from_strides});
+    const rows r = find_rows(c);
+    const bool one = copies_of(c, &r) == 1, simple = one && r.height == 1;
+    const bool has_cpu = c->from.cpu || c->to.cpu;
+    if (has_cpu && !simple && c->bytes * HUNZE_RUNS_CHUNK <= SLICE_BYTES &&
+        (r.width < ROW_BYTES || copies_of(c, &r) > ROW_COPIES) && is_dense(c->from.cpu ? to : from)) {
+        if (c->scope->captured)
+            return hunze_fail(HUNZE_ERR_CAPTURE,
+                              "the stream is being captured, and the CPU would have to gather the elements of %s",
+                              c->from.cpu ? "from" : "to");
+        return copy_in_slices(c);
+    }
+    TRY(copy_rows(c, &r));
+    return must_wait(c, simple) ? hunze_driver_check(hunze_cu->cuStreamSynchronize(c->scope->stream), "the copy")
+                                : HUNZE_OK;
+}
+
+hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,
+                               hunze_device device, void *stream)
+{
+    hunze_gpu *gpu = NULL;
+    hunze_scope scope;
+    copying c = {
+        .context = context,
+        .scope = &scope,
+        .to = side_of(to),
+        .from = side_of(from),
+        .bytes = to->dtype.bits / 8u * to->dtype.lanes,
+    };
+    TRY(hunze_gpu_find(device.id, &gpu));
+    TRY(hunze_scope_enter(&scope, gpu, stream));
+    const hunze_status status = copy_in_scope(&c, from, to);
+    hunze_scope_leave(&scope);
+    return status;
+}

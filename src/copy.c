@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hunze_copy: what it takes, and copies within memory that the CPU reads. */
+#include "device.h"
+#include "runs.h"
+
+#include <string.h>
+
+static bool is_cpu(const hunze_tensor *tensor)
+{
+    return tensor->device.type == HUNZE_DEVICE_CPU || tensor->device.type == HUNZE_DEVICE_CUDA_HOST;
+}
+
+/* The device whose stream does the copy; HUNZE_DEVICE_CPU if there is none. */
+static hunze_status find_device(const hunze_tensor *from, const hunze_tensor *to, hunze_device *device)
+{
+    const hunze_tensor *either = is_cpu(from) ? to : from;
+    *device = (hunze_device){HUNZE_DEVICE_CPU, 0};
+    if (is_cpu(either))
+        return HUNZE_OK;
+    *device = (hunze_device){HUNZE_DEVICE_CUDA, either->device.id};
+    if (is_cpu(from) || is_cpu(to) || from->device.id == to->device.id)
+        return HUNZE_OK;
+    if (from->device.type == HUNZE_DEVICE_CUDA_MANAGED || to->device.type == HUNZE_DEVICE_CUDA_MANAGED) {
+        device->id = from->device.type == HUNZE_DEVICE_CUDA ? from->device.id : to->device.id;
+        return HUNZE_OK;
+    }
+    return hunze_fail(HUNZE_ERR_DEVICE, "from lives on cuda:%d and to on cuda:%d: copy through the CPU",
+                      from->device.id, to->device.id);
+}
+
+static bool same_view(const hunze_tensor *a, const hunze_tensor *b)
+{
+    bool same = hunze_data(a) == hunze_data(b);
+    for (int i = 0; same && i < a->ndim; i++)
+        same = a->shape[i] <= 1 || hunze_stride(a, i) == hunze_stride(b, i);
+    return same;
+}
+
+static hunze_status check(const hunze_tensor *from, const hunze_tensor *to)
+{
+    char text[HUNZE_SHAPE_TEXT], other[HUNZE_SHAPE_TEXT], dtype[24], other_dtype[24];
+    TRY(hunze_tensor_check(from, "from"));
+    TRY(hunze_tensor_check(to, "to"));
+    if (from->dtype.code != to->dtype.code || from->dtype.bits != to->dtype.bits ||
+        from->dtype.lanes != to->dtype.lanes)
+        return hunze_fail(HUNZE_ERR_DTYPE, "from is %s and to is %s; a copy changes no type",
+                          hunze_dtype_text(from->dtype, dtype), hunze_dtype_text(to->dtype, other_dtype));
+    bool fits = from->ndim == to->ndim;
+    for (int i = 0; fits && i < to->ndim; i++)
+        fits = from->shape[i] == to->shape[i];
+    if (!fits)
+        return hunze_fail(HUNZE_ERR_SHAPE, "to has shape %s; it needs that of from, %s", hunze_shape_text(to, text),
+                          hunze_shape_text(from, other));
+    TRY(hunze_tensor_check_output(to, "to"));
+    TRY(hunze_tensor_check_data(from, "from"));
+    return hunze_tensor_check_data(to, "to");
+}
+
+void hunze_copy_elements(int64_t n, size_t bytes, const char *from, int64_t from_step, char *to, int64_t to_step)
+{
+    if (from_step == 1 && to_step == 1)
+        memcpy(to, from, (size_t)n * bytes);
+    else if (bytes == 1 || bytes == 4 || bytes == 8)
+        hunze_copy_strided(n, (int64_t)bytes, from, from_step, to, to_step);
+    else
+        for (int64_t i = 0; i < n; i++)
+            memcpy(to + i * to_step * (int64_t)bytes, from + i * from_step * (int64_t)bytes, bytes);
+}
+
+static void copy_on_cpu(const hunze_tensor *from, const hunze_tensor *to)
+{
+    int64_t from_strides[HUNZE_MAX_NDIM], to_strides[HUNZE_MAX_NDIM], offset[HUNZE_RUNS_OPERANDS];
+    const size_t bytes = to->dtype.bits / 8u * to->dtype.lanes;
+    hunze_runs runs;
+    hunze_runs_strides(from, from_strides);
+    hunze_runs_strides(to, to_strides);
+    hunze_runs_make(&runs, to->ndim, to->shape, 2, (const int64_t *const[]){to_strides, from_strides});
+    for (int64_t i = 0; i < runs.chunks; i++) {
+        const int64_t n = hunze_runs_chunk(&runs, i, offset);
+        hunze_copy_elements(n, bytes, (const char *)hunze_data(from) + offset[1] * (int64_t)bytes, runs.step[1],
+                            (char *)hunze_data(to) + offset[0] * (int64_t)bytes, runs.step[0]);
+    }
+}
+
+hunze_status hunze_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to, const hunze_run *run)
+{
+    hunze_device device;
+    if (!context)
+        return hunze_fail(HUNZE_ERR_NULL, "context is NULL");
+    TRY(check(from, to));
+    TRY(find_device(from, to, &device));
+    if (run)
+        TRY(hunze_run_check(run, device));
+    if (hunze_count(to) == 0 || same_view(from, to))
+        return HUNZE_OK;
+    if (hunze_tensors_overlap(from, to))
+        return hunze_fail(HUNZE_ERR_ALIAS, "to overlaps from: give it memory of its own");
+    if (device.type != HUNZE_DEVICE_CPU)
+        return hunze_device_copy(context, from, to, device, run ? run->stream : NULL);
+    copy_on_cpu(from, to);
+    return HUNZE_OK;
+}

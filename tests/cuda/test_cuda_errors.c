@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls on a device: every mistake has its status and its sentence and leaves the output alone; every call of the driver fails once;
+ * capture and replay; traces and meters. */
+#include "cuda_test.h"
+#include "json.h"
+#include "plan.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { N = 100, BYTES = N * (int)sizeof(float) };
+static float values[N], old[N];
+
+static void make_values(void)
+{
+    for (int i = 0; i < N; i++) {
+        values[i] = (float)(i % 7) - 3;
+        old[i] = 1000 + (float)i;
+    }
+}
+
+static void expect_floats(hunze_context *context, hunze_device device, void *stream, void *pointer, bool computed)
+{
+    float result[N];
+    from_gpu(context, device, stream, pointer, result, N);
+    for (int i = 0; i < N; i++) {
+        const float wanted = !computed ? old[i] : values[i] < 0 ? 0 : values[i];
+        check(result[i] == wanted, "element %d is %g, not %g", i, (double)result[i], (double)wanted);
+    }
+}
+
+static hunze_plan *make_plan(hunze_context *context, const void *x, const void *y)
+{
+    array a, b;
+    static const hunze_activation activation = {.struct_size = sizeof activation, .kind = HUNZE_ACT_RELU};
+    static const hunze_activation_options options = {.struct_size = sizeof options, .activation = &activation};
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_ACTIVATION,
+                             .a = floats(&a, cuda0, (void *)x, N),
+                             .d = floats(&b, cuda0, (void *)y, N),
+                             .options = &options};
+    hunze_plan *plan = NULL;
+    OK(hunze_plan_create(context, &call, &plan));
+    return plan;
+}
+
+static hunze_status run_plan(const hunze_plan *plan, void *x, void *y, const hunze_run *run)
+{
+    array a, b;
+    static const hunze_activation activation = {.struct_size = sizeof activation, .kind = HUNZE_ACT_RELU};
+    static const hunze_activation_options options = {.struct_size = sizeof options, .activation = &activation};
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_ACTIVATION,
+                             .a = floats(&a, cuda0, x, N),
+                             .d = floats(&b, cuda0, y, N),
+                             .options = &options};
+    return hunze_plan_run(plan, &call, run);
+}
+
+/* ------------------------------------------------------------------ operands */
+
+static void operands(void)
+{
+    hunze_context *context = new_context(NULL);
+    float host[N], on_host[N];
+    make_values();
+    memcpy(host, values, BYTES);
+    memcpy(on_host, old, BYTES);
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    void *other = to_gpu(context, cuda1, NULL, values, N);
+    REFUSED(ALIGN, relu(context, cuda0, (char *)x + 2, y, N - 1, NULL), "x is not aligned");
+    REFUSED(ALIGN, relu(context, cuda0, x, (char *)y + 1, N - 1, NULL), "y is not aligned");
+    REFUSED(NULL, relu(context, cuda0, NULL, y, N, NULL), "x");
+    REFUSED(NULL, relu(context, cuda0, x, NULL, N, NULL), "y");
+    REFUSED(ALIAS, relu(context, cuda0, (char *)y + 4, y, N - 1, NULL), "y overlaps x");
+    REFUSED(DEVICE, relu(context, cuda0, host, y, N, NULL), "x is said to live on cuda:0", "the CPU's memory",
+            "hunze_copy");
+    REFUSED(DEVICE, relu(context, cuda0, x, on_host, N, NULL), "y is said to live on cuda:0");
+    REFUSED(DEVICE, relu(context, cuda0, other, y, N, NULL), "x lives on cuda:1, and not on cuda:0");
+    array a, b;
+    REFUSED(DEVICE, hunze_activate(context, floats(&a, cpu, host, N), floats(&b, cuda0, y, N), NULL, NULL),
+            "x lives on the CPU", "y on cuda:0", "copy");
+    REFUSED(DEVICE, hunze_activate(context, floats(&a, cuda0, x, N), floats(&b, cpu, on_host, N), NULL, NULL),
+            "y lives on the CPU", "x on cuda:0");
+    REFUSED(DEVICE, hunze_activate(context, floats(&a, cuda1, other, N), floats(&b, cuda0, y, N), NULL, NULL),
+            "y lives on cuda:0", "x on cuda:1");
+    expect_floats(context, cuda0, NULL, y, false);
+    check(memcmp(on_host, old, BYTES) == 0, "a refused call wrote");
+    OK(relu(context, cuda0, x, y, N, NULL));
+    expect_floats(context, cuda0, NULL, y, true);
+    OK(relu(context, cuda0, x, x, N, NULL)); /* in place */
+    expect_floats(context, cuda0, NULL, x, true);
+    check(standin_depth() == 0, "a context stays");
+    hunze_context_release(context);
+}
+
+/* A plan counts on the alignment of the pointers that it was made with, the whole of it where it saw none. */
+static void alignment(void)
+{
+    hunze_context *context = new_context(NULL);
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    char *large = to_gpu(context, cuda0, NULL, values, N);
+    OK(hunze_memory_free(context, cuda0, large, BYTES, NULL));
+    OK(hunze_memory_alloc(context, cuda0, BYTES + 64, NULL, (void **)&large));
+    array from, to;
+    OK(hunze_copy(context, floats(&from, cpu, values, N), floats(&to, cuda0, large + 4, N), NULL));
+    hunze_plan *blind = make_plan(context, NULL, NULL), *seen = make_plan(context, x, y),
+               *odd = make_plan(context, large + 4, y), *half = make_plan(context, large + 8, y);
+    check(blind == seen, "pointers at their best make another plan");
+    check(odd != seen && odd->alignment[HUNZE_ROLE_A] == 4 && odd->alignment[HUNZE_ROLE_D] == 16, "alignment %d",
+          odd->alignment[HUNZE_ROLE_A]);
+    check(half->alignment[HUNZE_ROLE_A] == 8, "alignment %d", half->alignment[HUNZE_ROLE_A]);
+    REFUSED(ALIGN, run_plan(seen, large + 4, y, NULL), "x is aligned to 4 bytes", "made for 16");
+    REFUSED(ALIGN, run_plan(seen, x, large + 8, NULL), "y is aligned to 8 bytes", "made for 16");
+    REFUSED(ALIGN, run_plan(half, large + 4, y, NULL), "x is aligned to 4 bytes", "made for 8");
+    expect_floats(context, cuda0, NULL, y, false);
+    OK(run_plan(odd, large + 4, y, NULL));
+    expect_floats(context, cuda0, NULL, y, true);
+    OK(run_plan(odd, x, y, NULL));   /* better is right, too */
+    OK(relu(context, cuda0, large + 4, y, N, NULL)); /* without a plan, the pointers say it */
+    expect_floats(context, cuda0, NULL, y, true);
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_ACTIVATION,
+                             .a = floats(&from, cuda1, x, N),
+                             .d = floats(&to, cuda1, y, N)};
+    REFUSED(DEVICE, hunze_plan_run(seen, &call, NULL), "y lives on another device than when the plan was made");
+    hunze_plan_release(blind);
+    hunze_plan_release(seen);
+    hunze_plan_release(odd);
+    hunze_plan_release(half);
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ streams */
+
+static void streams(void)
+{
+    hunze_context *context = new_context(NULL);
+    void *stream = NULL, *far = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    OK(hunze_stream_create(context, cuda0, &stream));
+    OK(hunze_stream_create(context, cuda1, &far));
+    REFUSED(DEVICE, relu(context, cuda0, x, y, N, far), "the stream is of cuda:1", "the work is on cuda:0");
+    OK(hunze_stream_destroy(context, cuda0, stream));
+    REFUSED(DEVICE, relu(context, cuda0, x, y, N, stream), "destroyed");
+    check(standin_depth() == 0, "a context stays");
+
+    /* Memory of one context and a stream of another, on the same device. */
+    CUcontext own = NULL, popped;
+    CUstream theirs = NULL;
+    CUdeviceptr mine = 0;
+    DRIVER_OK(DRIVER(cuCtxCreate, 12050)(&own, NULL, 0, 0));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&theirs, 0));
+    DRIVER_OK(DRIVER(cuMemAlloc, 3020)(&mine, BYTES));
+    DRIVER_OK(DRIVER(cuCtxPopCurrent, 4000)(&popped));
+    REFUSED(DEVICE, relu(context, cuda0, x, (void *)mine, N, NULL), "y was allocated in another CUDA context");
+    REFUSED(DEVICE, relu(context, cuda0, (void *)mine, y, N, NULL), "x was allocated in another CUDA context");
+    OK(relu(context, cuda0, x, (void *)mine, N, theirs)); /* memory of pools is in all contexts */
+    expect_floats(context, cuda0, theirs, (void *)mine, true);
+    DRIVER_OK(DRIVER(cuCtxDestroy, 4000)(own));
+    REFUSED(DEVICE, relu(context, cuda0, x, y, N, theirs), "the stream is none of this process");
+    expect_floats(context, cuda0, NULL, y, false);
+    check(standin_depth() == 0, "a context stays");
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ workspace */
+
+static void workspace(void)
+{
+    hunze_context *context = new_context(NULL);
+    char host[2048];
+    char *block = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    hunze_plan *plan = make_plan(context, x, y);
+    plan->workspace_bytes = 1024; /* as if its row asked for so much */
+    check(hunze_plan_workspace(plan, 0) == 1024, "%zu bytes", hunze_plan_workspace(plan, 0));
+    OK(hunze_memory_alloc(context, cuda0, 2048, NULL, (void **)&block));
+    hunze_run run = {.struct_size = sizeof run, .workspace = block, .workspace_bytes = 1023};
+    REFUSED(WORKSPACE, run_plan(plan, x, y, &run), "1023 bytes", "needs 1024");
+    run.workspace_bytes = 1024;
+    run.workspace = block + 64;
+    REFUSED(ALIGN, run_plan(plan, x, y, &run), "hunze_run.workspace", "256");
+    run.workspace = (void *)(((uintptr_t)host + 255) / 256 * 256);
+    REFUSED(DEVICE, run_plan(plan, x, y, &run), "hunze_run.workspace is said to live on cuda:0");
+    expect_floats(context, cuda0, NULL, y, false);
+    run.workspace = block + 256;
+    const uint64_t before = standin_count("cuMemAllocFromPoolAsync");
+    OK(run_plan(plan, x, y, &run));
+    check(standin_count("cuMemAllocFromPoolAsync") == before, "memory is allocated beside the caller's workspace");
+    expect_floats(context, cuda0, NULL, y, true);
+    OK(run_plan(plan, x, y, NULL));
+    check(standin_count("cuMemAllocFromPoolAsync") == before + 1 && standin_count("cuMemFreeAsync") == 1,
+          "the workspace is not given back");
+
+    plan->workspace_bytes = (size_t)1 << 40;
+    REFUSED(NOMEM, run_plan(plan, x, y, NULL), "1099511627776 bytes", "are free");
+    check(standin_depth() == 0, "a context stays");
+    hunze_plan_release(plan);
+    hunze_context_release(context);
+}
+
+/* Under HUNZE_WIPE nothing is left in a workspace, the caller's or the library's. */
+static void wiped_workspace(void)
+{
+    const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_WIPE};
+    hunze_context *context = new_context(&options);
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    void *block = to_gpu(context, cuda0, NULL, old, N);
+    float result[N];
+    hunze_plan *plan = make_plan(context, x, y);
+    plan->workspace_bytes = 256;
+    const hunze_run run = {.struct_size = sizeof run, .workspace = block, .workspace_bytes = BYTES};
+    OK(run_plan(plan, x, y, &run));
+    from_gpu(context, cuda0, NULL, block, result, N);
+    check(result[0] == 0 && result[63] == 0 && result[64] == old[64], "%g, %g, %g are left", (double)result[0],
+          (double)result[63], (double)result[64]);
+    const uint64_t before = standin_count("cuMemsetD8Async");
+    OK(run_plan(plan, x, y, NULL));
+    check(standin_count("cuMemsetD8Async") == before + 1, "the library's workspace is not wiped");
+    hunze_plan_release(plan);
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ capture */
+
+static CUgraphExec end_capture(CUstream stream)
+{
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    DRIVER_OK(DRIVER(cuStreamEndCapture, 10000)(stream, &graph));
+    DRIVER_OK(DRIVER(cuGraphInstantiate, 12000)(&exec, graph, 0));
+    return exec;
+}
+
+/* Captured once, run with other data. */
+static void capture(void)
+{
+    hunze_context *context = new_context(NULL);
+    CUcontext primary = NULL;
+    void *stream = NULL, *block = NULL, *pointer = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, old, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    hunze_plan *plan = make_plan(context, x, y);
+    OK(hunze_stream_create(context, cuda0, &stream));
+    OK(hunze_memory_alloc(context, cuda0, 1024, NULL, &block));
+    OK(hunze_plan_prepare(plan));
+    const uint64_t loads = standin_count("cuLibraryLoadData");
+    check(loads == 1, "prepare loaded %llu libraries", (unsigned long long)loads);
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+
+    DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    const hunze_run run = {.struct_size = sizeof run, .stream = stream};
+    const hunze_run with_block = {
+        .struct_size = sizeof run, .stream = stream, .workspace = block, .workspace_bytes = 1024};
+    array a, b;
+    REFUSED(CAPTURE, hunze_memory_alloc(context, cuda0, 64, stream, &pointer), "being captured");
+    REFUSED(CAPTURE, hunze_memory_alloc(context, pinned, 64, stream, &pointer), "being captured");
+    REFUSED(CAPTURE, hunze_memory_free(context, cuda0, block, 1024, stream), "being captured");
+    REFUSED(CAPTURE, hunze_stream_synchronize(context, cuda0, stream), "being captured");
+    REFUSED(CAPTURE, hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run), "from is memory of");
+    REFUSED(CAPTURE, hunze_copy(context, floats(&a, cuda0, x, N), floats(&b, cpu, values, N), &run), "to is memory of");
+    plan->workspace_bytes = 1024;
+    REFUSED(CAPTURE, run_plan(plan, x, y, &run), "being captured", "1024 bytes", "hunze_run.workspace");
+    OK(run_plan(plan, x, y, &with_block)); /* none of the refusals spoilt the capture */
+    plan->workspace_bytes = 0;
+    OK(run_plan(plan, x, y, &run));
+    REFUSED(CAPTURE, relu(context, cuda0, x, y, N, NULL), "cuda:0"); /* the default stream would have to wait for it */
+    DRIVER_OK(DRIVER(cuCtxPopCurrent, 4000)(&primary));
+    check(standin_depth() == 0, "a context stays");
+
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    CUgraph graph = NULL;
+    (void)DRIVER(cuStreamEndCapture, 10000)(stream, &graph); /* the call on the default stream may have ended it */
+    DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(run_plan(plan, x, y, &run));
+    CUgraphExec exec = end_capture(stream);
+    expect_floats(context, cuda0, stream, y, false);
+    OK(hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run));
+    DRIVER_OK(DRIVER(cuGraphLaunch, 10000)(exec, stream));
+    expect_floats(context, cuda0, stream, y, true);
+    for (int i = 0; i < N; i++)
+        values[i] = (float)i * (i % 2 ? 1 : -1);
+    OK(hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run));
+    DRIVER_OK(DRIVER(cuGraphLaunch, 10000)(exec, stream));
+    expect_floats(context, cuda0, stream, y, true);
+    check(standin_count("cuLibraryLoadData") == loads, "a library was loaded under capture");
+    hunze_plan_release(plan);
+    hunze_context_release(context);
+}
+
+/* What is allocated on one stream does not end the capture of another. */
+static void capture_elsewhere(void)
+{
+    hunze_context *context = new_context(NULL);
+    CUcontext primary = NULL;
+    CUstream captured = NULL, other = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N), *pointer = NULL;
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&captured, CU_STREAM_NON_BLOCKING));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&other, CU_STREAM_NON_BLOCKING));
+    DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(captured, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(hunze_memory_alloc(context, cuda0, 5000, other, &pointer));
+    OK(hunze_memory_free(context, cuda0, pointer, 5000, other));
+    OK(hunze_memory_alloc(context, pinned, 5000, other, &pointer));
+    OK(hunze_memory_free(context, pinned, pointer, 5000, other));
+    OK(relu(context, cuda0, x, y, N, other)); /* loads its kernel now */
+    OK(hunze_memory_trim(context));
+    OK(relu(context, cuda0, x, y, N, captured));
+    (void)end_capture(captured);
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    DRIVER_OK(DRIVER(cuThreadExchangeStreamCaptureMode, 10010)(&mode));
+    check(mode == CU_STREAM_CAPTURE_MODE_GLOBAL, "the thread's mode stays %d", mode);
+    expect_floats(context, cuda0, other, y, true);
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ faults */
+
+static void fault_of_earlier_work(void)
+{
+    hunze_context *context = new_context(NULL);
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N), *pointer = x;
+    float host[N], on_host[N];
+    memcpy(host, values, BYTES);
+    OK(relu(context, cuda0, x, y, N, NULL));
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    standin_failures("cuLaunchKernelEx:1:CUDA_ERROR_ILLEGAL_ADDRESS");
+    OK(relu(context, cuda0, x, y, N, NULL)); /* given to the stream; it goes wrong there */
+    REFUSED(FAULT, hunze_stream_synchronize(context, cuda0, NULL), "earlier work", "CUDA_ERROR_ILLEGAL_ADDRESS",
+            "restart");
+    REFUSED(FAULT, relu(context, cuda0, x, y, N, NULL), "earlier work", "CUDA_ERROR_ILLEGAL_ADDRESS");
+    REFUSED(FAULT, hunze_memory_alloc(context, cuda0, 64, NULL, &pointer), "earlier work");
+    check(pointer == NULL && standin_depth() == 0, "something stays");
+    OK(relu(context, cpu, host, on_host, N, NULL));
+    check(on_host[6] == 3, "the CPU computes %g", (double)on_host[6]);
+    hunze_context_release(context);
+}
+
+/* What a launch reports by itself. */
+static void launch_refused(void)
+{
+    static const struct {
+        const char *failure, *word;
+        hunze_status status;
+    } refusals[] = {
+        {"cuLaunchKernelEx:1:CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel for this device", HUNZE_ERR_UNSUPPORTED},
+        {"cuLaunchKernelEx:1:CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "R580", HUNZE_ERR_DRIVER},
+        {"cuLaunchKernelEx:1:CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_OUT_OF_MEMORY", HUNZE_ERR_NOMEM},
+        {"cuLaunchKernelEx:1:CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources", HUNZE_ERR_DRIVER},
+        {"cuPointerGetAttributes:1:CUDA_ERROR_INVALID_VALUE", "the pointer of", HUNZE_ERR_DRIVER},
+    };
+    hunze_context *context = new_context(NULL);
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        standin_failures(refusals[i].failure);
+        const hunze_status status = relu(context, cuda0, x, y, N, NULL);
+        check(status == refusals[i].status && strstr(hunze_last_error(), refusals[i].word), "%s: %s (%s)",
+              refusals[i].failure, hunze_status_name(status), hunze_last_error());
+        expect_floats(context, cuda0, NULL, y, false);
+    }
+    OK(relu(context, cuda0, x, y, N, NULL));
+    expect_floats(context, cuda0, NULL, y, true);
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ traces and meters */
+
+static struct {
+    int records;
+    hunze_trace_record last;
+    char line[1024];
+} traced;
+
+static void trace(void *user, const hunze_trace_record *record)
+{
+    (void)user;
+    traced.records++;
+    traced.last = *record;
+    snprintf(traced.line, sizeof traced.line, "%s", record->line);
+}
+
+static void traces(void)
+{
+    const hunze_context_options options = {.struct_size = sizeof options, .trace = trace};
+    hunze_context *context = new_context(&options);
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    OK(relu(context, cuda0, x, y, N, NULL));
+    check(traced.records == 1 && traced.last.nanoseconds > 0 && traced.last.operations == N &&
+              traced.last.bytes == 2 * BYTES && strstr(traced.line, "activation y=f32:100 x=f32:100"),
+          "%d records, %llu ns: %s", traced.records, (unsigned long long)traced.last.nanoseconds, traced.line);
+    check(standin_count("cuEventCreate") == 2 && standin_count("cuEventDestroy") == 2, "events stay");
+    hunze_context_release(context);
+}
+
+/* Seconds come late: the call does not wait, the meter's end does. */
+static void meters(void)
+{
+    hunze_context *context = new_context(NULL);
+    hunze_meter *meter = NULL;
+    char *text = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    OK(relu(context, cuda0, x, y, N, NULL));
+    check(standin_count("cuEventCreate") == 0, "a call that nobody asked about is timed");
+    OK(hunze_meter_start(context, &meter));
+    for (int i = 0; i < 5; i++)
+        OK(relu(context, cuda0, x, y, N, NULL));
+    check(standin_count("cuEventSynchronize") == 0 && standin_count("cuStreamSynchronize") == 0, "a metered call waits");
+    OK(hunze_meter_stop(meter, &text));
+    check(json_is_valid(text) && atoi(json_member(text, "calls")) == 5 && atoi(json_member(text, "operations")) == 5 * N &&
+              atof(json_member(text, "seconds_in_calls")) > 0,
+          "%s", text);
+    hunze_string_free(text);
+    check(standin_count("cuEventCreate") == 10 && standin_count("cuEventDestroy") == 10, "events stay");
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ each call of the driver fails once */
+
+static hunze_status try_all(hunze_context *context)
+{
+    float result[N];
+    void *stream = NULL, *x = NULL, *y = NULL, *block = NULL;
+    hunze_meter *meter = NULL;
+    char *text = NULL;
+    array a, b;
+    const int64_t rows[2] = {10, 10}, transposed[2] = {1, 10};
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    hunze_status status = hunze_stream_create(context, cuda0, &stream);
+    if (status)
+        return status;
+    const hunze_run run = {.struct_size = sizeof run, .stream = stream};
+    hunze_plan *plan = NULL;
+    status = hunze_memory_alloc(context, cuda0, BYTES, stream, &x);
+    if (status == HUNZE_OK)
+        status = hunze_memory_alloc(context, cuda0, BYTES, stream, &y);
+    if (status == HUNZE_OK)
+        status = hunze_memory_alloc(context, pinned, BYTES, stream, &block);
+    if (status == HUNZE_OK)
+        status = hunze_copy(context, view(&a, cpu, f32, values, 2, rows, transposed),
+                            view(&b, cuda0, f32, x, 2, rows, NULL), &run);
+    if (status == HUNZE_OK) {
+        plan = make_plan(context, x, y);
+        plan->workspace_bytes = 512;
+        status = hunze_plan_prepare(plan);
+    }
+    if (status == HUNZE_OK)
+        status = hunze_meter_start(context, &meter);
+    if (status == HUNZE_OK)
+        status = run_plan(plan, x, y, &run);
+    if (status == HUNZE_OK)
+        status = hunze_stream_wait(context, cuda0, NULL, stream);
+    if (status == HUNZE_OK)
+        status = hunze_copy(context, view(&a, cuda0, f32, y, 2, rows, NULL),
+                            view(&b, cpu, f32, result, 2, rows, transposed), &run);
+    if (status == HUNZE_OK)
+        for (int i = 0; i < N; i++)
+            check(result[i] == (values[i] < 0 ? 0 : values[i]), "element %d is %g", i, (double)result[i]);
+    hunze_plan_release(plan);
+    const hunze_status freed[] = {
+        hunze_memory_free(context, cuda0, x, BYTES, stream), hunze_memory_free(context, cuda0, y, BYTES, stream),
+        hunze_memory_free(context, pinned, block, BYTES, stream), hunze_stream_synchronize(context, cuda0, stream),
+        hunze_stream_destroy(context, cuda0, stream)};
+    if (meter && hunze_meter_stop(meter, &text) == HUNZE_OK)
+        hunze_string_free(text);
+    for (size_t i = 0; i < sizeof freed / sizeof freed[0]; i++)
+        status = status ? status : freed[i];
+    return status;
+}
+
+/* Nothing is held that was not before: each kind of thing was given back as often as it was taken, but for the call that failed. */
+static void expect_balance(const char *failed)
+{
+    static const char *const pairs[][2] = {
+        {"cuEventCreate", "cuEventDestroy"},
+        {"cuMemHostAlloc", "cuMemFreeHost"},
+        {"cuMemPoolCreate", "cuMemPoolDestroy"},
+        {"cuStreamCreate", "cuStreamDestroy"},
+        {"cuCtxPushCurrent", "cuCtxPopCurrent"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        const bool failing = strcmp(failed, pairs[i][0]) == 0;
+        const uint64_t taken = standin_count(pairs[i][0]), given = standin_count(pairs[i][1]);
+        check(taken == given + failing || (strcmp(failed, pairs[i][1]) == 0 && taken <= given), "%s %llu times, %s %llu",
+              pairs[i][0], (unsigned long long)taken, pairs[i][1], (unsigned long long)given);
+    }
+    check(standin_depth() == 0, "a context stays current");
+    CUcontext primary = NULL;
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    size_t free = 0, total = 0;
+    DRIVER_OK(DRIVER(cuMemGetInfo, 3020)(&free, &total));
+    check(free == total, "%zu bytes of the device are held", total - free);
+}
+
+static void fail_once(const char *function, int call)
+{
+    char failures[96];
+    snprintf(failures, sizeof failures, "%s:%d:CUDA_ERROR_NOT_PERMITTED", function, call);
+    setenv("HUNZE_FAKE_CUDA_FAIL", failures, 1);
+    hunze_context *context = new_context(NULL);
+    const hunze_status status = try_all(context);
+    check(status == HUNZE_OK || hunze_last_error()[0], "%s without a sentence", hunze_status_name(status));
+    check(status == HUNZE_OK || status == HUNZE_ERR_DRIVER || status == HUNZE_ERR_DEVICE || status == HUNZE_ERR_NOMEM,
+          "%s: %s", hunze_status_name(status), hunze_last_error());
+    char *text = NULL;
+    OK(hunze_devices(context, &text));
+    const bool open = strncmp(json_member(text, "driver"), "null", 4) != 0;
+    hunze_string_free(text);
+    if (open) /* once more, and nothing is in the way */
+        OK(try_all(context));
+    hunze_context_release(context);
+    if (open)
+        expect_balance(function);
+}
+
+static const char *const functions[] = {
+    "cuInit",           "cuDriverGetVersion",
+    "cuGetProcAddress", "cuCtxGetCurrent",
+    "cuCtxGetDevice",   "cuCtxPushCurrent",
+    "cuDeviceGet",      "cuDeviceGetAttribute",
+    "cuDeviceGetCount", "cuDeviceGetName",
+    "cuDeviceTotalMem", "cuDevicePrimaryCtxRetain",
+    "cuEventCreate",    "cuEventElapsedTime",
+    "cuEventQuery",     "cuEventRecord",
+    "cuEventSynchronize", "cuFuncLoad",
+    "cuKernelGetFunction", "cuKernelSetAttribute",
+    "cuLaunchKernelEx", "cuLibraryGetKernel",
+    "cuLibraryLoadData", "cuMemAlloc",
+    "cuMemAllocFromPoolAsync", "cuMemFreeAsync",
+    "cuMemHostAlloc",   "cuMemPoolCreate",
+    "cuMemPoolSetAttribute", "cuMemcpyAsync",
+    "cuPointerGetAttributes", "cuStreamCreate",
+    "cuStreamGetCtx",   "cuStreamIsCapturing",
+    "cuStreamSynchronize", "cuStreamWaitEvent",
+    "cuThreadExchangeStreamCaptureMode",
+};
+
+static void each_call_fails_once(void)
+{
+    int tried = 0;
+    make_values();
+    for (size_t f = 0; f < sizeof functions / sizeof functions[0]; f++)
+        for (int call = 1; call <= 6; call++) {
+            fflush(NULL);
+            const pid_t child = fork();
+            if (child == 0) {
+                fail_once(functions[f], call);
+                /* 2: there was no such call, so no later one either */
+                _exit(standin_count(functions[f]) < (uint64_t)call ? 2 : 0);
+            }
+            int status = 0;
+            check(waitpid(child, &status, 0) == child, "waitpid");
+            check(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 2), "call %d of %s fails",
+                  call, functions[f]);
+            tried += WEXITSTATUS(status) == 0;
+            if (WEXITSTATUS(status) == 2)
+                break;
+        }
+    check(tried > 60, "only %d calls were there", tried);
+}
+
+static const cuda_case cases[] = {
+    {"operands", operands, "devices=2", NULL},
+    {"alignment", alignment, "devices=2", NULL},
+    {"streams", streams, "devices=2", NULL},
+    {"workspace", workspace, NULL, NULL},
+    {"wiped_workspace", wiped_workspace, NULL, NULL},
+    {"capture", capture, NULL, NULL},
+    {"capture_elsewhere", capture_elsewhere, NULL, NULL},
+    {"capture_elsewhere_without_pools", capture_elsewhere, "pools=0", NULL},
+    {"fault_of_earlier_work", fault_of_earlier_work, NULL, NULL},
+    {"launch_refused", launch_refused, NULL, NULL},
+    {"traces", traces, NULL, NULL},
+    {"meters", meters, NULL, NULL},
+    {"each_call_fails_once", each_call_fails_once, NULL, NULL},
+    {"each_call_fails_once_without_pools", each_call_fails_once, "pools=0", NULL},
+};
+
+int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof cases[0]); }
