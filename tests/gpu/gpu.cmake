@@ -7,11 +7,15 @@ set(HUNZE_GPU_TESTS
 )
 
 # Programs of the folder alone.  gpu_fixtures calls the driver as the library does.
+add_executable(gpu_bench tests/gpu/gpu_bench.c)
+target_link_libraries(gpu_bench PRIVATE hunze)
+add_executable(gpu_device tests/gpu/gpu_device.c)
+target_link_libraries(gpu_device PRIVATE hunze)
 add_executable(gpu_fixtures tests/gpu/gpu_fixtures.c)
 target_include_directories(gpu_fixtures SYSTEM PRIVATE ${HUNZE_CUDA_INCLUDE})
 target_link_libraries(gpu_fixtures PRIVATE hunze_test m)
 
-set(programs gpu_fixtures)
+set(programs gpu_bench gpu_device gpu_fixtures)
 set_target_properties(${programs} ${HUNZE_GPU_TESTS} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
 install(TARGETS ${programs} RUNTIME DESTINATION bin COMPONENT gpu)
 install(TARGETS ${HUNZE_GPU_TESTS} RUNTIME DESTINATION tests COMPONENT gpu)
@@ -22,6 +26,7 @@ find_library(HUNZE_CMOCKA NAMES libcmocka.so.0 cmocka REQUIRED)
 file(REAL_PATH ${HUNZE_CMOCKA} cmocka)
 install(FILES ${cmocka} DESTINATION lib RENAME libcmocka.so.0 COMPONENT gpu)
 install(PROGRAMS tests/gpu/verify.sh DESTINATION . COMPONENT gpu)
+install(FILES tests/gpu/bench_torch.py tests/gpu/interop.py DESTINATION . COMPONENT gpu)
 install(DIRECTORY tests/gpu/fixtures DESTINATION . COMPONENT gpu)
 
 # Questions to single instructions: machine code where there is nvcc, and a stand-in driver that can be asked too.

@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+import gpu_folder  # noqa: E402
 import gpu_table  # noqa: E402
 
 DEVICE = 'echo \'RESULT {"driver": "13.0", "devices": [{"id": 0, "name": "Pretended H100"}]}\''
@@ -91,6 +92,13 @@ def test_where_nothing_failed_the_status_says_so(folder, tmp_path):
     assert status == 0 and records[-1]["failed"] == 0 and records[0]["small"] is True
 
 
+def test_what_is_not_here_is_no_failure(folder, tmp_path):
+    program(folder / "tests" / "1_passes", "exit 0")
+    status, records = verify(folder, tmp_path / "out", PYTHON=str(tmp_path / "no_python"))
+    assert status == 0
+    assert [record["status"] for record in records if record["kind"] == "interop"] == ["not here"] * 4
+
+
 def test_without_a_device_nothing_else_is_tried(folder, tmp_path):
     program(folder / "bin" / "gpu_device", "echo there is no driver; exit 1")
     status, records = verify(folder, tmp_path / "out")
@@ -108,6 +116,25 @@ def test_a_sanitizer_that_is_refused_is_a_result(folder, tmp_path):
         program(tmp_path / "path" / "compute-sanitizer", text)
         _, records = verify(folder, tmp_path / "out", PATH=path)
         assert records[-2]["kind"] == "sanitizer" and records[-2]["status"] == status
+
+
+@pytest.mark.slow
+def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
+    """All of it, as on a machine with a GPU but for the driver and the sizes."""
+    (wheel,) = (ROOT / "dist").glob("hunze-*.whl")
+    folder = tmp_path / "folder"
+    gpu_folder.make(release_build, wheel, folder)
+    status, records = verify(folder, tmp_path / "out", "--small", LD_LIBRARY_PATH=str(release_build / "gpu_standin"))
+    logs = "\n".join(path.read_text()[-2000:] for path in sorted((tmp_path / "out" / "logs").iterdir()))
+    wrong = [record for record in records if record.get("status") in ("failed", "timed out")]
+    assert status == 0 and not wrong, "%s\n%s" % (wrong, logs)
+    ended = {record["step"]: record for record in records}
+    assert ended["device"]["results"][0]["devices"]
+    assert {result["fixture"] for result in ended["fixtures"]["results"]} >= {"mma_u8s8", "mma_s8s8", "fma", "divide"}
+    bench = next(record for record in records if record["kind"] == "bench")["results"]
+    assert all(result.get("same_bits", True) for result in bench) and len(bench) >= 8
+    assert [record for record in records if record["kind"] == "test"]
+    assert ended["numpy"]["status"] == "passed"
 
 
 # ---------------------------------------------------------------- the table
