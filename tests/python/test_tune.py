@@ -230,6 +230,7 @@ def test_the_floor_of_threads(eight_cores):
         (["s8", "s8", "f32"], "some_kernel", "avx512vnni", "u8s8__avx512vnni"),
         (["u8", "s8", "s32"], "some_kernel_safe", "avx2", "u8s8_safe__avx2"),
         (["bf16", "bf16", "f32"], "some_kernel", "avx512bf16", "bf16__avx512bf16"),
+        (["f16", "f16", "f16"], "some_kernel", "avx512", "f32__avx512"),
     ],
 )
 def test_the_multiply_add_of_a_kernel(dtypes, kernel, isa, name):

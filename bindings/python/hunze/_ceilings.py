@@ -25,6 +25,7 @@ _ARITHMETIC = {
     ("u8", "s8"): "u8s8",
     ("s8", "s8"): "u8s8",
     ("bf16", "bf16"): "bf16",
+    ("f16", "f16"): "f32",
 }
 _PRODUCTS = ("gemm", "conv", "conv_transpose")
 _MOST_BYTES = 1 << 20  # of a file that is read
