@@ -170,7 +170,15 @@ def test_joules(suite, broken, tmp_path, how):
 
 def worker(library, tmp_path, *requests, copies=1, **environment):
     """Answers of hunze's worker to requests, on a small product whose weights are packed."""
-    row = {"op": "gemm", "id": "t", "dtype": "f32", "threads": 1, "copies": copies, "trans_b": False, "packed_b": True}
+    row = {
+        "op": "gemm",
+        "id": "t",
+        "dtype": "f32",
+        "threads": 1,
+        "copies": copies,
+        "trans_b": False,
+        "packed_b": True,
+    }
     row.update(m=4, n=16, k=16, batch=1, group_size=0)
     operands = {"scales": None}
     for name in "abd":
@@ -198,6 +206,16 @@ def test_the_untimed_call_takes_the_last_copy(broken, tmp_path):
     copies = addresses(3, warm=False)
     untimed, first = addresses(1, warm=True)
     assert untimed - first == copies[2] - copies[0] == 2 * (copies[1] - copies[0]) > 0
+
+
+def test_weights_that_cannot_be_packed_fail_the_row(suite, broken, tmp_path):
+    """They are not measured as they are."""
+    done = bench(*suite, "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN="pack")
+    rows = {row["id"]: row["implementations"] for row in json.loads((tmp_path / "result.json").read_text())["rows"]}
+    assert done.returncode == 1
+    assert "\nFAILED: a2 hunze: the weights could not be packed: " in done.stderr
+    assert [one["failed"] for one in rows["a1"]].count(None) == len(rows["a1"])
+    assert len(rows["a2"]) == len(rows["b1"]) == 1 and rows["a2"][0]["failed"] and rows["b1"][0]["failed"]
 
 
 def test_a_missing_library_is_a_line(suite, tmp_path):
