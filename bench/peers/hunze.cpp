@@ -313,7 +313,8 @@ int prepare(const bench_case *row, bench_way ways[BENCH_MOST_WAYS], char why[256
         return 0;
     }
     std::vector<std::pair<std::string, std::unique_ptr<Way>>> made;
-    std::vector<std::string> planned;
+    /* Kernel of the plan for channels first, the layout in which kernels are measured by their names. */
+    std::string planned;
     for (const bool last : {false, true}) {
         if (last && row->op != BENCH_CONV)
             break;
@@ -322,7 +323,8 @@ int prepare(const bench_case *row, bench_way ways[BENCH_MOST_WAYS], char why[256
             std::snprintf(why, 256, "%s", library.hunze_last_error());
             continue;
         }
-        planned.push_back(library.hunze_plan_kernel(way->plan));
+        if (!last)
+            planned = library.hunze_plan_kernel(way->plan);
         made.emplace_back(last ? "plan, channels last" : "plan", std::move(way));
     }
     bench::Row whole;
@@ -330,7 +332,7 @@ int prepare(const bench_case *row, bench_way ways[BENCH_MOST_WAYS], char why[256
     for (const std::string &kernel : library.kernels) {
         const bool portable = kernel.find("portable") != std::string::npos;
         if (made.size() == BENCH_MOST_WAYS || (portable && whole.operations() > portable_operations) ||
-            std::find(planned.begin(), planned.end(), kernel) != planned.end())
+            (kernel == planned && !row->every_kernel))
             continue;
         if (std::unique_ptr<Way> way = make(*row, kernel.c_str(), false))
             made.emplace_back(kernel, std::move(way));

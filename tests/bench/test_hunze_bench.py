@@ -178,6 +178,7 @@ def worker(library, tmp_path, *requests, copies=1, **environment):
         "copies": copies,
         "trans_b": False,
         "packed_b": True,
+        "every_kernel": False,
     }
     row.update(m=4, n=16, k=16, batch=1, group_size=0)
     operands = {"scales": None}
@@ -216,6 +217,16 @@ def test_weights_that_cannot_be_packed_fail_the_row(suite, broken, tmp_path):
     assert "\nFAILED: a2 hunze: the weights could not be packed: " in done.stderr
     assert [one["failed"] for one in rows["a1"]].count(None) == len(rows["a1"])
     assert len(rows["a2"]) == len(rows["b1"]) == 1 and rows["a2"][0]["failed"] and rows["b1"][0]["failed"]
+
+
+def test_a_kernel_is_measured_with_channels_first_unless_the_plan_has_it_there(suite, broken, tmp_path):
+    done = bench(
+        *suite, "--rows", "b1", "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN="choose"
+    )
+    (row,) = json.loads((tmp_path / "result.json").read_text())["rows"]
+    ways = {one["way"]: one["explain"] for one in row["implementations"]}
+    assert done.returncode == 0 and ways["plan, channels last"]["kernel"] == "gemm_f32_portable"
+    assert ("gemm_f32_portable" in ways) == (ways["plan"]["kernel"] != "gemm_f32_portable")
 
 
 def test_a_missing_library_is_a_line(suite, tmp_path):
@@ -313,6 +324,27 @@ def test_a_gate_that_compares_nothing(suite, tmp_path):
     done = bench(*suite, "--rows", "a3", "--gate", BUILD / "libhunze.so", "--result", tmp_path / "gate.json")
     assert done.returncode == 2 and "nothing was compared" in done.stderr
     assert json.loads((tmp_path / "gate.json").read_text())["comparisons"] == []
+
+
+def first_block(suite, tmp_path, library, other, **environment):
+    """What a gate compares and leaves out, and what it prints; it is interrupted after its first block."""
+    result = tmp_path / "gate.json"
+    command = [BUILD / "hunze_bench", *suite, "--library", library, "--gate", other, "--result", result]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, **environment}, **pipes) as run:
+        for line in run.stderr:
+            if line.startswith("look 1"):
+                run.send_signal(signal.SIGINT)
+                break
+        printed, _ = run.communicate(timeout=300)
+    told = json.loads(result.read_text())
+    return {one["way"] for one in told["comparisons"]}, told["left_out"], printed
+
+
+def test_a_gate_compares_kernels_by_name_whatever_the_plans_choose(suite, broken, tmp_path):
+    here = [*suite, "--rows", "a1"]
+    ways, left_out, _ = first_block(here, tmp_path, BUILD / "libhunze.so", broken, HUNZE_BROKEN="choose")
+    assert left_out == [] and {"plan", "gemm_f32_portable"} < ways
 
 
 def test_the_gate_from_python(tmp_path, suite):
