@@ -347,6 +347,23 @@ def test_a_gate_compares_kernels_by_name_whatever_the_plans_choose(suite, broken
     assert left_out == [] and {"plan", "gemm_f32_portable"} < ways
 
 
+def test_a_gate_leaves_out_what_takes_long_in_both_builds(suite, broken, tmp_path):
+    here = [*suite, "--rows", "a1"]
+    everything, *_ = first_block(here, tmp_path, BUILD / "libhunze.so", BUILD / "libhunze.so")
+    for this, other, how in ((broken, broken, "cold"), (broken, BUILD / "libhunze.so", "slow")):
+        ways, left_out, _ = first_block(here, tmp_path, this, other, HUNZE_BROKEN=how)
+        assert ways == everything and left_out == [], how
+    ways, left_out, printed = first_block(here, tmp_path, broken, broken, HUNZE_BROKEN="slow")
+    assert not ways and {one["way"] for one in left_out} == everything
+    assert re.search(r"^a1     plan +left out: a call takes 1[0-9]{2} ms, over [0-9]+$", printed, re.M), printed
+
+
+def test_a_gate_says_what_neither_build_does(suite, tmp_path):
+    library = BUILD / "libhunze.so"
+    ways, left_out, _ = first_block([*suite, "--rows", "a3"], tmp_path, library, library)
+    assert not ways and left_out == [{"id": "a3", "way": "", "why": "neither build does it"}]
+
+
 def test_the_gate_from_python(tmp_path, suite):
     """python -m hunze bench --gate: the installed library against the one of a build folder."""
     quick = '#!/bin/sh\nexec %s --rows g7 --sample-seconds 0.0005 "$@"\n' % (BUILD / "hunze_bench")
