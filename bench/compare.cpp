@@ -133,6 +133,7 @@ json compare(const std::vector<Row> &rows, const CompareOptions &options,
                     for (size_t build = 0; build < 2; build++) { /* which comes first changes from block to block */
                         const size_t place = block % 2 ? 1 - build : build;
                         contenders[place].ours = true;
+                        contenders[place].calls_multiple = row.copies;
                         contenders[place].time = [&, build](long calls) {
                             return pair.time(build, comparison.way, calls, options.threads == 1);
                         };

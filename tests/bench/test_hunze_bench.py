@@ -1,5 +1,6 @@
 """hunze_bench as a maintainer calls it: rows, errors, wrong results, libraries that crash."""
 
+import collections
 import json
 import os
 import re
@@ -362,6 +363,22 @@ def test_a_gate_says_what_neither_build_does(suite, tmp_path):
     library = BUILD / "libhunze.so"
     ways, left_out, _ = first_block([*suite, "--rows", "a3"], tmp_path, library, library)
     assert not ways and left_out == [{"id": "a3", "way": "", "why": "neither build does it"}]
+
+
+def test_a_gate_rotates_weights_that_come_from_memory(suite, broken, tmp_path):
+    """However short its samples are, each copy has its turn in each."""
+    (tmp_path / "large.csv").write_text(SUITE.partition("a1,")[0] + "l1,gemm,f32,1,2048,2048,1,N,0,here\n")
+    log = tmp_path / "log"
+    here = [*suite, "--suite", tmp_path / "large.csv", "--rows", "l1", "--sample-seconds", "1e-6"]
+    first_block(here, tmp_path, broken, broken, HUNZE_LOG=str(log))
+    calls = collections.defaultdict(collections.Counter)
+    for line in log.read_text().splitlines():
+        _, process, weights = line.split()
+        calls[process][weights] += 1
+    times = sorted(max(calls.values(), key=len).values())
+    assert len(times) > 2 and times[0] == times[-3], (
+        "but for the first and the last, which are called outside of samples, too"
+    )
 
 
 def test_the_gate_from_python(tmp_path, suite):
