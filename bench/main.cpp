@@ -290,6 +290,7 @@ int run_gate(const Options &o, const std::vector<Row> &given)
     for (Row &row : rows) {
         row.threads = options.threads;
         row.copies = streams_weights(row) ? copies_of(row) : 1;
+        row.every_kernel = true; /* the other build's plan may choose another one */
     }
     const bool terminal = isatty(STDERR_FILENO);
     std::string last;

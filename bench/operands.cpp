@@ -129,7 +129,8 @@ json description(const Row &row)
                  {"threads", row.threads},
                  {"copies", row.copies},
                  {"trans_b", row.trans_b},
-                 {"packed_b", row.packed_b}};
+                 {"packed_b", row.packed_b},
+                 {"every_kernel", row.every_kernel}};
     for (const Extent &extent : extents_of(row.op))
         text[extent.name] = row.*extent.member;
     return text;
@@ -148,6 +149,7 @@ Row row_of(const json &description)
     row.copies = description.at("copies");
     row.trans_b = description.at("trans_b");
     row.packed_b = description.at("packed_b");
+    row.every_kernel = description.at("every_kernel");
     for (const Extent &extent : extents_of(row.op))
         row.*extent.member = description.at(extent.name);
     return row;

@@ -211,7 +211,7 @@ def main():
     if interrupted:
         say("Interrupted: the report is of the rows until then%s" % (", and nothing is recorded" if record else ""))
     elif status:
-        say("hunze_bench ended with status %d: a result is wrong" % status)
+        say("hunze_bench ended with status %d: a result is wrong, or a call failed" % status)
     sys.exit(status or shown or written)
 
 

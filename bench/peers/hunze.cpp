@@ -10,6 +10,8 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <utility>
 
 namespace
 {
@@ -194,39 +196,46 @@ struct Packing {
     hunze_tensor weights;
     hunze_pack_options options;
     size_t bytes;
+    hunze_status status;
 };
 
 bool pack_one(void *state, const void *from, void *to)
 {
-    const Packing &packing = *static_cast<Packing *>(state);
+    Packing &packing = *static_cast<Packing *>(state);
     hunze_tensor weights = packing.weights;
     weights.data = const_cast<void *>(from);
     View packed;
     packed.set_packed(to, packing.bytes);
-    return library.hunze_pack(library.context, &weights, &packed.tensor, &packing.options, nullptr) == HUNZE_OK;
+    packing.status = library.hunze_pack(library.context, &weights, &packed.tensor, &packing.options, nullptr);
+    return packing.status == HUNZE_OK;
 }
 
-/* Packs every copy of the weights; not where the row takes none packed. */
-void pack(Way &way, const char *kernel)
+/* Packs every copy of the weights.  False where the library or the kernel does not take them; whatever else goes wrong is thrown: weights
+ * that are not packed would be measured as if they were. */
+bool pack(Way &way, const char *kernel)
 {
     const bench_case &r = *way.row;
-    Packing packing = {way.b[0].tensor, {}, 0};
+    Packing packing = {way.b[0].tensor, {}, 0, HUNZE_OK};
     packing.options.struct_size = sizeof packing.options;
     packing.options.op = way.call.op;
     packing.options.transpose_b = r.op == BENCH_GEMM && r.trans_b;
     packing.options.groups = static_cast<uint32_t>(r.groups);
     packing.options.a_unsigned = r.dtype[0] == 'u';
     packing.options.kernel = kernel;
-    if (library.hunze_pack_size(library.context, &packing.weights, &packing.options, &packing.bytes))
-        return;
-    size_t stride;
-    way.packed.reset(bench_pack_copies(&r, packing.bytes, &stride, pack_one, &packing, &way.prepack_seconds));
+    packing.status = library.hunze_pack_size(library.context, &packing.weights, &packing.options, &packing.bytes);
+    size_t stride = 0;
+    if (packing.status == HUNZE_OK)
+        way.packed.reset(bench_pack_copies(&r, packing.bytes, &stride, pack_one, &packing, &way.prepack_seconds));
+    if (packing.status == HUNZE_ERR_UNSUPPORTED)
+        return false;
     if (!way.packed)
-        return;
+        throw std::runtime_error(std::string("the weights could not be packed: ") +
+                                 (packing.status == HUNZE_OK ? "no memory" : library.hunze_last_error()));
     way.b = std::vector<View>(static_cast<size_t>(r.copies));
     for (size_t copy = 0; copy < way.b.size(); copy++)
         way.b[copy].set_packed(static_cast<char *>(way.packed.get()) + copy * stride, packing.bytes);
     way.call.b = &way.b[0].tensor;
+    return true;
 }
 
 bool call(void *state, int copy)
@@ -254,9 +263,10 @@ std::unique_ptr<Way> make(const bench_case &row, const char *kernel, bool channe
     way->row = &row;
     describe(*way, channels_last);
     way->gemm.kernel = way->conv.kernel = kernel;
-    if (row.packed_b)
-        pack(*way, kernel);
-    if (!way->packed) { /* as they are */
+    const bool packed = row.packed_b && row.batch <= 1; /* hunze packs the weights of one product */
+    if (packed && !pack(*way, kernel))
+        return nullptr;
+    if (!packed) { /* as they are */
         std::vector<View> copies(static_cast<size_t>(row.copies));
         const hunze_tensor &b = way->b[0].tensor;
         for (size_t i = 0; i < copies.size(); i++) {
@@ -305,8 +315,9 @@ int prepare(const bench_case *row, bench_way ways[BENCH_MOST_WAYS], char why[256
         std::snprintf(why, 256, "no kernel for %s yet", row->dtype);
         return 0;
     }
-    int count = 0;
-    std::vector<std::string> planned;
+    std::vector<std::pair<std::string, std::unique_ptr<Way>>> made;
+    /* Kernel of the plan for channels first, the layout in which kernels are measured by their names. */
+    std::string planned;
     for (const bool last : {false, true}) {
         if (last && row->op != BENCH_CONV)
             break;
@@ -315,19 +326,23 @@ int prepare(const bench_case *row, bench_way ways[BENCH_MOST_WAYS], char why[256
             std::snprintf(why, 256, "%s", library.hunze_last_error());
             continue;
         }
-        planned.push_back(library.hunze_plan_kernel(way->plan));
-        add(ways, count, last ? "plan, channels last" : "plan", std::move(way));
+        if (!last)
+            planned = library.hunze_plan_kernel(way->plan);
+        made.emplace_back(last ? "plan, channels last" : "plan", std::move(way));
     }
     bench::Row whole;
     static_cast<bench_case &>(whole) = *row;
     for (const std::string &kernel : library.kernels) {
         const bool portable = kernel.find("portable") != std::string::npos;
-        if (count == BENCH_MOST_WAYS || (portable && whole.operations() > portable_operations) ||
-            std::find(planned.begin(), planned.end(), kernel) != planned.end())
+        if (made.size() == BENCH_MOST_WAYS || (portable && whole.operations() > portable_operations) ||
+            (kernel == planned && !row->every_kernel))
             continue;
         if (std::unique_ptr<Way> way = make(*row, kernel.c_str(), false))
-            add(ways, count, kernel, std::move(way));
+            made.emplace_back(kernel, std::move(way));
     }
+    int count = 0;
+    for (auto &[name, way] : made)
+        add(ways, count, name, std::move(way));
     return count;
 }
 

@@ -36,6 +36,7 @@ typedef struct bench_case {
     int64_t images, channels, height, width, filters, kernel_height, kernel_width, stride, pad, groups;
     int64_t out_height, out_width;
     int64_t group_size; /* G of w4gG and w8gG */
+    bool every_kernel;  /* hunze alone: its kernels by their names, that of the plan among them */
     int threads;
     int copies; /* of b, one behind the other: a call with copy i uses the i-th, so that weights come from memory */
     size_t b_stride; /* bytes from one copy of b to the next */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A libhunze that fails as its name in the environment says: HUNZE_BROKEN=crash ends the process in a call, HUNZE_BROKEN=die in its
  * thirtieth, HUNZE_BROKEN=wrong damages an element of its result, HUNZE_BROKEN=nan writes one that is no number, HUNZE_BROKEN=refuse
- * returns an error.  HUNZE_LOG names a file that gets a line for each call and each start and end of a meter; then, preloaded, a meter
+ * returns an error, HUNZE_BROKEN=pack does so when it packs, HUNZE_BROKEN=slow takes 0.1 s for each call, HUNZE_BROKEN=cold for the first, and
+ * HUNZE_BROKEN=choose plans the portable kernel for f32 products and for convolutions with their channels last.  HUNZE_LOG names a file that gets a line for each call and each start and end of a meter; then, preloaded, a meter
  * reads one joule for each call, or fails with HUNZE_BROKEN=meter.  Everything else is the real library, which this one is linked with. */
 #include "../../include/hunze.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool is(const char *how)
@@ -34,6 +36,68 @@ static bool note(const char *line)
     return written;
 }
 
+static void spend(double seconds)
+{
+    for (const clock_t start = clock(); (double)(clock() - start) < seconds * CLOCKS_PER_SEC;)
+        ;
+}
+
+/* The call as HUNZE_BROKEN=choose has it planned. */
+static const hunze_call *chosen(const hunze_call *call)
+{
+    static hunze_call changed;
+    static hunze_gemm_options gemm;
+    static hunze_conv_options conv;
+    changed = *call;
+    if (is("choose") && call->op == HUNZE_OP_GEMM && call->a->dtype.bits == 32) {
+        gemm = *(const hunze_gemm_options *)call->options;
+        if (!gemm.kernel)
+            gemm.kernel = "gemm_f32_portable";
+        changed.options = &gemm;
+    } else if (is("choose") && call->op == HUNZE_OP_CONV) {
+        conv = *(const hunze_conv_options *)call->options;
+        if (!conv.kernel && conv.layout == HUNZE_CHANNELS_LAST)
+            conv.kernel = "gemm_f32_portable";
+        changed.options = &conv;
+    }
+    return &changed;
+}
+
+hunze_status hunze_plan_create(hunze_context *context, const hunze_call *call, hunze_plan **plan)
+{
+    hunze_status (*function)(hunze_context *, const hunze_call *, hunze_plan **);
+    *(void **)&function = real("hunze_plan_create");
+    return function(context, chosen(call), plan);
+}
+
+/* Of the weights of a convolution, which hunze_bench packs for channels first and then for channels last. */
+static const char *kernel_of_weights;
+
+hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, const hunze_pack_options *options,
+                             size_t *bytes)
+{
+    hunze_status (*function)(hunze_context *, const hunze_tensor *, const hunze_pack_options *, size_t *);
+    *(void **)&function = real("hunze_pack_size");
+    hunze_pack_options changed = *options;
+    static int plans;
+    kernel_of_weights = options->kernel;
+    if (is("choose") && options->op == HUNZE_OP_CONV && !options->kernel)
+        kernel_of_weights = plans++ % 2 ? "gemm_f32_portable" : NULL;
+    changed.kernel = kernel_of_weights;
+    return function(context, w, &changed, bytes);
+}
+
+hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hunze_tensor *packed,
+                        const hunze_pack_options *options, const hunze_run *run)
+{
+    hunze_status (*function)(hunze_context *, const hunze_tensor *, const hunze_tensor *, const hunze_pack_options *,
+                             const hunze_run *);
+    *(void **)&function = real("hunze_pack");
+    hunze_pack_options changed = *options;
+    changed.kernel = kernel_of_weights;
+    return is("pack") ? HUNZE_ERR_SYSTEM : function(context, w, packed, &changed, run);
+}
+
 hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *call, const hunze_run *run)
 {
     hunze_status (*function)(const hunze_plan *, const hunze_call *, const hunze_run *);
@@ -44,9 +108,13 @@ hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *call, cons
     note(line);
     if (is("crash") || (is("die") && ++calls == 30))
         raise(SIGSEGV);
+    static bool warm;
+    if (is("slow") || (is("cold") && !warm))
+        spend(0.1);
+    warm = true;
     if (is("refuse"))
         return HUNZE_ERR_UNSUPPORTED;
-    const hunze_status status = function(plan, call, run);
+    const hunze_status status = function(plan, chosen(call), run);
     if (is("wrong"))
         ((unsigned char *)call->d->data)[2] ^= 0x40;
     if (is("nan"))

@@ -1,5 +1,6 @@
 """hunze_bench as a maintainer calls it: rows, errors, wrong results, libraries that crash."""
 
+import collections
 import json
 import os
 import re
@@ -171,7 +172,16 @@ def test_joules(suite, broken, tmp_path, how):
 
 def worker(library, tmp_path, *requests, copies=1, **environment):
     """Answers of hunze's worker to requests, on a small product whose weights are packed."""
-    row = {"op": "gemm", "id": "t", "dtype": "f32", "threads": 1, "copies": copies, "trans_b": False, "packed_b": True}
+    row = {
+        "op": "gemm",
+        "id": "t",
+        "dtype": "f32",
+        "threads": 1,
+        "copies": copies,
+        "trans_b": False,
+        "packed_b": True,
+        "every_kernel": False,
+    }
     row.update(m=4, n=16, k=16, batch=1, group_size=0)
     operands = {"scales": None}
     for name in "abd":
@@ -199,6 +209,26 @@ def test_the_untimed_call_takes_the_last_copy(broken, tmp_path):
     copies = addresses(3, warm=False)
     untimed, first = addresses(1, warm=True)
     assert untimed - first == copies[2] - copies[0] == 2 * (copies[1] - copies[0]) > 0
+
+
+def test_weights_that_cannot_be_packed_fail_the_row(suite, broken, tmp_path):
+    """They are not measured as they are."""
+    done = bench(*suite, "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN="pack")
+    rows = {row["id"]: row["implementations"] for row in json.loads((tmp_path / "result.json").read_text())["rows"]}
+    assert done.returncode == 1
+    assert "\nFAILED: a2 hunze: the weights could not be packed: " in done.stderr
+    assert [one["failed"] for one in rows["a1"]].count(None) == len(rows["a1"])
+    assert len(rows["a2"]) == len(rows["b1"]) == 1 and rows["a2"][0]["failed"] and rows["b1"][0]["failed"]
+
+
+def test_a_kernel_is_measured_with_channels_first_unless_the_plan_has_it_there(suite, broken, tmp_path):
+    done = bench(
+        *suite, "--rows", "b1", "--library", broken, "--result", tmp_path / "result.json", HUNZE_BROKEN="choose"
+    )
+    (row,) = json.loads((tmp_path / "result.json").read_text())["rows"]
+    ways = {one["way"]: one["explain"] for one in row["implementations"]}
+    assert done.returncode == 0 and ways["plan, channels last"]["kernel"] == "gemm_f32_portable"
+    assert ("gemm_f32_portable" in ways) == (ways["plan"]["kernel"] != "gemm_f32_portable")
 
 
 def test_a_missing_library_is_a_line(suite, tmp_path):
@@ -296,6 +326,60 @@ def test_a_gate_that_compares_nothing(suite, tmp_path):
     done = bench(*suite, "--rows", "a3", "--gate", BUILD / "libhunze.so", "--result", tmp_path / "gate.json")
     assert done.returncode == 2 and "nothing was compared" in done.stderr
     assert json.loads((tmp_path / "gate.json").read_text())["comparisons"] == []
+
+
+def first_block(suite, tmp_path, library, other, **environment):
+    """What a gate compares and leaves out, and what it prints; it is interrupted after its first block."""
+    result = tmp_path / "gate.json"
+    command = [BUILD / "hunze_bench", *suite, "--library", library, "--gate", other, "--result", result]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, **environment}, **pipes) as run:
+        for line in run.stderr:
+            if line.startswith("look 1"):
+                run.send_signal(signal.SIGINT)
+                break
+        printed, _ = run.communicate(timeout=300)
+    told = json.loads(result.read_text())
+    return {one["way"] for one in told["comparisons"]}, told["left_out"], printed
+
+
+def test_a_gate_compares_kernels_by_name_whatever_the_plans_choose(suite, broken, tmp_path):
+    here = [*suite, "--rows", "a1"]
+    ways, left_out, _ = first_block(here, tmp_path, BUILD / "libhunze.so", broken, HUNZE_BROKEN="choose")
+    assert left_out == [] and {"plan", "gemm_f32_portable"} < ways
+
+
+def test_a_gate_leaves_out_what_takes_long_in_both_builds(suite, broken, tmp_path):
+    here = [*suite, "--rows", "a1"]
+    everything, *_ = first_block(here, tmp_path, BUILD / "libhunze.so", BUILD / "libhunze.so")
+    for this, other, how in ((broken, broken, "cold"), (broken, BUILD / "libhunze.so", "slow")):
+        ways, left_out, _ = first_block(here, tmp_path, this, other, HUNZE_BROKEN=how)
+        assert ways == everything and left_out == [], how
+    ways, left_out, printed = first_block(here, tmp_path, broken, broken, HUNZE_BROKEN="slow")
+    assert not ways and {one["way"] for one in left_out} == everything
+    assert re.search(r"^a1     plan +left out: a call takes 1[0-9]{2} ms, over [0-9]+$", printed, re.M), printed
+
+
+def test_a_gate_says_what_neither_build_does(suite, tmp_path):
+    library = BUILD / "libhunze.so"
+    ways, left_out, _ = first_block([*suite, "--rows", "a3"], tmp_path, library, library)
+    assert not ways and left_out == [{"id": "a3", "way": "", "why": "neither build does it"}]
+
+
+def test_a_gate_rotates_weights_that_come_from_memory(suite, broken, tmp_path):
+    """However short its samples are, each copy has its turn in each."""
+    (tmp_path / "large.csv").write_text(SUITE.partition("a1,")[0] + "l1,gemm,f32,1,2048,2048,1,N,0,here\n")
+    log = tmp_path / "log"
+    here = [*suite, "--suite", tmp_path / "large.csv", "--rows", "l1", "--sample-seconds", "1e-6"]
+    first_block(here, tmp_path, broken, broken, HUNZE_LOG=str(log))
+    calls = collections.defaultdict(collections.Counter)
+    for line in log.read_text().splitlines():
+        _, process, weights = line.split()
+        calls[process][weights] += 1
+    times = sorted(max(calls.values(), key=len).values())
+    assert len(times) > 2 and times[0] == times[-3], (
+        "but for the first and the last, which are called outside of samples, too"
+    )
 
 
 def test_the_gate_from_python(tmp_path, suite):
