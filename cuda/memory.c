@@ -324,10 +324,10 @@ hunze_status hunze_memory_alloc(hunze_context *context, hunze_device device, siz
 {
     hunze_gpu *gpu = NULL;
     hunze_scope scope;
-    TRY(check_place(context, device, &gpu));
     if (!pointer)
         return hunze_fail(HUNZE_ERR_NULL, "pointer is NULL");
     *pointer = NULL;
+    TRY(check_place(context, device, &gpu));
     if (bytes == 0)
         return HUNZE_OK;
     if (bytes > INT64_MAX)

@@ -152,7 +152,7 @@ hunze_status hunze_tensor_check_data(const hunze_tensor *tensor, const char *nam
             return HUNZE_OK;
     if (!tensor->data)
         return hunze_fail(HUNZE_ERR_NULL, "%s has elements and its data is NULL", name);
-    const size_t bytes = element_bytes(tensor);
+    const size_t bytes = tensor->dtype.bits / 8u;
     if (((uintptr_t)tensor->data + tensor->byte_offset) % bytes)
         return hunze_fail(HUNZE_ERR_ALIGN, "%s is not aligned to its element of %zu bytes: copy it", name, bytes);
     return HUNZE_OK;

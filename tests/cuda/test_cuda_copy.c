@@ -14,7 +14,7 @@ enum { A = 3, B = 5, C = 7 };
 static const int64_t shape[3] = {A, B, C};
 static const layout layouts[] = {
     {"row-major", {B * C, C, 1}, 0},
-    {"column-major", {1, A, A * B}, 0},
+    {"column-major", {1, A, A *B}, 0},
     {"axes exchanged", {C, A *C, 1}, 0},
     {"rows with gaps", {B * (C + 4), C + 4, 1}, 0},
     {"every other element", {2 * B * C, 2 * C, 2}, 0},
@@ -101,6 +101,7 @@ static void every_layout(void)
                 for (int out = 0; out < LAYOUTS; out++)
                     copy_once(context, places[from], places[to], &layouts[in], &layouts[out],
                               dtypes[(in + 3 * out + from) % (int)(sizeof dtypes / sizeof dtypes[0])]);
+    OK(hunze_memory_trim(context));
     check(standin_count("cuEventCreate") == standin_count("cuEventDestroy"), "events stay");
     check(standin_depth() == 0, "a context stays");
     hunze_context_release(context);
@@ -123,6 +124,7 @@ static void in_slices(void)
     OK(hunze_memory_alloc(context, cuda0, sizeof(float) * ROWS * COLUMNS, stream, &d));
     OK(hunze_copy(context, view(&a, cpu, f32, x, 2, extents, transposed), view(&b, cuda0, f32, d, 2, extents, NULL),
                   &run));
+    OK(hunze_stream_synchronize(context, cuda0, stream));
     OK(hunze_copy(context, view(&b, cuda0, f32, d, 2, extents, NULL), view(&a, cpu, f32, y, 2, extents, transposed),
                   &run));
     for (int i = 0; i < ROWS * COLUMNS; i++)
@@ -178,7 +180,8 @@ static void scalars_and_empty(void)
     /* One element for all indices of an input. */
     const int64_t three[1] = {3}, zero[1] = {0};
     float repeated[3] = {0};
-    OK(hunze_copy(context, view(&a, cuda0, f32, d, 1, three, zero), view(&b, cpu, f32, repeated, 1, three, NULL), NULL));
+    OK(hunze_copy(context, view(&a, cuda0, f32, d, 1, three, zero), view(&b, cpu, f32, repeated, 1, three, NULL),
+                  NULL));
     check(repeated[0] == 3 && repeated[2] == 3, "%g", (double)repeated[2]);
     OK(hunze_memory_free(context, cuda0, d, 4, NULL));
     hunze_context_release(context);
@@ -210,10 +213,11 @@ static void refused(void)
             "overlaps");
     REFUSED(OPTION, hunze_copy(context, floats(&a, cpu, x, N), floats(&b, cpu, y, N), &run), "stream");
     REFUSED(DEVICE, hunze_copy(context, floats(&a, cpu, x, N), floats(&b, cuda0, d, N), &run), "cuda:1", "cuda:0");
-    REFUSED(DEVICE, hunze_copy(context, floats(&a, cuda0, d, N), floats(&b, cuda1, other, N), NULL), "from lives on cuda:0",
-            "to on cuda:1");
+    REFUSED(DEVICE, hunze_copy(context, floats(&a, cuda0, d, N), floats(&b, cuda1, other, N), NULL),
+            "from lives on cuda:0", "to on cuda:1");
     REFUSED(DEVICE, hunze_copy(context, floats(&a, cpu, x, N), floats(&b, cuda0, y, N), NULL), "to", "memory");
-    REFUSED(DEVICE, hunze_copy(context, floats(&a, cuda0, other, N), floats(&b, cpu, y, N), NULL), "from lives on cuda:1");
+    REFUSED(DEVICE, hunze_copy(context, floats(&a, cuda0, other, N), floats(&b, cpu, y, N), NULL),
+            "from lives on cuda:1");
     check(y[0] == 4 && y[N - 1] == 0, "a refused copy wrote");
     hunze_context_release(context);
 }

@@ -109,8 +109,8 @@ static void opened_by_need(void)
     memcpy(x, values, sizeof x);
     OK(relu(context, cpu, x, y, N, NULL));
     char *text = info_of(context);
-    check(strncmp(json_member(text, "cuda"), "null", 4) == 0 && strstr(json_member(text, "cuda_reason"), "so far"), "%s",
-          text);
+    check(strncmp(json_member(text, "cuda"), "null", 4) == 0 && strstr(json_member(text, "cuda_reason"), "so far"),
+          "%s", text);
     hunze_string_free(text);
     OK(hunze_memory_trim(context));
     check(standin_count(NULL) == 0, "%llu calls of the driver before one was needed",
@@ -207,8 +207,9 @@ static void explained(void)
               json_says(text, "device_name", "cuda:0 (Hunze emulated GPU, capability 9.0)") &&
               strncmp(json_member(text, "compiled_by_driver"), "null", 4) == 0,
           "%s", text);
-    check(strstr(json_member(text, "refused"), "activation_f32_portable\", \"isa\": \"portable\", \"why\": \"computes on "
-                                               "the CPU, and the operands live on a device\""),
+    check(strstr(json_member(text, "refused"),
+                 "activation_f32_portable\", \"isa\": \"portable\", \"why\": \"computes on "
+                 "the CPU, and the operands live on a device\""),
           "%s", text);
     hunze_string_free(text);
     hunze_plan_release(plan);
@@ -223,8 +224,8 @@ static void explained(void)
                              .options = &options};
     OK(hunze_plan_create(context, &call, &plan));
     OK(hunze_plan_explain(plan, &text));
-    check(json_says(text, "device", "cpu") && strstr(text, "computes on a device, and the operands live on the CPU"), "%s",
-          text);
+    check(json_says(text, "device", "cpu") && strstr(text, "computes on a device, and the operands live on the CPU"),
+          "%s", text);
     hunze_string_free(text);
     OK(hunze_plan_prepare(plan));
     hunze_plan_release(plan);

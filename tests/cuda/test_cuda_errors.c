@@ -117,7 +117,7 @@ static void alignment(void)
     expect_floats(context, cuda0, NULL, y, false);
     OK(run_plan(odd, large + 4, y, NULL));
     expect_floats(context, cuda0, NULL, y, true);
-    OK(run_plan(odd, x, y, NULL));   /* better is right, too */
+    OK(run_plan(odd, x, y, NULL));                   /* better is right, too */
     OK(relu(context, cuda0, large + 4, y, N, NULL)); /* without a plan, the pointers say it */
     expect_floats(context, cuda0, NULL, y, true);
     const hunze_call call = {.struct_size = sizeof call,
@@ -233,7 +233,7 @@ static CUgraphExec end_capture(CUstream stream)
     CUgraph graph = NULL;
     CUgraphExec exec = NULL;
     DRIVER_OK(DRIVER(cuStreamEndCapture, 10000)(stream, &graph));
-    DRIVER_OK(DRIVER(cuGraphInstantiate, 12000)(&exec, graph, 0));
+    DRIVER_OK(DRIVER(cuGraphInstantiateWithFlags, 11040)(&exec, graph, 0));
     return exec;
 }
 
@@ -264,7 +264,8 @@ static void capture(void)
     REFUSED(CAPTURE, hunze_memory_alloc(context, pinned, 64, stream, &pointer), "being captured");
     REFUSED(CAPTURE, hunze_memory_free(context, cuda0, block, 1024, stream), "being captured");
     REFUSED(CAPTURE, hunze_stream_synchronize(context, cuda0, stream), "being captured");
-    REFUSED(CAPTURE, hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run), "from is memory of");
+    REFUSED(CAPTURE, hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run),
+            "from is memory of");
     REFUSED(CAPTURE, hunze_copy(context, floats(&a, cuda0, x, N), floats(&b, cpu, values, N), &run), "to is memory of");
     plan->workspace_bytes = 1024;
     REFUSED(CAPTURE, run_plan(plan, x, y, &run), "being captured", "1024 bytes", "hunze_run.workspace");
@@ -418,10 +419,11 @@ static void meters(void)
     OK(hunze_meter_start(context, &meter));
     for (int i = 0; i < 5; i++)
         OK(relu(context, cuda0, x, y, N, NULL));
-    check(standin_count("cuEventSynchronize") == 0 && standin_count("cuStreamSynchronize") == 0, "a metered call waits");
+    check(standin_count("cuEventSynchronize") == 0 && standin_count("cuStreamSynchronize") == 0,
+          "a metered call waits");
     OK(hunze_meter_stop(meter, &text));
-    check(json_is_valid(text) && atoi(json_member(text, "calls")) == 5 && atoi(json_member(text, "operations")) == 5 * N &&
-              atof(json_member(text, "seconds_in_calls")) > 0,
+    check(json_is_valid(text) && atoi(json_member(text, "calls")) == 5 &&
+              atoi(json_member(text, "operations")) == 5 * N && atof(json_member(text, "seconds_in_calls")) > 0,
           "%s", text);
     hunze_string_free(text);
     check(standin_count("cuEventCreate") == 10 && standin_count("cuEventDestroy") == 10, "events stay");
@@ -485,17 +487,15 @@ static hunze_status try_all(hunze_context *context)
 static void expect_balance(const char *failed)
 {
     static const char *const pairs[][2] = {
-        {"cuEventCreate", "cuEventDestroy"},
-        {"cuMemHostAlloc", "cuMemFreeHost"},
-        {"cuMemPoolCreate", "cuMemPoolDestroy"},
-        {"cuStreamCreate", "cuStreamDestroy"},
+        {"cuEventCreate", "cuEventDestroy"},     {"cuMemHostAlloc", "cuMemFreeHost"},
+        {"cuMemPoolCreate", "cuMemPoolDestroy"}, {"cuStreamCreate", "cuStreamDestroy"},
         {"cuCtxPushCurrent", "cuCtxPopCurrent"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         const bool failing = strcmp(failed, pairs[i][0]) == 0;
         const uint64_t taken = standin_count(pairs[i][0]), given = standin_count(pairs[i][1]);
-        check(taken == given + failing || (strcmp(failed, pairs[i][1]) == 0 && taken <= given), "%s %llu times, %s %llu",
-              pairs[i][0], (unsigned long long)taken, pairs[i][1], (unsigned long long)given);
+        check(taken == given + failing || (strcmp(failed, pairs[i][1]) == 0 && taken <= given),
+              "%s %llu times, %s %llu", pairs[i][0], (unsigned long long)taken, pairs[i][1], (unsigned long long)given);
     }
     check(standin_depth() == 0, "a context stays current");
     CUcontext primary = NULL;
@@ -528,24 +528,42 @@ static void fail_once(const char *function, int call)
 }
 
 static const char *const functions[] = {
-    "cuInit",           "cuDriverGetVersion",
-    "cuGetProcAddress", "cuCtxGetCurrent",
-    "cuCtxGetDevice",   "cuCtxPushCurrent",
-    "cuDeviceGet",      "cuDeviceGetAttribute",
-    "cuDeviceGetCount", "cuDeviceGetName",
-    "cuDeviceTotalMem", "cuDevicePrimaryCtxRetain",
-    "cuEventCreate",    "cuEventElapsedTime",
-    "cuEventQuery",     "cuEventRecord",
-    "cuEventSynchronize", "cuFuncLoad",
-    "cuKernelGetFunction", "cuKernelSetAttribute",
-    "cuLaunchKernelEx", "cuLibraryGetKernel",
-    "cuLibraryLoadData", "cuMemAlloc",
-    "cuMemAllocFromPoolAsync", "cuMemFreeAsync",
-    "cuMemHostAlloc",   "cuMemPoolCreate",
-    "cuMemPoolSetAttribute", "cuMemcpyAsync",
-    "cuPointerGetAttributes", "cuStreamCreate",
-    "cuStreamGetCtx",   "cuStreamIsCapturing",
-    "cuStreamSynchronize", "cuStreamWaitEvent",
+    "cuInit",
+    "cuDriverGetVersion",
+    "cuGetProcAddress",
+    "cuCtxGetCurrent",
+    "cuCtxGetDevice",
+    "cuCtxPushCurrent",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDeviceTotalMem",
+    "cuDevicePrimaryCtxRetain",
+    "cuEventCreate",
+    "cuEventElapsedTime",
+    "cuEventQuery",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuFuncLoad",
+    "cuKernelGetFunction",
+    "cuKernelSetAttribute",
+    "cuLaunchKernelEx",
+    "cuLibraryGetKernel",
+    "cuLibraryLoadData",
+    "cuMemAlloc",
+    "cuMemAllocFromPoolAsync",
+    "cuMemFreeAsync",
+    "cuMemHostAlloc",
+    "cuMemPoolCreate",
+    "cuMemPoolSetAttribute",
+    "cuMemcpyAsync",
+    "cuPointerGetAttributes",
+    "cuStreamCreate",
+    "cuStreamGetCtx",
+    "cuStreamIsCapturing",
+    "cuStreamSynchronize",
+    "cuStreamWaitEvent",
     "cuThreadExchangeStreamCaptureMode",
 };
 

@@ -217,7 +217,8 @@ static void allocator_of_the_caller(void)
     REFUSED(NOMEM, hunze_memory_alloc(context, cuda1, 2 << 20, stream, &pointer), "device allocator", "2097152");
     hook.shift = 128;
     REFUSED(ALIGN, hunze_memory_alloc(context, cuda1, 64, stream, &pointer), "device allocator", "256");
-    check(hook.allocs == hook.frees + 1 && hook.bytes == 2 << 20 && pointer == NULL, "a refused block is not given back");
+    check(hook.allocs == hook.frees + 1 && hook.bytes == 2 << 20 && pointer == NULL,
+          "a refused block is not given back");
     OK(hunze_memory_alloc(context, pinned, 64, stream, &pointer)); /* is not of a device */
     OK(hunze_memory_free(context, pinned, pointer, 64, stream));
     check(hook.allocs == 4, "pinned memory of the device's allocator");
@@ -295,8 +296,8 @@ static void managed_memory(void)
     float result[N];
     OK(hunze_copy(context, floats(&from, managed, (void *)y, N), floats(&to, cpu, result, N), NULL));
     check(result[96] == 48, "%g is copied", (double)result[96]);
-    REFUSED(DEVICE, hunze_activate(context, floats(&from, managed, (void *)x, N), floats(&to, cpu, result, N), &options,
-                                   NULL),
+    REFUSED(DEVICE,
+            hunze_activate(context, floats(&from, managed, (void *)x, N), floats(&to, cpu, result, N), &options, NULL),
             "x lives on cuda:0", "y lives on the CPU");
     hunze_context_release(context);
 }
