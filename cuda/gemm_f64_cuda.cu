@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Products and convolutions of f64: the bodies are product_float.cuh and pack_float.cuh. */
+#define HUNZE_FLOAT_BITS 64
+#include "product_float.cuh"
+
+KERNEL(hunze_gemm_f64_cuda, HUNZE_CUDA_FLOAT_THREADS, 2, hunze_cuda_float_product) { product_strided<2>(arguments); }
+KERNEL(hunze_conv_f64_cuda, HUNZE_CUDA_FLOAT_THREADS, 2, hunze_cuda_float_product) { product_gathered<2>(arguments); }
