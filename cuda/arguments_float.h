@@ -4,7 +4,7 @@
 #ifndef HUNZE_CUDA_ARGUMENTS_FLOAT_H
 #define HUNZE_CUDA_ARGUMENTS_FLOAT_H
 
-#include <stdint.h>
+#include "arguments_runs.h"
 
 /* ------------------------------------------------------------------ products */
 
@@ -38,8 +38,8 @@ typedef struct hunze_cuda_gather_axis {
 typedef struct hunze_cuda_gather {
     hunze_cuda_gather_axis axis[2];
     int64_t image, channel;
-    int32_t channels; /* of a group */
-    uint32_t drops;    /* taps that leave a rest are no part of the sum, if weights are finite */
+    int32_t channels;           /* of a group */
+    uint32_t drops;             /* taps that leave a rest are no part of the sum, if weights are finite */
     const uint32_t *not_finite; /* 1 if a weight is no finite number; NULL: does not matter */
 } hunze_cuda_gather;
 
@@ -61,10 +61,10 @@ enum {
 };
 enum { HUNZE_CUDA_MATRIX_AXES = 16 };
 typedef struct hunze_cuda_matrices {
+    int64_t stride[HUNZE_CUDA_MATRIX_AXES][HUNZE_CUDA_OF_COUNT];
+    uint32_t extent[HUNZE_CUDA_MATRIX_AXES];
     int32_t axes; /* slowest first */
     int32_t reserved;
-    int64_t extent[HUNZE_CUDA_MATRIX_AXES];
-    int64_t stride[HUNZE_CUDA_MATRIX_AXES][HUNZE_CUDA_OF_COUNT];
 } hunze_cuda_matrices;
 
 /* t, then t + bias, + residual, act: each step rounded once. */
@@ -80,7 +80,7 @@ typedef struct hunze_cuda_float_epilogue {
 
 typedef struct hunze_cuda_float_product {
     int64_t m, n, k; /* m: of a phase, the most */
-    int64_t tiles_m, tiles_n;
+    uint32_t tiles_m, tiles_n;
     double alpha, beta; /* alpha is 0 where k is */
     hunze_cuda_strided a, b;
     const void *c; /* NULL: beta is 0 */
@@ -91,19 +91,22 @@ typedef struct hunze_cuda_float_product {
     hunze_cuda_float_epilogue epilogue;
 } hunze_cuda_float_product;
 
-/* Tiles of D are square; shared memory of a block of HUNZE_CUDA_FLOAT_THREADS threads. */
+/* Tiles of D are square, of blocks with HUNZE_CUDA_FLOAT_THREADS threads and so much shared memory; a gather needs more. */
 enum {
     HUNZE_CUDA_FLOAT_THREADS = 256,
     HUNZE_CUDA_F32_LARGE = 128,
-    HUNZE_CUDA_F32_LARGE_SHARED = 0,
+    HUNZE_CUDA_F32_LARGE_SHARED = 67584,
+    HUNZE_CUDA_F32_LARGE_GATHER = 3872,
     HUNZE_CUDA_F32_SMALL = 64,
-    HUNZE_CUDA_F32_SMALL_SHARED = 0,
+    HUNZE_CUDA_F32_SMALL_SHARED = 27136,
+    HUNZE_CUDA_F32_SMALL_GATHER = 2848,
     HUNZE_CUDA_F64_TILE = 64,
-    HUNZE_CUDA_F64_SHARED = 0
+    HUNZE_CUDA_F64_SHARED = 51712,
+    HUNZE_CUDA_F64_GATHER = 2848
 };
 
 /* ------------------------------------------------------------------ weights of a convolution, packed
- * Element (k, column) of a group goes to `to` + (group*k + k)*stride + column; columns from n to stride are 0. */
+ * Element (i, column) of a group goes to `to` + (group*k + i)*stride + column; columns from n to stride are 0. */
 typedef struct hunze_cuda_pack {
     const void *w;
     void *to;
@@ -116,6 +119,38 @@ typedef struct hunze_cuda_pack {
     uint32_t along_k;         /* neighbours in w are neighbours in k rather than columns */
     uint32_t reserved;
 } hunze_cuda_pack;
-enum { HUNZE_CUDA_PACK_TILE = 32, HUNZE_CUDA_PACK_THREADS = 256 };
+enum {
+    HUNZE_CUDA_PACK_TILE = 32,
+    HUNZE_CUDA_PACK_THREADS = 256,
+    HUNZE_CUDA_PACK_F32_SHARED = 4736,
+    HUNZE_CUDA_PACK_F64_SHARED = 8960,
+    HUNZE_CUDA_PACK_COLUMNS = 16 /* of a packed row a multiple */
+};
+
+/* ------------------------------------------------------------------ depthwise convolution, one output per thread */
+
+/* Outputs have indices along image, channel, row and column, which are sorted as y lies in memory: order[3] is the axis along which neighbours
+ * lie closest together.  The last two share blocks. */
+typedef struct hunze_cuda_float_depthwise {
+    const void *x, *w;
+    int64_t x_image, x_channel, x_axis[2], w_channel, w_axis[2];
+    int64_t extent[4]; /* of image, channel, row, column */
+    int32_t order[4];
+    uint32_t blocks_per_pair; /* of indices along the first two axes */
+    int32_t in[2], kernel[2], stride[2], dilation[2], before[2];
+    hunze_cuda_positions positions;
+    hunze_cuda_float_epilogue epilogue; /* columns: channels */
+} hunze_cuda_float_depthwise;
+enum { HUNZE_CUDA_DEPTHWISE_FLOAT_THREADS = 256 };
+
+/* ------------------------------------------------------------------ activation: operands y and x */
+typedef struct hunze_cuda_activation {
+    hunze_cuda_runs runs;
+    void *y;
+    const void *x;
+    uint32_t activation; /* hunze_activation_kind */
+    float alpha, beta;
+    uint32_t canonical_nan;
+} hunze_cuda_activation;
 
 #endif

@@ -50,7 +50,8 @@ enum { GATHER_WALK_WORDS = sizeof(gather_walk) / 4, GATHER_MOVES_WORDS = sizeof(
 template <int TILE> struct gather_tables {
     gather_row rows[TILE];
     gather_tap taps[GATHER_TILES][16];
-    alignas(16) int32_t weights[GATHER_TILES][16]; /* row of packed weights; ~row: the tap meets no input, whatever the output */
+    alignas(16) int32_t
+        weights[GATHER_TILES][16]; /* row of packed weights; ~row: the tap meets no input, whatever the output */
     int32_t walks[GATHER_WALK_WORDS][16];
     int32_t moves[GATHER_MOVES_WORDS];
 };
@@ -88,13 +89,13 @@ struct gather_phase {
     bool skips; /* a tile of taps that meet no input changes no sum but -0 */
 };
 
-HUNZE_INLINE gather_phase gather_phase_of(const hunze_cuda_float_product &p, int32_t index)
+HUNZE_INLINE gather_phase gather_phase_of(const hunze_cuda_float_product &p, uint32_t index)
 {
     const hunze_cuda_gather &g = p.gather;
     const bool finite = !g.not_finite || load_global(g.not_finite) == 0, drops = finite && g.drops;
     gather_phase phase;
-    phase.y = index / g.axis[1].phases;
-    phase.x = index % g.axis[1].phases;
+    phase.y = (int32_t)(index / (uint32_t)g.axis[1].phases);
+    phase.x = (int32_t)(index % (uint32_t)g.axis[1].phases);
     phase.height = (p.positions.height - phase.y + g.axis[0].phases - 1) / g.axis[0].phases;
     phase.width = (p.positions.width - phase.x + g.axis[1].phases - 1) / g.axis[1].phases;
     phase.m = p.positions.images * phase.height * phase.width;
@@ -208,10 +209,10 @@ template <typename T, int GROUPS> struct gathered_loads {
 
     /* All threads; SYNC_BLOCK follows. */
     HUNZE_MEMBER gathered_loads(const hunze_cuda_float_product &p_, tables_of &tables_, const gather_phase &phase,
-                                const T *x_, int64_t row, const T *weights_, int columns_)
-        : p(p_), tables(tables_), x(x_), weights(weights_),
-          rows(phase.m - row < mine::TILE ? (int)(phase.m - row) : mine::TILE), columns(columns_), k(phase.k),
-          skips(phase.skips)
+                                int64_t row, int64_t column, int64_t a, int64_t b)
+        : p(p_), tables(tables_), x(static_cast<const T *>(p.a.data) + a),
+          weights(static_cast<const T *>(p.b.data) + b + column), rows(least(phase.m - row)),
+          columns(least(p.b.k_step - column)), k(phase.k), skips(phase.skips)
     {
         const int thread = thread_index();
         for (int i = thread; i < rows; i += mine::THREADS)
@@ -228,6 +229,8 @@ template <typename T, int GROUPS> struct gathered_loads {
         for (int i = 0; thread == 0 && i < GATHER_MOVES_WORDS; i++)
             store_shared(&tables.moves[i], words[i]);
     }
+
+    HUNZE_MEMBER static int least(int64_t left) { return left < mine::TILE ? (int)left : mine::TILE; }
 
     HUNZE_MEMBER void put_walk(const gather_walk &walk)
     {
@@ -319,7 +322,8 @@ template <typename T, int GROUPS> struct gathered_loads {
         int32_t all = -1;
 #pragma unroll
         for (int i = 0; i < 16; i += 4) {
-            const four_words w = load_shared(reinterpret_cast<const four_words *>(&tables.weights[tile % GATHER_TILES][i]));
+            const four_words w =
+                load_shared(reinterpret_cast<const four_words *>(&tables.weights[tile % GATHER_TILES][i]));
             all &= w.at[0] & w.at[1] & w.at[2] & w.at[3];
         }
         return all < 0;

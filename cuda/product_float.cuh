@@ -19,24 +19,27 @@ static_assert(PRODUCT_KC % 16 == 0, "K blocks are whole tiles");
 
 struct product_place {
     int64_t row, column; /* of D; rows of a phase */
-    int32_t phase;
+    uint32_t phase;
     int64_t offset[HUNZE_CUDA_OF_COUNT];
 };
 
 /* Tiles go through eight tile rows at a time, column by column, so that those at work together share operands in the L2 cache. */
-HUNZE_INLINE product_place product_place_of(const hunze_cuda_float_product &p, int64_t index, int tile)
+HUNZE_INLINE product_place product_place_of(const hunze_cuda_float_product &p, uint32_t index, int tile)
 {
-    constexpr int ROWS = 8;
-    const int64_t tiles = p.tiles_m * p.tiles_n, phases = p.gather.axis[0].phases * p.gather.axis[1].phases;
-    int64_t matrix = index / tiles;
+    constexpr uint32_t ROWS = 8;
+    const uint32_t tiles = p.tiles_m * p.tiles_n;
+    uint32_t matrix = index / tiles;
     index -= matrix * tiles;
-    const int64_t first = index / (ROWS * p.tiles_n) * ROWS, height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
+    const uint32_t first = index / (ROWS * p.tiles_n) * ROWS,
+                   height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
     index -= first * p.tiles_n;
-    product_place place = {(first + index % height) * tile, index / height * tile, (int32_t)(matrix % phases), {0}};
+    product_place place = {(int64_t)(first + index % height) * tile, (int64_t)(index / height) * tile, 0, {0}};
+    const uint32_t phases = (uint32_t)p.gather.axis[0].phases * (uint32_t)p.gather.axis[1].phases;
+    place.phase = matrix % phases;
     matrix /= phases;
     for (int axis = p.matrices.axes - 1; axis >= 0; axis--) {
-        const int64_t rest = matrix / p.matrices.extent[axis], at = matrix - rest * p.matrices.extent[axis];
-        matrix = rest;
+        const uint32_t at = matrix % p.matrices.extent[axis];
+        matrix /= p.matrices.extent[axis];
         for (int operand = 0; operand < HUNZE_CUDA_OF_COUNT; operand++)
             place.offset[operand] += at * p.matrices.stride[axis][operand];
     }
@@ -188,9 +191,8 @@ template <int GROUPS> struct product_end {
 #pragma unroll 4
         for (int slow = thread_index() / TILE; slow < TILE; slow += STEP)
             if (INSIDE(inside(slow)))
-                store_shared(total(slow),
-                             add_rn(load_shared(total(slow)),
-                                    load_global(bias + row(slow) * e.bias_row + column(slow) * e.bias_column)));
+                store_shared(total(slow), add_rn(load_shared(total(slow)), load_global(bias + row(slow) * e.bias_row +
+                                                                                       column(slow) * e.bias_column)));
     }
 
     HUNZE_MEMBER void add_residual() const
@@ -314,17 +316,19 @@ HUNZE_INLINE void product_accumulate(product_sums<GROUPS> &sums, Loads &loads, p
     SYNC_BLOCK(); /* the stages' memory becomes that of the totals */
 }
 
+/* place and phase are made anew: registers are scarce before. */
 template <int GROUPS>
-HUNZE_INLINE void product_finish(const hunze_cuda_float_product &p, const product_place &place, const gather_phase &phase,
-                                 const product_sums<GROUPS> &sums, product_shared<GROUPS> &shared)
+HUNZE_INLINE void product_finish(const hunze_cuda_float_product &p, const product_place &place,
+                                 const gather_phase &phase, const product_sums<GROUPS> &sums,
+                                 product_shared<GROUPS> &shared)
 {
     const hunze_cuda_float_epilogue &e = p.epilogue;
     const int64_t d_row = p.positions.d[2];
     const bool by_columns = (e.d_column < 0 ? -e.d_column : e.d_column) > (d_row < 0 ? -d_row : d_row);
     const int64_t rows = phase.m - place.row, columns = p.n - place.column;
     enum { TILE = tile_shape<scalar, GROUPS>::TILE };
-    const product_end<GROUPS> end = {p, place, shared, by_columns, rows < TILE ? (int)rows : TILE,
-                                     columns < TILE ? (int)columns : TILE};
+    const product_end<GROUPS> end = {
+        p, place, shared, by_columns, rows < TILE ? (int)rows : TILE, columns < TILE ? (int)columns : TILE};
     sums.put(shared.total, by_columns);
     product_rows<GROUPS>(p, place, phase, end.rows, shared);
     SYNC_BLOCK();
@@ -349,12 +353,13 @@ HUNZE_INLINE gather_phase product_phase_of_matrix(const hunze_cuda_float_product
 template <int GROUPS> HUNZE_INLINE void product_strided(const hunze_cuda_float_product &p)
 {
     typedef product_shared<GROUPS> shared_memory;
+    enum { TILE = tile_shape<scalar, GROUPS>::TILE };
     shared_memory &shared = SHARED(shared_memory);
-    const product_place place = product_place_of(p, block_x(), shared_memory::shape::TILE);
+    const product_place place = product_place_of(p, (uint32_t)block_x(), TILE);
     product_sums<GROUPS> sums(p, place);
     strided_loads<GROUPS> loads(p, place);
     product_accumulate(sums, loads, shared, (scalar)p.alpha);
-    product_finish(p, place, product_phase_of_matrix(p), sums, shared);
+    product_finish(p, product_place_of(p, (uint32_t)anew(block_x()), TILE), product_phase_of_matrix(p), sums, shared);
 }
 
 /* A is gathered from images. */
@@ -363,19 +368,17 @@ template <int GROUPS> HUNZE_INLINE void product_gathered(const hunze_cuda_float_
     typedef product_gathered_shared<GROUPS> shared_memory;
     enum { TILE = tile_shape<scalar, GROUPS>::TILE };
     shared_memory &shared = SHARED(shared_memory);
-    const product_place place = product_place_of(p, block_x(), TILE);
+    const product_place place = product_place_of(p, (uint32_t)block_x(), TILE);
     const gather_phase phase = gather_phase_of(p, place.phase);
     if (place.row >= phase.m)
         return;
     product_sums<GROUPS> sums(p, place);
-    const int64_t columns = p.b.k_step - place.column;
-    gathered_loads<scalar, GROUPS> loads(
-        p, shared.tables, phase, static_cast<const scalar *>(p.a.data) + place.offset[HUNZE_CUDA_OF_A], place.row,
-        static_cast<const scalar *>(p.b.data) + place.offset[HUNZE_CUDA_OF_B] + place.column,
-        columns < TILE ? (int)columns : TILE);
+    gathered_loads<scalar, GROUPS> loads(p, shared.tables, phase, place.row, place.column,
+                                         place.offset[HUNZE_CUDA_OF_A], place.offset[HUNZE_CUDA_OF_B]);
     SYNC_BLOCK(); /* the tables are there */
     product_accumulate(sums, loads, shared.product, (scalar)p.alpha);
-    product_finish(p, place, phase, sums, shared.product);
+    const product_place end = product_place_of(p, (uint32_t)anew(block_x()), TILE);
+    product_finish(p, end, gather_phase_of(p, end.phase), sums, shared.product);
 }
 
 #endif

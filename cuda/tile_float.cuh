@@ -36,8 +36,8 @@ template <typename T, int GROUPS> struct tile_thread : tile_shape<T, GROUPS> {
     enum {
         COUNT = shape::TILE / 16, /* elements */
         VECTORS = COUNT / shape::VECTOR,
-        ROWS_APART = 16,                           /* along k: one k, every 16th row */
-        K_APART = shape::THREADS / shape::TILE,    /* along rows: one row */
+        ROWS_APART = 16,                        /* along k: one k, every 16th row */
+        K_APART = shape::THREADS / shape::TILE, /* along rows: one row */
         VECTORS_PER_ROW = shape::TILE / shape::VECTOR,
         K_APART_VECTORS = shape::THREADS / VECTORS_PER_ROW
     };
@@ -74,7 +74,7 @@ template <typename T, int GROUPS, bool IS_A> struct strided_loader {
     /* Begins to bring the next tile; left: what remains of k. */
     HUNZE_MEMBER void get(tile_of<T, GROUPS> &tile, int left)
     {
-        const int row = mine::row(matrix.load, thread_index()), k = mine::k(matrix.load, thread_index());
+        const int thread = anew(thread_index()), row = mine::row(matrix.load, thread), k = mine::k(matrix.load, thread);
         const T *at = from;
         if (matrix.load == HUNZE_CUDA_ALONG_K) {
             const int64_t step = mine::ROWS_APART * matrix.row_step;
