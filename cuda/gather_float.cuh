@@ -247,7 +247,8 @@ template <typename T, int GROUPS> struct gathered_loads {
         const int thread = thread_index();
         const bool meets = walk.y.rest == 0 && walk.x.rest == 0 && walk.row < moves.rows;
         const int32_t weight =
-            moves.weight + walk.row * moves.weight_row + walk.column * moves.weight_column + walk.channel;
+            (int32_t)((uint32_t)moves.weight + (uint32_t)walk.row * (uint32_t)moves.weight_row +
+                      (uint32_t)walk.column * (uint32_t)moves.weight_column + (uint32_t)walk.channel);
         const gather_tap tap = {walk.y.at * g.axis[0].x + walk.x.at * g.axis[1].x + walk.channel * g.channel,
                                 meets ? walk.y.at : GATHER_NEVER, walk.x.at};
         store_shared(&tables.taps[of_tile % GATHER_TILES][thread], tap);
