@@ -16,14 +16,19 @@ option(HUNZE_CUDA_EMULATED_ONLY "No machine code: for tests on the stand-in driv
 
 # One file per line, sorted.
 set(HUNZE_CUDA_SOURCES
+  cuda/activation.c
+  cuda/convolution_float.c
   cuda/copy.c
+  cuda/depthwise_float.c
   cuda/device.c
   cuda/driver.c
   cuda/execute.c
   cuda/fatbins.c
   cuda/launch.c
   cuda/memory.c
+  cuda/operands_float.c
   cuda/operands_runs.c
+  cuda/product_float.c
   cuda/stream.c
   cuda/timing.c
 )

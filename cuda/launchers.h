@@ -7,4 +7,16 @@
 
 /* Each family's hunze_cuda_workspace_fn, hunze_cuda_refusal_fn and list of kernels. */
 
+/* ------------------------------------------------------------------ product_float.c, convolution_float.c */
+hunze_cuda_workspace_fn hunze_cuda_workspace_product_float;
+hunze_cuda_refusal_fn hunze_cuda_refuses_product_float;
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[], *const hunze_cuda_kernels_gemm_f64[];
+
+/* ------------------------------------------------------------------ depthwise_float.c */
+hunze_cuda_refusal_fn hunze_cuda_refuses_depthwise_float;
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[];
+
+/* ------------------------------------------------------------------ activation.c */
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_activation_f32[], *const hunze_cuda_kernels_activation_f64[];
+
 #endif

@@ -14,15 +14,9 @@ enum {
 
 static const float one = 1;
 
-/* The last two axes of an operand that broadcasts to D: strides in elements, 0 along an extent of 1. */
-typedef struct matrix {
-    char *data;
-    int64_t row, col;
-} matrix;
-
-static matrix matrix_of(const hunze_tensor *x, bool transpose)
+hunze_matrix hunze_matrix_of(const hunze_tensor *x, bool transpose)
 {
-    matrix mat = {.data = hunze_data(x)};
+    hunze_matrix mat = {.data = hunze_data(x)};
     const int last = x->ndim - 1;
     if (last >= 0 && x->shape[last] != 1)
         mat.col = hunze_stride(x, last);
@@ -93,7 +87,7 @@ static void read_integer_options(gemm_call *g)
     if (d_quant && d_quant->zero_point)
         e->output_zero_point = hunze_data(d_quant->zero_point);
     if (options && options->bias) {
-        matrix bias = matrix_of(options->bias, false);
+        hunze_matrix bias = hunze_matrix_of(options->bias, false);
         if (hunze_type_of(options->bias->dtype) == HUNZE_TYPE_S32) {
             job->int_bias = (const int32_t *)(const void *)bias.data;
             job->int_bias_row = bias.row;
@@ -105,7 +99,7 @@ static void read_integer_options(gemm_call *g)
         }
     }
     if (options && options->residual) {
-        matrix residual = matrix_of(options->residual, false);
+        hunze_matrix residual = hunze_matrix_of(options->residual, false);
         e->residual = (const float *)(const void *)residual.data;
         e->residual_row = residual.row;
         e->residual_col = residual.col;
@@ -129,14 +123,14 @@ static void read_float_options(gemm_call *g)
     if (!options)
         return;
     if (options->bias) {
-        matrix bias = matrix_of(options->bias, false);
+        hunze_matrix bias = hunze_matrix_of(options->bias, false);
         e->bias = bias.data;
         e->bias_row = bias.row;
         e->bias_col = bias.col;
         job->narrow_bias = is_narrow(g->plan->row, options->bias);
     }
     if (options->residual) {
-        matrix residual = matrix_of(options->residual, false);
+        hunze_matrix residual = hunze_matrix_of(options->residual, false);
         job->narrow_residual = is_narrow(g->plan->row, options->residual);
         e->residual = residual.data;
         e->residual_row = residual.row;
@@ -156,7 +150,7 @@ static gemm_call read_call(const hunze_plan *plan, const hunze_call *call, uint3
     hunze_gemm_job *job = &g.first;
     job->m = shape->m;
     job->n = shape->n;
-    matrix a = matrix_of(call->a, g.options && g.options->transpose_a), d = matrix_of(call->d, false);
+    hunze_matrix a = hunze_matrix_of(call->a, g.options && g.options->transpose_a), d = hunze_matrix_of(call->d, false);
     job->a = a.data;
     job->a_row = a.row;
     job->a_col = shape->k == 1 ? 1 : a.col;
@@ -166,13 +160,13 @@ static gemm_call read_call(const hunze_plan *plan, const hunze_call *call, uint3
     if (shape->packed_b) {
         job->packed_b = (char *)hunze_data(call->b) + sizeof(hunze_packed_header);
     } else {
-        matrix b = matrix_of(call->b, g.options && g.options->transpose_b);
+        hunze_matrix b = hunze_matrix_of(call->b, g.options && g.options->transpose_b);
         job->b = b.data;
         job->b_row = b.row;
         job->b_col = shape->n == 1 ? 1 : b.col;
     }
     if (call->c) {
-        matrix c = matrix_of(call->c, false);
+        hunze_matrix c = hunze_matrix_of(call->c, false);
         job->c = c.data;
         job->c_row = c.row;
         job->c_col = c.col;

@@ -76,6 +76,13 @@ static inline int64_t hunze_gemm_k_block_start(int64_t k, int64_t kc, int64_t in
     return index == hunze_gemm_k_blocks(k, kc) ? k : index * kc;
 }
 
+/* The last two axes of an operand that broadcasts to D: strides in elements, 0 along an extent of 1. */
+typedef struct hunze_matrix {
+    char *data;
+    int64_t row, col;
+} hunze_matrix;
+hunze_matrix hunze_matrix_of(const hunze_tensor *x, bool transpose);
+
 /* The length of a K block of a row's type. */
 int64_t hunze_gemm_kc(const hunze_row *row);
 /* Lanes that are worth it, at most `threads`. */

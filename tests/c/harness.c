@@ -231,7 +231,7 @@ int harness_main(int argc, char **argv, const char *group, const harness_part *p
         for (int part = 0; part < count; part++) {
             selected *test = &chosen[total];
             snprintf(test->name, sizeof test->name, "%s/%s", row->name, parts[part].name);
-            if (!parts[part].applies(row) || (argc > 1 && !strstr(test->name, argv[1])))
+            if (row->launch || !parts[part].applies(row) || (argc > 1 && !strstr(test->name, argv[1])))
                 continue;
             if (harness_emulator && !(harness_emulated_bundles & 1u << row->isa))
                 continue;

@@ -91,3 +91,14 @@ add_test(NAME living_mutants_are_told COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/
   sh -c "$<TARGET_FILE:test_emulator> test_pipeline; true")
 set_tests_properties(mutants_are_found living_mutants_are_told PROPERTIES LABELS fast TIMEOUT 120)
 set_tests_properties(living_mutants_are_told PROPERTIES PASS_REGULAR_EXPRESSION "1 places, 2 mutants live")
+
+# Kernels on the stand-in's device against the CPU's rows.
+add_library(hunze_device_case STATIC tests/cuda/device_case.c)
+target_link_libraries(hunze_device_case PUBLIC hunze_harness hunze_cuda_test)
+foreach(name test_cuda_activation test_cuda_conv test_cuda_far test_cuda_gemm)
+  add_executable(${name} tests/cuda/${name}.c)
+  target_link_libraries(${name} PRIVATE hunze_device_case m)
+  add_dependencies(${name} hunze_standin)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 300 ENVIRONMENT "LD_LIBRARY_PATH=${HUNZE_STANDIN_FOLDER}")
+endforeach()

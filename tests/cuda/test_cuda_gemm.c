@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Products of f32 and f64 on the stand-in's device: the CPU's bits, whatever the shape, layout, batch and epilogue; each element of A and B is
+ * read as often as the tiling says, and no two threads of a warp wait for one bank. */
+#include "device_case.h"
+
+static const hunze_type types[] = {HUNZE_TYPE_F32, HUNZE_TYPE_F64};
+
+static int64_t kc_of(hunze_type type) { return type == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32; }
+
+/* ------------------------------------------------------------------ cases */
+
+/* What a case has beside A, B and D. */
+enum { WITH_C = 1, WITH_BIAS = 2, WITH_ROW_BIAS = 4, WITH_RESIDUAL = 8 };
+
+typedef struct product {
+    hunze_type type;
+    int64_t batch, m, n, k;
+    unsigned lies, with;
+    bool a_turned, b_turned, d_turned; /* the last axis of memory is the other one */
+    harness_values values;
+    double alpha, beta;
+    hunze_activation activation;
+} product;
+
+static void make(hunze_context *context, harness_rng *rng, const product *p, device_case *c)
+{
+    static const int plain[3] = {0, 1, 2}, turned[3] = {0, 2, 1};
+    const int64_t a[3] = {p->batch, p->m, p->k}, b[3] = {p->batch, p->k, p->n}, d[3] = {p->batch, p->m, p->n};
+    const unsigned output = p->lies & ~(unsigned)LIES_REPEATED;
+    *c = (device_case){.op = HUNZE_OP_GEMM, .alpha = p->alpha, .beta = p->beta, .activation = p->activation};
+    snprintf(c->text, sizeof c->text,
+             "%s batch %lld m %lld n %lld k %lld lies %u with %u turned %d%d%d values %s alpha %g beta %g activation %u",
+             p->type == HUNZE_TYPE_F64 ? "f64" : "f32", (long long)p->batch, (long long)p->m, (long long)p->n,
+             (long long)p->k, p->lies, p->with, p->a_turned, p->b_turned, p->d_turned, harness_values_name(p->values),
+             p->alpha, p->beta, p->activation.kind);
+    device_place(&c->a, context, rng, p->type, 3, a, p->a_turned ? turned : plain, p->lies, p->values);
+    device_place(&c->b, context, rng, p->type, 3, b, p->b_turned ? turned : plain, p->lies, p->values);
+    device_place(&c->d, context, rng, p->type, 3, d, p->d_turned ? turned : plain, output, HARNESS_SPECIAL);
+    if (p->with & WITH_C)
+        device_place(&c->c, context, rng, p->type, 3, d, p->a_turned ? turned : plain, p->lies, p->values);
+    if (p->with & WITH_BIAS)
+        device_place(&c->bias, context, rng, p->type, 1, &p->n, NULL, p->lies, p->values);
+    else if (p->with & WITH_ROW_BIAS)
+        device_place(&c->bias, context, rng, p->type, 2, (const int64_t[]){p->m, 1}, NULL, p->lies, p->values);
+    if (p->with & WITH_RESIDUAL)
+        device_place(&c->residual, context, rng, p->type, 3, d, p->b_turned ? turned : plain, p->lies, p->values);
+}
+
+static void check_product(hunze_context *context, harness_rng *rng, const product *p)
+{
+    device_case c;
+    make(context, rng, p, &c);
+    device_check(context, &c);
+}
+
+static product plain_product(hunze_type type, int64_t m, int64_t n, int64_t k)
+{
+    return (product){.type = type, .batch = 1, .m = m, .n = n, .k = k, .alpha = 1};
+}
+
+static bool one_in(harness_rng *rng, int64_t times) { return harness_between(rng, 1, times) == 1; }
+
+/* A random case around given extents. */
+static product any_product(harness_rng *rng, hunze_type type, int64_t m, int64_t n, int64_t k)
+{
+    product p = plain_product(type, m, n, k);
+    p.lies = (unsigned)harness_between(rng, 0, LIES_ANYHOW);
+    p.with = (unsigned)harness_between(rng, 0, 15);
+    p.a_turned = one_in(rng, 2);
+    p.b_turned = one_in(rng, 2);
+    p.d_turned = one_in(rng, 3);
+    p.values = (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
+    if (one_in(rng, 3))
+        p.alpha = harness_uniform(rng) * 3;
+    if (p.with & WITH_C)
+        p.beta = one_in(rng, 4) ? 0 : harness_uniform(rng) * 3;
+    p.activation = (hunze_activation){0, (uint32_t)harness_between(rng, 0, HUNZE_ACT_CLIP), -0.25F, 0.75F};
+    if (one_in(rng, 3))
+        p.activation.kind = HUNZE_ACT_NONE;
+    return p;
+}
+
+/* ------------------------------------------------------------------ tests */
+
+/* Extents about tiles of 64 and 128, and none at all. */
+static void sizes(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {71};
+    static const int64_t extents[] = {1, 2, 3, 5, 17, 31, 63, 64, 65, 67, 127, 128, 129, 131};
+    enum { EXTENTS = sizeof extents / sizeof *extents };
+    for (int t = 0; t < 2; t++) {
+        for (int i = 0; i < 4 * EXTENTS; i++) {
+            const product p = any_product(&rng, types[t], extents[i % EXTENTS], extents[harness_between(&rng, 0, EXTENTS - 1)],
+                                          harness_between(&rng, 1, 40));
+            check_product(context, &rng, &p);
+        }
+        for (int empty = 0; empty < 8; empty++) {
+            const product p = any_product(&rng, types[t], empty & 1 ? 0 : 5, empty & 2 ? 0 : 7, empty & 4 ? 0 : 3);
+            check_product(context, &rng, &p);
+        }
+    }
+    hunze_context_release(context);
+}
+
+/* k about stages of 16 and K blocks: the last one joins its predecessor or not. */
+static void blocks_of_k(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {72};
+    for (int t = 0; t < 2; t++) {
+        const int64_t kc = kc_of(types[t]), half = kc / 2;
+        const int64_t ks[] = {0,      15,     16,         17,     32,         33,           48,     kc - 1,
+                              kc,     kc + 1, kc + half - 1, kc + half, kc + half + 1, 2 * kc - 1, 2 * kc, 2 * kc + half,
+                              3 * kc - half - 1};
+        for (size_t i = 0; i < sizeof ks / sizeof *ks; i++)
+            for (int turn = 0; turn < 3; turn++) {
+                product p = any_product(&rng, types[t], harness_between(&rng, 1, 9), harness_between(&rng, 1, 9), ks[i]);
+                check_product(context, &rng, &p);
+            }
+    }
+    hunze_context_release(context);
+}
+
+/* Every activation with everything before it; alpha 0 and beta 0 read nothing. */
+static void epilogues(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {73};
+    for (int t = 0; t < 2; t++) {
+        for (uint32_t kind = 0; kind <= HUNZE_ACT_CLIP; kind++)
+            for (int values = 0; values < HARNESS_VALUES; values++) {
+                product p = any_product(&rng, types[t], 9, 11, 5);
+                p.activation.kind = kind;
+                p.values = (harness_values)values;
+                check_product(context, &rng, &p);
+            }
+        static const double scalars[] = {0, -0.0, 1, -1, 0.5, 1e-300, 1e300};
+        for (int i = 0; i < 49; i++) {
+            product p = any_product(&rng, types[t], 6, 7, harness_between(&rng, 0, 20));
+            p.alpha = scalars[i / 7];
+            p.beta = scalars[i % 7];
+            p.with |= WITH_C;
+            p.values = i % 2 ? HARNESS_SPECIAL : HARNESS_UNIFORM;
+            check_product(context, &rng, &p);
+        }
+    }
+    hunze_context_release(context);
+}
+
+/* NaN is stored as the canonical one, bit by bit. */
+static void reproducible(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {74};
+    for (int t = 0; t < 2; t++)
+        for (int turn = 0; turn < 12; turn++) {
+            product p = any_product(&rng, types[t], 33, 35, 7);
+            device_case c;
+            p.values = turn % 2 ? HARNESS_SPECIAL : HARNESS_CORNERS;
+            make(context, &rng, &p, &c);
+            c.flags = HUNZE_REPRODUCIBLE;
+            device_check(context, &c);
+        }
+    hunze_context_release(context);
+}
+
+/* D is C. */
+static void in_place(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {75};
+    for (int turn = 0; turn < 8; turn++) {
+        product p = any_product(&rng, types[turn % 2], 70, 66, 19);
+        device_case c;
+        p.with &= ~(unsigned)WITH_C;
+        make(context, &rng, &p, &c);
+        c.c = c.d;
+        c.beta = 0.75;
+        device_check(context, &c);
+    }
+    hunze_context_release(context);
+}
+
+/* Leading axes that broadcast, up to fourteen; extents of one and axes that join. */
+static void batches(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {76};
+    for (int turn = 0; turn < 40; turn++) {
+        const hunze_type type = types[turn % 2];
+        const int leading = turn < 4 ? 14 : (int)harness_between(&rng, 1, 4);
+        const int64_t m = harness_between(&rng, 1, 9), n = harness_between(&rng, 1, 9), k = harness_between(&rng, 1, 20);
+        const int64_t inner[4][2] = {{m, k}, {k, n}, {m, n}, {m, n}};
+        int64_t shape[4][16]; /* of A, B, C and D, all with D's rank */
+        device_case c = {.op = HUNZE_OP_GEMM, .alpha = 1, .beta = 0.5};
+        for (int o = 0; o < 4; o++) {
+            for (int axis = 0; axis < leading; axis++)
+                shape[o][axis] = 1;
+            shape[o][leading] = inner[o][0];
+            shape[o][leading + 1] = inner[o][1];
+        }
+        int64_t products = 1;
+        for (int axis = 0; axis < leading; axis++) {
+            const int64_t extent = products < 24 ? harness_between(&rng, 1, 3) : 1;
+            products *= extent;
+            shape[3][axis] = extent;
+            for (int o = 0; o < 3; o++)
+                shape[o][axis] = one_in(&rng, 3) ? 1 : extent;
+        }
+        snprintf(c.text, sizeof c.text, "turn %d: %d leading axes, %lld products", turn, leading, (long long)products);
+        device_operand *const operands[] = {&c.a, &c.b, &c.c, &c.d};
+        const unsigned lies = turn % 3 ? LIES_ANYHOW : 0;
+        for (int o = 0; o < 4; o++) { /* inputs may lack leading axes */
+            const int skipped = o < 3 && shape[o][0] == 1 && one_in(&rng, 2) ? 1 : 0;
+            device_place(operands[o], context, &rng, type, leading + 2 - skipped, shape[o] + skipped, NULL,
+                         o == 3 ? lies & ~(unsigned)LIES_REPEATED : lies, HARNESS_UNIFORM);
+        }
+        if (one_in(&rng, 2)) /* one row for all of D, or a matrix for each */
+            device_place(&c.residual, context, &rng, type, turn % 4 ? leading + 2 : 1, turn % 4 ? shape[3] : &n, NULL, lies,
+                         HARNESS_UNIFORM);
+        device_check(context, &c);
+    }
+    hunze_context_release(context);
+}
+
+static const char *kernel_of(hunze_type type, bool large)
+{
+    return type == HUNZE_TYPE_F64 ? "hunze_gemm_f64_cuda" : large ? "hunze_gemm_f32_cuda_128" : "hunze_gemm_f32_cuda_64";
+}
+
+/* A is read once for each column of tiles, B for each row of tiles, one fma is done for each product and each element of a K block, and no
+ * access to shared memory takes more than one pass. */
+static void count(bool large)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {77};
+    device_count_banks(true);
+    for (int t = 0; t < 2; t++)
+        for (int turned = 0; turned < 8; turned++)
+            for (int late = 0; late < 2; late++) {
+                product p = plain_product(types[t], 140, 132, 52);
+                const uint64_t size = harness_bytes(p.type), tile = t == 0 && large ? 128 : 64;
+                const uint64_t rows = (140 + tile - 1) / tile, columns = (132 + tile - 1) / tile;
+                device_case c;
+                p.a_turned = turned & 1;
+                p.b_turned = turned & 2;
+                p.d_turned = turned & 4;
+                p.lies = late ? LIES_LATE : 0;
+                make(context, &rng, &p, &c);
+                device_reset_counters();
+                device_check(context, &c);
+                const hunze_emulator_counters found = device_counters(kernel_of(p.type, large));
+                check(found.launches == 1 && found.blocks == rows * columns, "%s: %llu launches of %llu blocks", c.text,
+                      (unsigned long long)found.launches, (unsigned long long)found.blocks);
+                check(found.global_read_bytes == (140 * 52 * columns + 52 * 132 * rows) * size, "%s: %llu bytes are read",
+                      c.text, (unsigned long long)found.global_read_bytes);
+                check(found.global_write_bytes == 140 * 132 * size, "%s: %llu bytes are written", c.text,
+                      (unsigned long long)found.global_write_bytes);
+                check(found.fma == rows * columns * tile * tile * (64 + 1), "%s: %llu fma", c.text,
+                      (unsigned long long)found.fma);
+                check(found.shared_requests > 0 && found.bank_conflicts == 0, "%s: %llu bank conflicts in %llu requests",
+                      c.text, (unsigned long long)found.bank_conflicts, (unsigned long long)found.shared_requests);
+            }
+    hunze_context_release(context);
+}
+static void count_small(void) { count(false); }
+static void count_large(void) { count(true); }
+
+static const cuda_case cases[] = {
+    {"sizes", sizes, "sms=16", NULL},
+    {"sizes_of_large_tiles", sizes, "sms=1", NULL},
+    {"blocks_of_k", blocks_of_k, NULL, NULL},
+    {"epilogues", epilogues, NULL, NULL},
+    {"reproducible", reproducible, NULL, NULL},
+    {"in_place", in_place, NULL, NULL},
+    {"batches", batches, NULL, NULL},
+    {"count_small", count_small, "sms=16", NULL},
+    {"count_large", count_large, "sms=1", NULL},
+};
+
+int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }
