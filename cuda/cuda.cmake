@@ -16,9 +16,13 @@ option(HUNZE_CUDA_EMULATED_ONLY "No machine code: for tests on the stand-in driv
 
 # One file per line, sorted.
 set(HUNZE_CUDA_SOURCES
+  cuda/depthwise_integer.c
   cuda/driver.c
   cuda/fatbins.c
+  cuda/operands_integer.c
   cuda/operands_runs.c
+  cuda/product_integer.c
+  cuda/quantize.c
 )
 
 set(HUNZE_WITH_CUDA OFF)
