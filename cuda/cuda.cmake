@@ -20,6 +20,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/convolution_float.c
   cuda/copy.c
   cuda/depthwise_float.c
+  cuda/depthwise_integer.c
   cuda/device.c
   cuda/driver.c
   cuda/execute.c
@@ -27,8 +28,11 @@ set(HUNZE_CUDA_SOURCES
   cuda/launch.c
   cuda/memory.c
   cuda/operands_float.c
+  cuda/operands_integer.c
   cuda/operands_runs.c
   cuda/product_float.c
+  cuda/product_integer.c
+  cuda/quantize.c
   cuda/stream.c
   cuda/timing.c
 )

@@ -18,5 +18,17 @@ extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[];
 
 /* ------------------------------------------------------------------ activation.c */
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_activation_f32[], *const hunze_cuda_kernels_activation_f64[];
+/* product_integer.c, depthwise_integer.c */
+hunze_cuda_refusal_fn hunze_cuda_refuses_product_integer, hunze_cuda_refuses_depthwise_integer;
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_u8s8[],
+    *const hunze_cuda_kernels_gemm_s8s8[], *const hunze_cuda_kernels_depthwise_u8s8[],
+                                               *const hunze_cuda_kernels_depthwise_s8s8[];
+
+/* quantize.c */
+hunze_cuda_workspace_fn hunze_cuda_workspace_quantize;
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_quantize_u8[],
+    *const hunze_cuda_kernels_quantize_s8[], *const hunze_cuda_kernels_dequantize_u8[],
+                                                 *const hunze_cuda_kernels_dequantize_s8[],
+                                                     *const hunze_cuda_kernels_dequantize_s32[];
 
 #endif

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* s8 to f32: the body is codes.cuh. */
+#include "codes.cuh"
+
+KERNEL(hunze_dequantize_s8_cuda, HUNZE_CUDA_RUNS_THREADS, 4, hunze_cuda_codes)
+{
+    codes_of<dequantize_element<int8_t>, int8_t>(arguments);
+}
