@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* ------------------------------------------------------------------ epilogue
- * v = sum + int_bias, then as hunze_int_epilogue (src/kernels.h) says.  Everything behind a pointer lies on the device. */
+ * v = sum + int_bias (over rows or over columns), then as hunze_int_epilogue (src/kernels.h) says.  Everything behind a pointer lies on the device. */
 typedef struct hunze_cuda_int_epilogue {
     uint32_t output;         /* hunze_type */
     uint32_t activation;     /* hunze_activation_kind */
@@ -105,7 +105,7 @@ enum {
     HUNZE_CUDA_INT_STAGES = 4,
     HUNZE_CUDA_INT_LARGE = 128, /* rows and columns of the large tile */
     HUNZE_CUDA_INT_LARGE_THREADS = 256,
-    HUNZE_CUDA_INT_LARGE_SHARED = 71680,
+    HUNZE_CUDA_INT_LARGE_SHARED = 72704,
     HUNZE_CUDA_INT_SMALL = 64,
     HUNZE_CUDA_INT_SMALL_THREADS = 128,
     HUNZE_CUDA_INT_SMALL_SHARED = 33808

@@ -7,30 +7,27 @@
 #include "vocabulary.cuh"
 #include "../src/simd/round_to_codes.h"
 
-/* x and code of the type that it has; zero_point: NULL, or at the element's. */
 template <typename Code> struct quantize_element {
     typedef float input;
     typedef Code output;
-    HUNZE_MEMBER static Code of(float x, float scale, const Code *zero_point)
+    HUNZE_MEMBER static Code of(float x, float scale, int32_t zero_point)
     {
         const int32_t low = (Code)-1 < 0 ? -128 : 0;
-        return (Code)round_to_codes(vf32_div(x, scale), zero_point ? load_global(zero_point) : 0, low, low + 255);
+        return (Code)round_to_codes(vf32_div(x, scale), zero_point, low, low + 255);
     }
 };
 
+/* Without a zero point 0 is subtracted, which changes nothing: a code has no -0. */
 template <typename Code> struct dequantize_element {
     typedef Code input;
     typedef float output;
-    HUNZE_MEMBER static float of(Code code, float scale, const Code *zero_point)
+    HUNZE_MEMBER static float of(Code code, float scale, int32_t zero_point)
     {
-        vf32 f = vf32_from_vi32(code);
-        if (zero_point)
-            f = vf32_sub(f, vf32_from_vi32(load_global(zero_point)));
-        return vf32_mul(f, scale);
+        return vf32_mul(vf32_sub(vf32_from_vi32(code), vf32_from_vi32(zero_point)), scale);
     }
 };
 
-/* One chunk; all pointers at its first element. */
+/* One chunk; all pointers at its first element, zero_point may be NULL. */
 template <typename Element, typename Code>
 HUNZE_INLINE void codes_chunk(const hunze_cuda_runs &runs, int n, typename Element::output *output,
                               const typename Element::input *input, const float *scale, const Code *zero_point)
@@ -39,6 +36,8 @@ HUNZE_INLINE void codes_chunk(const hunze_cuda_runs &runs, int n, typename Eleme
     typedef typename Element::output out;
     const int64_t *step = runs.step;
     const int width = runs.fours ? 4 : 1;
+    float scale_now = load_global(scale);
+    int32_t zero_now = zero_point ? load_global(zero_point) : 0;
     for (int first = thread_index() * width; first < n; first += HUNZE_CUDA_RUNS_THREADS * width) {
         four_of<in> from;
         four_of<out> to;
@@ -52,8 +51,11 @@ HUNZE_INLINE void codes_chunk(const hunze_cuda_runs &runs, int n, typename Eleme
                 continue;
             if (!whole)
                 from.at[i] = load_global(input + j * step[1]);
-            to.at[i] = Element::of(from.at[i], load_global(scale + j * step[2]),
-                                   zero_point ? zero_point + j * step[3] : nullptr);
+            if (step[2])
+                scale_now = load_global(scale + j * step[2]);
+            if (zero_point && step[3])
+                zero_now = load_global(zero_point + j * step[3]);
+            to.at[i] = Element::of(from.at[i], scale_now, zero_now);
             if (!whole)
                 store_global(output + j * step[0], to.at[i]);
         }

@@ -29,6 +29,10 @@ const char *hunze_cuda_refuses_depthwise_integer(const hunze_plan *plan)
     const hunze_conv_shape *shape = &plan->conv;
     const int64_t limit = HUNZE_CUDA_INT_LIMIT;
     int64_t blocks, outer;
+    if (plan->op != HUNZE_OP_CONV)
+        return "computes convolution, not its transpose";
+    if (shape->groups != shape->c || shape->c != shape->k)
+        return "needs groups == channels == output channels";
     if (shape->c >= limit || shape->n >= limit)
         return "needs channels and images below 2^30";
     for (int axis = 0; axis < 2; axis++) {

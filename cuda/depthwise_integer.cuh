@@ -37,11 +37,10 @@ template <bool SIGNED> HUNZE_INLINE void depthwise_integer(const hunze_cuda_int_
         }
     }
     const hunze_cuda_int_epilogue &e = p.epilogue;
-    epilogue_store(e, sum, 0, channel, epilogue_row_scale(e, 0), epilogue_column_scale(e, channel),
-                   epilogue_output_scale(e, channel), epilogue_output_zero(e, channel),
-                   image * p.d_image + y * p.d_axis[0] + x * p.d_axis[1] + channel * e.d_column,
-                   image * p.residual_image + y * p.residual_axis[0] + x * p.residual_axis[1] +
-                       channel * e.residual_column);
+    epilogue_store(
+        e, wrapping_add(sum, epilogue_column_bias(e, channel)), 0, channel, epilogue_row_scale(e, 0),
+        epilogue_column_of(e, channel), image * p.d_image + y * p.d_axis[0] + x * p.d_axis[1] + channel * e.d_column,
+        image * p.residual_image + y * p.residual_axis[0] + x * p.residual_axis[1] + channel * e.residual_column);
 }
 
 #endif

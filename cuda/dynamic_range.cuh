@@ -9,7 +9,7 @@
 enum : uint32_t {
     INFINITY_BITS = 0x7F800000,
     NAN_BITS_F32 = 0x7FC00000
-};                     /* magnitudes from the first on are not finite */
+}; /* magnitudes from the first on are not finite */
 enum { BELOW, ABOVE }; /* the words of a range */
 
 /* The largest magnitudes of either sign. */

@@ -20,7 +20,8 @@ template <int TILE> union product_shared {
     struct {
         int32_t sum[TILE * TILE];
         int64_t d_row[TILE], residual_row[TILE];
-        int32_t row_sum[TILE], row_zero[TILE], column_sum[TILE], column_zero[TILE], output_zero[TILE];
+        int32_t row_sum[TILE], row_zero[TILE], row_bias[TILE];
+        int32_t column_sum[TILE], column_zero[TILE], column_bias[TILE], output_zero[TILE];
         float row_scale[TILE], column_scale[TILE], output_scale[TILE];
     };
 };
@@ -195,42 +196,78 @@ HUNZE_INLINE void product_parameters(const hunze_cuda_int_product &p, const prod
             store_shared(&shared.d_row[i], image * at.d[0] + y * at.d[1] + x * at.d[2]);
             store_shared(&shared.residual_row[i], image * at.residual[0] + y * at.residual[1] + x * at.residual[2]);
             store_shared(&shared.row_scale[i], epilogue_row_scale(e, row));
+            store_shared(&shared.row_bias[i], epilogue_row_bias(e, row));
             store_shared(&shared.row_zero[i], p.a_zero ? load_byte(p.a_zero, row * p.a_zero_stride, SIGNED) : 0);
         } else if (INSIDE(place.column + j < p.n)) {
-            store_shared(&shared.column_scale[j], epilogue_column_scale(e, column));
-            store_shared(&shared.output_scale[j], epilogue_output_scale(e, column));
-            store_shared(&shared.output_zero[j], epilogue_output_zero(e, column));
+            const epilogue_column own = epilogue_column_of(e, column);
+            store_shared(&shared.column_scale[j], own.scale);
+            store_shared(&shared.output_scale[j], own.output_scale);
+            store_shared(&shared.output_zero[j], own.output_zero);
+            store_shared(&shared.column_bias[j], epilogue_column_bias(e, column));
             store_shared(&shared.column_zero[j], p.b_zero ? load_byte(p.b_zero, column * p.b_zero_stride, true) : 0);
         }
     }
 }
 
-/* Threads go along the axis on which D's elements lie closer together. */
+struct product_row {
+    int32_t zero, sum /* of a - zero */, bias;
+    float scale;
+    int64_t d, residual; /* elements to the row */
+};
+template <int TILE> HUNZE_INLINE product_row product_row_of(const product_shared<TILE> &shared, int32_t k, int row)
+{
+    const int32_t zero = load_shared(&shared.row_zero[row]);
+    return {zero,
+            wrapping_sub(load_shared(&shared.row_sum[row]), wrapping_mul(k, zero)),
+            load_shared(&shared.row_bias[row]),
+            load_shared(&shared.row_scale[row]),
+            load_shared(&shared.d_row[row]),
+            load_shared(&shared.residual_row[row])};
+}
+
+struct product_column {
+    int32_t zero, sum, bias;
+    epilogue_column own;
+};
+template <int TILE> HUNZE_INLINE product_column product_column_of(const product_shared<TILE> &shared, int column)
+{
+    return {load_shared(&shared.column_zero[column]),
+            load_shared(&shared.column_sum[column]),
+            load_shared(&shared.column_bias[column]),
+            {load_shared(&shared.column_scale[column]), load_shared(&shared.output_scale[column]),
+             load_shared(&shared.output_zero[column])}};
+}
+
+/* Threads go along the axis on which D's elements lie closer together; each keeps its index on it. */
 template <int TILE, int THREADS>
 HUNZE_INLINE void product_put(const hunze_cuda_int_product &p, const product_place &place, product_shared<TILE> &shared)
 {
+    static_assert(THREADS % TILE == 0, "a thread keeps its index");
     const hunze_cuda_int_epilogue &e = p.epilogue;
     const int64_t d_row = p.positions.d[2];
     const bool along_rows = (e.d_column < 0 ? -e.d_column : e.d_column) > (d_row < 0 ? -d_row : d_row);
+    const int kept = thread_index() % TILE, rows = p.m - place.row, columns = p.n - place.column;
+    if (!INSIDE(kept < (along_rows ? rows : columns)))
+        return;
+    product_row row = product_row_of(shared, p.k, kept);
+    product_column column = product_column_of(shared, kept);
 #pragma unroll 1
-    for (int index = thread_index(); index < TILE * TILE; index += THREADS) {
-        const int slow = index / TILE, fast = index % TILE;
-        const int row = along_rows ? fast : slow, column = along_rows ? slow : fast;
-        if (!INSIDE(place.row + row < p.m && place.column + column < p.n))
-            continue;
-        const int32_t row_zero = load_shared(&shared.row_zero[row]),
-                      column_zero = load_shared(&shared.column_zero[column]);
-        int32_t v = load_shared(&shared.sum[product_sum_at<TILE>(row, column)]);
-        v = wrapping_sub(v, wrapping_mul(row_zero, load_shared(&shared.column_sum[column])));
-        v = wrapping_sub(
-            v, wrapping_mul(column_zero, wrapping_sub(load_shared(&shared.row_sum[row]), wrapping_mul(p.k, row_zero))));
-        const int at = place.column + column;
-        epilogue_store(e, v, place.row + row, place.offset[HUNZE_CUDA_BATCH_COLUMN] + at,
-                       load_shared(&shared.row_scale[row]), load_shared(&shared.column_scale[column]),
-                       load_shared(&shared.output_scale[column]), load_shared(&shared.output_zero[column]),
-                       place.offset[HUNZE_CUDA_BATCH_D] + load_shared(&shared.d_row[row]) + at * e.d_column,
-                       place.offset[HUNZE_CUDA_BATCH_RESIDUAL] + load_shared(&shared.residual_row[row]) +
-                           at * e.residual_column);
+    for (int other = thread_index() / TILE; other < TILE; other += THREADS / TILE) {
+        if (!INSIDE(other < (along_rows ? columns : rows)))
+            break;
+        const int i = along_rows ? kept : other, j = along_rows ? other : kept;
+        if (along_rows)
+            column = product_column_of(shared, j);
+        else
+            row = product_row_of(shared, p.k, i);
+        int32_t v = load_shared(&shared.sum[product_sum_at<TILE>(i, j)]);
+        v = wrapping_sub(v, wrapping_mul(row.zero, column.sum));
+        v = wrapping_sub(v, wrapping_mul(column.zero, row.sum));
+        v = wrapping_add(v, wrapping_add(row.bias, column.bias));
+        const int at = place.column + j;
+        epilogue_store(e, v, place.row + i, place.offset[HUNZE_CUDA_BATCH_COLUMN] + at, row.scale, column.own,
+                       place.offset[HUNZE_CUDA_BATCH_D] + row.d + at * e.d_column,
+                       place.offset[HUNZE_CUDA_BATCH_RESIDUAL] + row.residual + at * e.residual_column);
     }
 }
 

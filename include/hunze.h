@@ -343,8 +343,8 @@ typedef struct hunze_quantize_options {
 } hunze_quantize_options;
 
 /* codes = saturate(round_half_even(x / scale) + zero_point)      ONNX QuantizeLinear; x f32, codes u8 or s8, same shape.
- * Dynamic: a NaN or an infinity in x is HUNZE_ERR_UNSUPPORTED before codes are written; on a device, which nobody waits for, the scales become
- * NaN and the codes are not written.  All zeros give scale 1.  Thread-safe. */
+ * Dynamic: NaN or an infinity in x is HUNZE_ERR_UNSUPPORTED before anything is written; all zeros give scale 1.  On a device, where nobody
+ * waits for x, each scale becomes NaN instead, and codes and zero points stay as they were.  Thread-safe. */
 HUNZE_API hunze_status hunze_quantize(hunze_context *context, const hunze_tensor *x, const hunze_tensor *codes,
                                       const hunze_quantize_options *options, const hunze_run *run);
 /* x = (codes - zero_point) * scale      ONNX DequantizeLinear; codes u8, s8 or s32, x f32.  Thread-safe. */
