@@ -4,21 +4,23 @@
 
 #include <stdlib.h>
 
-#define KERNEL_OF(name, file, shared) {name, &hunze_fatbin_##file, HUNZE_CUDA_FLOAT_THREADS, shared}
-static const hunze_cuda_kernel f32_small =
-                                   KERNEL_OF("hunze_gemm_f32_cuda_64", gemm_f32_cuda, HUNZE_CUDA_F32_SMALL_SHARED),
-                               f32_large =
-                                   KERNEL_OF("hunze_gemm_f32_cuda_128", gemm_f32_cuda, HUNZE_CUDA_F32_LARGE_SHARED),
-                               f32_small_gather = KERNEL_OF("hunze_conv_f32_cuda_64", gemm_f32_cuda,
-                                                            HUNZE_CUDA_F32_SMALL_SHARED + HUNZE_CUDA_F32_SMALL_GATHER),
-                               f32_large_gather = KERNEL_OF("hunze_conv_f32_cuda_128", gemm_f32_cuda,
-                                                            HUNZE_CUDA_F32_LARGE_SHARED + HUNZE_CUDA_F32_LARGE_GATHER),
-                               f32_pack = {"hunze_pack_f32_cuda", &hunze_fatbin_gemm_f32_cuda, HUNZE_CUDA_PACK_THREADS,
-                                           HUNZE_CUDA_PACK_F32_SHARED},
-                               f64 = KERNEL_OF("hunze_gemm_f64_cuda", gemm_f64_cuda, HUNZE_CUDA_F64_SHARED),
-                               f64_gather = KERNEL_OF("hunze_conv_f64_cuda", gemm_f64_cuda,
-                                                      HUNZE_CUDA_F64_SHARED + HUNZE_CUDA_F64_GATHER),
-                               f64_pack = {"hunze_pack_f64_cuda", &hunze_fatbin_gemm_f64_cuda, HUNZE_CUDA_PACK_THREADS,
+static const hunze_cuda_kernel f32_small = {"hunze_gemm_f32_cuda_64", &hunze_fatbin_gemm_f32_cuda,
+                                            HUNZE_CUDA_FLOAT_THREADS, HUNZE_CUDA_F32_SMALL_SHARED};
+static const hunze_cuda_kernel f32_large = {"hunze_gemm_f32_cuda_128", &hunze_fatbin_gemm_f32_cuda,
+                                            HUNZE_CUDA_FLOAT_THREADS, HUNZE_CUDA_F32_LARGE_SHARED};
+static const hunze_cuda_kernel f32_small_gather = {"hunze_conv_f32_cuda_64", &hunze_fatbin_gemm_f32_cuda,
+                                                   HUNZE_CUDA_FLOAT_THREADS,
+                                                   HUNZE_CUDA_F32_SMALL_SHARED + HUNZE_CUDA_F32_SMALL_GATHER};
+static const hunze_cuda_kernel f32_large_gather = {"hunze_conv_f32_cuda_128", &hunze_fatbin_gemm_f32_cuda,
+                                                   HUNZE_CUDA_FLOAT_THREADS,
+                                                   HUNZE_CUDA_F32_LARGE_SHARED + HUNZE_CUDA_F32_LARGE_GATHER};
+static const hunze_cuda_kernel f32_pack = {"hunze_pack_f32_cuda", &hunze_fatbin_gemm_f32_cuda, HUNZE_CUDA_PACK_THREADS,
+                                           HUNZE_CUDA_PACK_F32_SHARED};
+static const hunze_cuda_kernel f64 = {"hunze_gemm_f64_cuda", &hunze_fatbin_gemm_f64_cuda, HUNZE_CUDA_FLOAT_THREADS,
+                                      HUNZE_CUDA_F64_SHARED};
+static const hunze_cuda_kernel f64_gather = {"hunze_conv_f64_cuda", &hunze_fatbin_gemm_f64_cuda,
+                                             HUNZE_CUDA_FLOAT_THREADS, HUNZE_CUDA_F64_SHARED + HUNZE_CUDA_F64_GATHER};
+static const hunze_cuda_kernel f64_pack = {"hunze_pack_f64_cuda", &hunze_fatbin_gemm_f64_cuda, HUNZE_CUDA_PACK_THREADS,
                                            HUNZE_CUDA_PACK_F64_SHARED};
 
 const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[] = {&f32_small,        &f32_large, &f32_small_gather,

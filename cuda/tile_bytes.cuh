@@ -202,7 +202,8 @@ template <int ROWS, int THREADS, typename Rows> struct tile_loader {
                     store_shared(reinterpret_cast<uint32_t *>(to + at_word), word);
                 }
             } else {
-                copy_async<WIDTH>(to, from, there);
+                /* Zeros, too, come from an aligned address. */
+                copy_async<WIDTH>(to, there ? from : from - (uintptr_t)from % WIDTH, there);
             }
         }
     }

@@ -43,10 +43,11 @@ static void strides(void)
     hunze_context *context = new_context(NULL);
     harness_rng rng = {92};
     for (int turn = 0; turn < 120; turn++) {
-        const int64_t shape[3] = {harness_between(&rng, 0, 5), harness_between(&rng, 1, 40), harness_between(&rng, 1, 90)};
-        check_map(context, &rng, types[turn % 2], turn % 40 == 7 ? 0 : 3, shape, turn % 3 ? HUNZE_ACT_RELU : HUNZE_ACT_TANH,
-                  (unsigned)harness_between(&rng, 0, LIES_ANYHOW), (unsigned)harness_between(&rng, 0, LIES_ANYHOW),
-                  HARNESS_SPECIAL, turn % 4 == 0);
+        const int64_t shape[3] = {harness_between(&rng, 0, 5), harness_between(&rng, 1, 40),
+                                  harness_between(&rng, 1, 90)};
+        check_map(context, &rng, types[turn % 2], turn % 40 == 7 ? 0 : 3, shape,
+                  turn % 3 ? HUNZE_ACT_RELU : HUNZE_ACT_TANH, (unsigned)harness_between(&rng, 0, LIES_ANYHOW),
+                  (unsigned)harness_between(&rng, 0, LIES_ANYHOW), HARNESS_SPECIAL, turn % 4 == 0);
     }
     hunze_context_release(context);
 }

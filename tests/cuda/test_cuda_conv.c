@@ -11,13 +11,13 @@ typedef struct convolution {
     int spatial;
     int64_t images, channels, outputs, groups; /* channels and outputs: of a group */
     int64_t in[2], kernel[2], stride[2], dilation[2], before[2], after[2], output_padding[2];
-    bool channels_last;           /* the names of the axes */
+    bool channels_last;            /* the names of the axes */
     int x_order, w_order, y_order; /* 0: as the shape, 1: channels move to the other end */
     unsigned lies;
     harness_values values, weights;
     bool with_bias, with_residual;
     hunze_activation activation;
-    const char *kernel;
+    const char *row;
 } convolution;
 
 static bool one_in(harness_rng *rng, int64_t times) { return harness_between(rng, 1, times) == 1; }
@@ -51,7 +51,7 @@ static void check_convolution(hunze_context *context, harness_rng *rng, const co
 {
     const bool transposed = v->op == HUNZE_OP_CONV_TRANSPOSE;
     const int64_t channels = v->channels * v->groups, outputs = v->outputs * v->groups;
-    device_case c = {.op = v->op, .activation = v->activation, .kernel = v->kernel};
+    device_case c = {.op = v->op, .activation = v->activation, .kernel = v->row};
     int64_t out[2] = {1, 1};
     c.conv.groups = (uint32_t)v->groups;
     c.conv.layout = v->channels_last ? HUNZE_CHANNELS_LAST : HUNZE_CHANNELS_FIRST;
@@ -63,21 +63,22 @@ static void check_convolution(hunze_context *context, harness_rng *rng, const co
         c.conv.pad_after[i] = (int32_t)v->after[i];
         c.conv.output_padding[i] = (uint32_t)v->output_padding[i];
     }
-    snprintf(c.text, sizeof c.text,
-             "%s%s %d-D n %lld c %lld k %lld groups %lld in %lld,%lld kernel %lld,%lld stride %lld,%lld dilation %lld,%lld "
-             "before %lld,%lld after %lld,%lld layout %d orders %d%d%d lies %u values %s weights %s",
-             v->type == HUNZE_TYPE_F64 ? "f64" : "f32", transposed ? " transposed" : "", v->spatial,
-             (long long)v->images, (long long)v->channels, (long long)v->outputs, (long long)v->groups,
-             (long long)v->in[0], (long long)v->in[1], (long long)v->kernel[0], (long long)v->kernel[1],
-             (long long)v->stride[0], (long long)v->stride[1], (long long)v->dilation[0], (long long)v->dilation[1],
-             (long long)v->before[0], (long long)v->before[1], (long long)v->after[0], (long long)v->after[1],
-             v->channels_last, v->x_order, v->w_order, v->y_order, v->lies, harness_values_name(v->values),
-             harness_values_name(v->weights));
+    snprintf(
+        c.text, sizeof c.text,
+        "%s%s %d-D n %lld c %lld k %lld groups %lld in %lld,%lld kernel %lld,%lld stride %lld,%lld dilation %lld,%lld "
+        "before %lld,%lld after %lld,%lld layout %d orders %d%d%d lies %u values %s weights %s",
+        v->type == HUNZE_TYPE_F64 ? "f64" : "f32", transposed ? " transposed" : "", v->spatial, (long long)v->images,
+        (long long)v->channels, (long long)v->outputs, (long long)v->groups, (long long)v->in[0], (long long)v->in[1],
+        (long long)v->kernel[0], (long long)v->kernel[1], (long long)v->stride[0], (long long)v->stride[1],
+        (long long)v->dilation[0], (long long)v->dilation[1], (long long)v->before[0], (long long)v->before[1],
+        (long long)v->after[0], (long long)v->after[1], v->channels_last, v->x_order, v->w_order, v->y_order, v->lies,
+        harness_values_name(v->values), harness_values_name(v->weights));
     place_image(&c.a, context, rng, v, channels, v->in, v->x_order, v->lies, v->values);
     place_image(&c.d, context, rng, v, outputs, out, v->y_order, v->lies & ~(unsigned)LIES_REPEATED, HARNESS_SPECIAL);
     const int64_t w[4] = {transposed ? channels : outputs, transposed ? v->outputs : v->channels, v->kernel[0],
                           v->kernel[1]};
-    static const int orders[3][4] = {{0, 1, 2, 3}, {0, 2, 3, 1}, {2, 3, 1, 0}}, orders_1d[3][3] = {{0, 1, 2}, {0, 2, 1}, {2, 1, 0}};
+    static const int orders[3][4] = {{0, 1, 2, 3}, {0, 2, 3, 1}, {2, 3, 1, 0}},
+                     orders_1d[3][3] = {{0, 1, 2}, {0, 2, 1}, {2, 1, 0}};
     device_place(&c.b, context, rng, v->type, v->spatial + 2, w,
                  v->spatial == 2 ? orders[v->w_order] : orders_1d[v->w_order], v->lies, v->weights);
     if (v->with_bias)
@@ -157,7 +158,8 @@ static void blocks_of_k(void)
     harness_rng rng = {83};
     static const struct {
         int64_t channels, kernel[2];
-    } shapes[] = {{64, {3, 4}}, {57, {3, 3}}, {171, {2, 3}}, {16, {6, 11}}, {3, {15, 17}}, {128, {2, 2}}, {260, {1, 3}}};
+    } shapes[] = {{64, {3, 4}},  {57, {3, 3}},  {171, {2, 3}}, {16, {6, 11}},
+                  {3, {15, 17}}, {128, {2, 2}}, {260, {1, 3}}};
     for (int op = HUNZE_OP_CONV; op <= HUNZE_OP_CONV_TRANSPOSE; op++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             for (int turn = 0; turn < 4; turn++) {
@@ -216,19 +218,16 @@ static void depthwise(void)
         v.channels = v.outputs = 1;
         v.groups = harness_between(&rng, 1, 40);
         v.kernel[0] += i % 5 == 0 ? 3 : 0;
-        v.kernel = "depthwise_f32_cuda";
+        v.row = "depthwise_f32_cuda";
         check_convolution(context, &rng, &v);
     }
     hunze_context_release(context);
 }
 
 static const cuda_case cases[] = {
-    {"convolutions", convolutions, NULL, NULL},
-    {"transposed", transposed, NULL, NULL},
-    {"blocks_of_k", blocks_of_k, NULL, NULL},
-    {"tiles", tiles, "sms=16", NULL},
-    {"large_tiles", tiles, "sms=1", NULL},
-    {"depthwise", depthwise, NULL, NULL},
+    {"convolutions", convolutions, NULL, NULL}, {"transposed", transposed, NULL, NULL},
+    {"blocks_of_k", blocks_of_k, NULL, NULL},   {"tiles", tiles, "sms=16", NULL},
+    {"large_tiles", tiles, "sms=1", NULL},      {"depthwise", depthwise, NULL, NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }

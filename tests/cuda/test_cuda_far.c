@@ -56,8 +56,8 @@ static void compare(hunze_context *context, far_operand *d, int64_t half, const 
     move_floats(context, cuda0, d->near, got, half, false);
     move_floats(context, pinned, d->away, got + half, half, false);
     for (int64_t i = 0; i < 2 * half; i++)
-        check(harness_same(HUNZE_TYPE_F32, &got[i], &d->values[i]), "%s: element %lld is %s, not %s", what, (long long)i,
-              harness_show(HUNZE_TYPE_F32, &got[i]), harness_show(HUNZE_TYPE_F32, &d->values[i]));
+        check(harness_same(HUNZE_TYPE_F32, &got[i], &d->values[i]), "%s: element %lld is %s, not %s", what,
+              (long long)i, harness_show(HUNZE_TYPE_F32, &got[i]), harness_show(HUNZE_TYPE_F32, &d->values[i]));
 }
 
 static far_operand a, b, c, d, residual;
@@ -113,9 +113,8 @@ static void convolutions(void)
         {"transposed, channels", HUNZE_OP_CONV_TRANSPOSE, {1, 2, 5, 4}, {2, 2, 3, 3}, {1, 2, 11, 9}, 1, 2, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        hunze_conv_options options = {.struct_size = sizeof options,
-                                      .stride = {cases[i].stride, cases[i].stride},
-                                      .groups = cases[i].groups};
+        hunze_conv_options options = {
+            .struct_size = sizeof options, .stride = {cases[i].stride, cases[i].stride}, .groups = cases[i].groups};
         const bool weights_far = cases[i].w[0] == 2;
         device_operand w;
         place(context, &rng, &a, 4, cases[i].x, cases[i].axis);
