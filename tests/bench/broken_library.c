@@ -2,8 +2,9 @@
 /* A libhunze that fails as its name in the environment says: HUNZE_BROKEN=crash ends the process in a call, HUNZE_BROKEN=die in its
  * thirtieth, HUNZE_BROKEN=wrong damages an element of its result, HUNZE_BROKEN=nan writes one that is no number, HUNZE_BROKEN=refuse
  * returns an error, HUNZE_BROKEN=pack does so when it packs, HUNZE_BROKEN=slow takes 0.1 s for each call, HUNZE_BROKEN=cold for the first, and
- * HUNZE_BROKEN=choose plans the portable kernel for f32 products and for convolutions with their channels last.  HUNZE_LOG names a file that gets a line for each call and each start and end of a meter; then, preloaded, a meter
- * reads one joule for each call, or fails with HUNZE_BROKEN=meter.  Everything else is the real library, which this one is linked with. */
+ * HUNZE_BROKEN=choose plans the kernel that HUNZE_CHOICE names for f32 products and for convolutions with their channels last.  HUNZE_LOG
+ * names a file that gets a line for each call and each start and end of a meter; then, preloaded, a meter reads one joule for each call, or
+ * fails with HUNZE_BROKEN=meter.  Everything else is the real library, which this one is linked with. */
 #include "../../include/hunze.h"
 
 #include <dlfcn.h>
@@ -42,6 +43,9 @@ static void spend(double seconds)
         ;
 }
 
+/* The kernel that HUNZE_BROKEN=choose takes. */
+static const char *choice(void) { return getenv("HUNZE_CHOICE"); }
+
 /* The call as HUNZE_BROKEN=choose has it planned. */
 static const hunze_call *chosen(const hunze_call *call)
 {
@@ -52,12 +56,12 @@ static const hunze_call *chosen(const hunze_call *call)
     if (is("choose") && call->op == HUNZE_OP_GEMM && call->a->dtype.bits == 32) {
         gemm = *(const hunze_gemm_options *)call->options;
         if (!gemm.kernel)
-            gemm.kernel = "gemm_f32_portable";
+            gemm.kernel = choice();
         changed.options = &gemm;
     } else if (is("choose") && call->op == HUNZE_OP_CONV) {
         conv = *(const hunze_conv_options *)call->options;
         if (!conv.kernel && conv.layout == HUNZE_CHANNELS_LAST)
-            conv.kernel = "gemm_f32_portable";
+            conv.kernel = choice();
         changed.options = &conv;
     }
     return &changed;
@@ -82,7 +86,7 @@ hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, cons
     static int plans;
     kernel_of_weights = options->kernel;
     if (is("choose") && options->op == HUNZE_OP_CONV && !options->kernel)
-        kernel_of_weights = plans++ % 2 ? "gemm_f32_portable" : NULL;
+        kernel_of_weights = plans++ % 2 ? choice() : NULL;
     changed.kernel = kernel_of_weights;
     return function(context, w, &changed, bytes);
 }
