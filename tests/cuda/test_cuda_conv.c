@@ -2,6 +2,7 @@
 /* Convolutions, transposed convolutions and depthwise convolutions of floats on the stand-in's device: the CPU's bits, whatever the shape, layout
  * and epilogue. */
 #include "device_case.h"
+#include "device_row.h"
 
 static const hunze_type types[] = {HUNZE_TYPE_F32, HUNZE_TYPE_F64};
 
@@ -218,7 +219,7 @@ static void depthwise(void)
         v.channels = v.outputs = 1;
         v.groups = harness_between(&rng, 1, 40);
         v.kernel[0] += i % 5 == 0 ? 3 : 0;
-        v.row = "depthwise_f32_cuda";
+        v.row = device_row(HUNZE_OP_CONV, HUNZE_TYPE_F32, HUNZE_TYPE_F32);
         check_convolution(context, &rng, &v);
     }
     hunze_context_release(context);

@@ -2,6 +2,7 @@
 /* Products, convolutions and depthwise convolutions of integers on the device against the CPU, bit by bit: shapes around the tiles, strides and
  * alignments of every kind, batches, groups, padding, zero points per tensor, row and column, all results, bias, residual, activations; and
  * what the kernels read, write and meet in shared memory. */
+#include "device_row.h"
 #include "on_device.h"
 
 #include <math.h>
@@ -143,10 +144,7 @@ static void run_gemm(problem *p, const hunze_gemm_options *options, const char *
     check_same(d, &p->d.tensor, "gemm");
 }
 
-static const char *gemm_kernel(const problem *p)
-{
-    return p->a_type == HUNZE_TYPE_S8 ? "gemm_s8s8_cuda" : "gemm_u8s8_cuda";
-}
+static const char *gemm_kernel(const problem *p) { return device_row(HUNZE_OP_GEMM, p->a_type, HUNZE_TYPE_S32); }
 
 /* Leading axes of an operand: those of D, some of extent 1 or absent. */
 static int lead(harness_rng *rng, int axes, const int64_t *batch, int64_t *shape)
@@ -364,10 +362,7 @@ static void random_conv(harness_rng *rng, int turn, bool depthwise)
         make_floats(&p.residual, rng, spatial + 2, y);
         options.residual = &p.residual.tensor;
     }
-    run_conv(&p, &options,
-             !depthwise                  ? gemm_kernel(&p)
-             : p.a_type == HUNZE_TYPE_S8 ? "depthwise_s8s8_cuda"
-                                         : "depthwise_u8s8_cuda");
+    run_conv(&p, &options, depthwise ? device_row(HUNZE_OP_CONV, p.a_type, HUNZE_TYPE_S32) : gemm_kernel(&p));
     drop_problem(&p);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hunze_quantize and hunze_dequantize on the device against the CPU, bit by bit: shapes, strides and alignments of every kind, per tensor and
  * per axis, given and dynamic parameters; what has no scale; how often memory is read. */
+#include "device_row.h"
 #include "on_device.h"
 
 #include <float.h>
@@ -86,7 +87,7 @@ static void quantize_on_both(problem *p, harness_rng *rng)
 {
     device_call d = on_device(p, rng);
     d.options.quant = &d.quant;
-    d.options.kernel = p->codes == HUNZE_TYPE_S8 ? "quantize_s8_cuda" : "quantize_u8_cuda";
+    d.options.kernel = device_row(HUNZE_OP_QUANTIZE, HUNZE_TYPE_F32, p->codes);
     check_status(hunze_quantize(context, d.x, d.code, &d.options, NULL), HUNZE_OK);
     check_status(hunze_quantize(context, &p->x.tensor, &p->code.tensor, &p->options, NULL), HUNZE_OK);
     check_same(d.code, &p->code.tensor, "codes");
@@ -164,14 +165,13 @@ static void dequantize(void **unused)
 {
     (void)unused;
     static const hunze_type types[] = {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_S32};
-    static const char *const kernels[] = {"dequantize_u8_cuda", "dequantize_s8_cuda", "dequantize_s32_cuda"};
     harness_rng rng = {74};
     for (int turn = 0; turn < 450; turn++) {
         static problem p;
         random_problem(&p, &rng, types[turn % 3], turn / 3);
         device_call d = on_device(&p, &rng);
         d.options.quant = &d.quant;
-        d.options.kernel = kernels[turn % 3];
+        d.options.kernel = device_row(HUNZE_OP_DEQUANTIZE, types[turn % 3], HUNZE_TYPE_F32);
         check_status(hunze_dequantize(context, d.code, d.x, &d.options, NULL), HUNZE_OK);
         check_status(hunze_dequantize(context, &p.code.tensor, &p.x.tensor, &p.options, NULL), HUNZE_OK);
         check_same(d.x, &p.x.tensor, "x");
