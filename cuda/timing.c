@@ -34,9 +34,12 @@ hunze_status hunze_timed_read(hunze_timed *timed, uint64_t *nanoseconds)
 {
     float milliseconds = 0;
     const hunze_relaxed mode = hunze_relax();
-    CUresult result = hunze_cu->cuEventSynchronize(timed->end);
-    if (result == CUDA_SUCCESS)
-        result = hunze_cu->cuEventElapsedTime(&milliseconds, timed->start, timed->end);
+    CUresult result = hunze_cu->cuEventElapsedTime(&milliseconds, timed->start, timed->end);
+    if (result == CUDA_ERROR_NOT_READY) {
+        result = hunze_cu->cuEventSynchronize(timed->end);
+        if (result == CUDA_SUCCESS)
+            result = hunze_cu->cuEventElapsedTime(&milliseconds, timed->start, timed->end);
+    }
     hunze_unrelax(mode);
     hunze_timed_drop(timed);
     *nanoseconds = (uint64_t)((double)milliseconds * 1e6);

@@ -107,7 +107,8 @@ static void alignment(void)
     OK(hunze_copy(context, floats(&from, cpu, values, N), floats(&to, cuda0, large + 4, N), NULL));
     hunze_plan *blind = make_plan(context, NULL, NULL), *seen = make_plan(context, x, y),
                *odd = make_plan(context, large + 4, y), *half = make_plan(context, large + 8, y);
-    check(blind == seen, "pointers at their best make another plan");
+    check(blind->key_words == seen->key_words && memcmp(blind->key, seen->key, 8 * seen->key_words) == 0,
+          "pointers at their best make another plan");
     check(odd != seen && odd->alignment[HUNZE_ROLE_A] == 4 && odd->alignment[HUNZE_ROLE_D] == 16, "alignment %d",
           odd->alignment[HUNZE_ROLE_A]);
     check(half->alignment[HUNZE_ROLE_A] == 8, "alignment %d", half->alignment[HUNZE_ROLE_A]);
@@ -417,10 +418,13 @@ static void meters(void)
     OK(relu(context, cuda0, x, y, N, NULL));
     check(standin_count("cuEventCreate") == 0, "a call that nobody asked about is timed");
     OK(hunze_meter_start(context, &meter));
+    const uint64_t waits = standin_count("cuEventSynchronize") + standin_count("cuStreamSynchronize"); /* of copies */
     for (int i = 0; i < 5; i++)
         OK(relu(context, cuda0, x, y, N, NULL));
-    check(standin_count("cuEventSynchronize") == 0 && standin_count("cuStreamSynchronize") == 0,
-          "a metered call waits");
+    check(standin_count("cuEventSynchronize") + standin_count("cuStreamSynchronize") == waits,
+          "a metered call waits: %llu events, %llu streams of %llu",
+          (unsigned long long)standin_count("cuEventSynchronize"),
+          (unsigned long long)standin_count("cuStreamSynchronize"), (unsigned long long)waits);
     OK(hunze_meter_stop(meter, &text));
     check(json_is_valid(text) && atoi(json_member(text, "calls")) == 5 &&
               atoi(json_member(text, "operations")) == 5 * N && atof(json_member(text, "seconds_in_calls")) > 0,
@@ -520,11 +524,12 @@ static void fail_once(const char *function, int call)
     OK(hunze_devices(context, &text));
     const bool open = strncmp(json_member(text, "driver"), "null", 4) != 0;
     hunze_string_free(text);
-    if (open) /* once more, and nothing is in the way */
+    const bool failed = standin_count(function) >= (uint64_t)call;
+    if (open && failed) /* once more, and nothing is in the way */
         OK(try_all(context));
     hunze_context_release(context);
     if (open)
-        expect_balance(function);
+        expect_balance(failed ? function : "");
 }
 
 static const char *const functions[] = {
@@ -573,6 +578,8 @@ static void each_call_fails_once(void)
     make_values();
     for (size_t f = 0; f < sizeof functions / sizeof functions[0]; f++)
         for (int call = 1; call <= 6; call++) {
+            if (call > 1 && strcmp(functions[f], "cuDevicePrimaryCtxRetain") == 0)
+                break; /* the others are the test's own */
             fflush(NULL);
             const pid_t child = fork();
             if (child == 0) {

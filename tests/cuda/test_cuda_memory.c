@@ -27,6 +27,7 @@ static void stay_on_device_0(hunze_context *context)
     CUcontext primary = NULL;
     OK(hunze_memory_alloc(context, cuda0, 1, NULL, &pointer));
     OK(hunze_memory_free(context, cuda0, pointer, 1, NULL));
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
     OK(hunze_memory_trim(context));
     DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
     DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
@@ -202,6 +203,7 @@ static void allocator_of_the_caller(void)
     const hunze_device_allocator allocator = {
         .struct_size = sizeof allocator, .alloc = hook_alloc, .free = hook_free, .user = &hook};
     const hunze_context_options options = {.struct_size = sizeof options, .device_allocator = &allocator};
+    const hunze_device of_device_1 = {HUNZE_DEVICE_CUDA_HOST, 1};
     hunze_context *context = new_context(&options);
     void *x, *y, *stream = NULL, *pointer = context;
     make_values();
@@ -219,8 +221,8 @@ static void allocator_of_the_caller(void)
     REFUSED(ALIGN, hunze_memory_alloc(context, cuda1, 64, stream, &pointer), "device allocator", "256");
     check(hook.allocs == hook.frees + 1 && hook.bytes == 2 << 20 && pointer == NULL,
           "a refused block is not given back");
-    OK(hunze_memory_alloc(context, pinned, 64, stream, &pointer)); /* is not of a device */
-    OK(hunze_memory_free(context, pinned, pointer, 64, stream));
+    OK(hunze_memory_alloc(context, of_device_1, 64, stream, &pointer)); /* is not of a device */
+    OK(hunze_memory_free(context, of_device_1, pointer, 64, stream));
     check(hook.allocs == 4, "pinned memory of the device's allocator");
     hunze_context_release(context);
     hunze_context_release(hook.from);
@@ -298,7 +300,7 @@ static void managed_memory(void)
     check(result[96] == 48, "%g is copied", (double)result[96]);
     REFUSED(DEVICE,
             hunze_activate(context, floats(&from, managed, (void *)x, N), floats(&to, cpu, result, N), &options, NULL),
-            "x lives on cuda:0", "y lives on the CPU");
+            "y lives on the CPU", "x on cuda:0");
     hunze_context_release(context);
 }
 
