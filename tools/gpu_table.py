@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 MARKERS = "<!-- GPUs: made by tools/gpu_table.py -->\n", "<!-- end of GPUs -->\n"
 NOTHING = "Not yet run on a GPU: the kernels are proved on an emulator only.\n"
-KINDS = {"fixture": "fixtures", "test": "tests", "bench": "benchmarks", "interop": "interop", "sanitizer": "sanitizer"}
+KINDS = {"fixture": "fixtures", "test": "tests", "bench": "benchmarks", "sanitizer": "sanitizer"}
 
 
 def read(path):

@@ -26,7 +26,6 @@ find_library(HUNZE_CMOCKA NAMES libcmocka.so.0 cmocka REQUIRED)
 file(REAL_PATH ${HUNZE_CMOCKA} cmocka)
 install(FILES ${cmocka} DESTINATION lib RENAME libcmocka.so.0 COMPONENT gpu)
 install(PROGRAMS tests/gpu/verify.sh DESTINATION . COMPONENT gpu)
-install(FILES tests/gpu/bench_torch.py tests/gpu/interop.py DESTINATION . COMPONENT gpu)
 install(DIRECTORY tests/gpu/fixtures DESTINATION . COMPONENT gpu)
 
 # Questions to single instructions: machine code where there is nvcc, and a stand-in driver that can be asked too.

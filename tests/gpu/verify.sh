@@ -68,14 +68,6 @@ step bench hunze 300 "$here/bin/gpu_bench" $small
 
 # Runs a program that this machine may not have.
 if_here='command -v "$0" >/dev/null || { echo "no $0"; exit 77; }; exec "$0" "$@"'
-python=${PYTHON:-python3}
-PYTHONPATH=$here/python${PYTHONPATH:+:$PYTHONPATH}
-export PYTHONPATH
-for library in numpy torch cupy jax; do
-    step interop $library 120 sh -c "$if_here" "$python" "$here/interop.py" $library
-done
-step bench torch 300 sh -c "$if_here" "$python" "$here/bench_torch.py" $small
-
 step sanitizer memcheck 60 sh -c "$if_here" compute-sanitizer --error-exitcode 9 "$here/bin/gpu_bench" --small
 
 printf '{"step": "end", "kind": "end", "date": "%s", "failed": %d}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" $failed >>"$records"
