@@ -296,6 +296,7 @@ CUresult cuMemPoolDestroy(CUmemoryPool pool)
     FIND_POOL(pool);
     trim(pool, 0);
     standin().pools.erase(pool);
+    standin().destroyed_pools.push_back(pool);
     return CUDA_SUCCESS;
 }
 

@@ -142,6 +142,7 @@ struct standin_state {
     std::set<CUgraphExec_st *> graph_execs;
     std::map<uintptr_t, allocation> allocations;
     std::set<CUmemoryPool> pools;
+    std::vector<CUmemoryPool> destroyed_pools; /* what they still give out names them */
     std::set<CUlib_st *> libraries;
     std::set<CUkern_st *> kernels;
     std::set<CUfunc_st *> functions;

@@ -235,14 +235,14 @@ OWN_MEMORY(__m256i, void, _mm256_loadu_si256, _mm256_storeu_si256) /* void: no a
         lanes r = {0};                                                                                                 \
         for (int i = 0; i < (int)(sizeof(vector) / sizeof *p); i++)                                                    \
             if (((masks)mask)[i] < 0)                                                                                  \
-                r[i] = p[i];                                                                                           \
+                __builtin_memcpy((scalar *)&r + i, (const char *)p + i * (int)sizeof *p, sizeof *p);                   \
         return (vector)r;                                                                                              \
     }                                                                                                                  \
     OWN void store(scalar *p, mask_type mask, vector v)                                                                \
     {                                                                                                                  \
         for (int i = 0; i < (int)(sizeof(vector) / sizeof *p); i++)                                                    \
             if (((masks)mask)[i] < 0)                                                                                  \
-                p[i] = ((lanes)v)[i];                                                                                  \
+                __builtin_memcpy((char *)p + i * (int)sizeof *p, (const scalar *)&v + i, sizeof *p);                   \
     }
 OWN_MASKED_AVX2(__m256, __m256i, __m256, own_s32x8, float, _mm256_maskload_ps, _mm256_maskstore_ps)
 OWN_MASKED_AVX2(__m256d, __m256i, __m256d, own_s64x4, double, _mm256_maskload_pd, _mm256_maskstore_pd)
