@@ -1,14 +1,13 @@
 """Builds dist/hunze-*.whl and installs it into .venv.  Incremental: build/wheel keeps the objects."""
 
-import os
 import shutil
 
 from steps import NINJA, PYTHON, ROOT, VENV, Steps, forget_foreign_cache, run, stop, wanted
 
 
 def cuda():
-    """CMake's HUNZE_CUDA: CUDA=1 must work, CUDA=0 leaves it out, otherwise it is built where nvcc is."""
-    return "ON" if wanted("CUDA") else "OFF" if os.environ.get("CUDA") else "AUTO"
+    """CMake's HUNZE_CUDA: a wheel carries CUDA with CUDA=1, for Python reaches no device yet."""
+    return "ON" if wanted("CUDA") else "OFF"
 
 
 def build_wheel(steps, fatbins):

@@ -324,7 +324,7 @@ def test_the_gate_between_a_build_and_itself(suite, tmp_path):
 
 def test_a_gate_that_compares_nothing(suite, tmp_path):
     """a3 is of a type that this library does not have."""
-    done = bench(*suite, "--rows", "a3", "--gate", BUILD / "libhunze.so", "--result", tmp_path / "gate.json")
+    done = bench(*suite, "--rows", "a4", "--gate", BUILD / "libhunze.so", "--result", tmp_path / "gate.json")
     assert done.returncode == 2 and "nothing was compared" in done.stderr
     assert json.loads((tmp_path / "gate.json").read_text())["comparisons"] == []
 
@@ -363,8 +363,8 @@ def test_a_gate_leaves_out_what_takes_long_in_both_builds(suite, broken, tmp_pat
 
 def test_a_gate_says_what_neither_build_does(suite, tmp_path):
     library = BUILD / "libhunze.so"
-    ways, left_out, _ = first_block([*suite, "--rows", "a3"], tmp_path, library, library)
-    assert not ways and left_out == [{"id": "a3", "way": "", "why": "neither build does it"}]
+    ways, left_out, _ = first_block([*suite, "--rows", "a4"], tmp_path, library, library)
+    assert not ways and left_out == [{"id": "a4", "way": "", "why": "neither build does it"}]
 
 
 def test_a_gate_rotates_weights_that_come_from_memory(suite, broken, tmp_path):

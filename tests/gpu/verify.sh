@@ -62,6 +62,7 @@ if ! grep -q '"kind": "device", "status": "passed"' "$records"; then
 fi
 step fixture fixtures 60 "$here/bin/gpu_fixtures" "$here/bin" "$out/fixtures" "$here/fixtures"
 for test in "$here"/tests/*; do
+    [ -e "$test" ] || continue # there are none
     step test "$(basename "$test")" 120 "$test"
 done
 step bench hunze 300 "$here/bin/gpu_bench" $small
