@@ -79,7 +79,7 @@ static a_rows widened(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64
     const hunze_row *row = unit->jobs->row;
     a_rows wide = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
     float *to = (float *)(void *)unit->a_scratch;
-    if (rows.col != 1 && rows.row == 1) {
+    if (rows.row == 1) {
         wide.row = 1;
         wide.col = m;
         row->widen(k, m, rows.a, rows.col, 1, to, m);

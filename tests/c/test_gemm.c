@@ -346,8 +346,8 @@ static void check_large(const hunze_row *row)
 {
     harness_rng rng = {0xD1B54A32D192ED03};
     const bool slow = row->isa == HUNZE_ISA_PORTABLE && row->d == HUNZE_TYPE_F64;
-    static const int64_t shapes[][3] = {{211, 150, 130}, {9, 1031, 257}, {1, 2053, 520},
-                                        {701, 5, 610},   {97, 128, 800}, {530, 67, 64}};
+    static const int64_t shapes[][3] = {{211, 150, 130}, {9, 1031, 257}, {1, 2053, 520}, {701, 5, 610},
+                                        {97, 128, 800},  {530, 67, 64},  {530, 3, 64},   {6, 2053, 41}};
     for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++)
         for (int repeat = 0; repeat < (slow ? 1 : 2); repeat++)
             random_case(row, &rng, shapes[i][0], shapes[i][1] / (slow ? 4 : 1), shapes[i][2] / (slow ? 2 : 1));

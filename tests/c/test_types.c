@@ -144,6 +144,8 @@ static void check(harness_rng *rng, const hunze_type types[6])
     }
     harness_check(status == HUNZE_ERR_DTYPE || status == HUNZE_ERR_UNSUPPORTED || status == HUNZE_ERR_OPTION, "%s",
                   hunze_status_name(status));
+    harness_check(status == HUNZE_ERR_DTYPE || !harness_is_float(types[0]) || !harness_is_float(types[1]), "%s: %s",
+                  hunze_status_name(status), hunze_last_error());
     harness_check(hunze_last_error()[0] && !memcmp(before, p.d.memory, sizeof before), "d changed");
 }
 
