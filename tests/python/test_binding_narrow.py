@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import hunze as hz
 import hypothesis.extra.numpy as hnp
@@ -235,6 +236,31 @@ def test_an_export_keeps_its_memory_until_it_is_given_back():
     same(hz.matmul(Once(), np.eye(4, dtype=BF16)), hz.matmul(a, b))
     with pytest.raises(TypeError, match="no unused DLPack capsule"):
         hz.matmul(Once(), np.eye(4, dtype=BF16))
+
+
+@pytest.mark.parametrize("taken", ["not at all", "as a capsule", "as an array"])
+def test_an_export_leaves_nothing_behind(taken):
+    a, eye = random((300, 300), BF16), np.eye(300, dtype=BF16)
+
+    def once():
+        hz.matmul(Taken(a), Taken(a))
+        given, Space.given = Space.given, None
+        if taken == "as a capsule":
+            given.__dlpack__()
+        elif taken == "as an array":
+            hz.matmul(given, eye)
+
+    once()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            once()
+        gc.collect()
+        left, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left < a.nbytes and most > a.nbytes  # NumPy's memory is traced
 
 
 def test_without_ml_dtypes():
