@@ -4,7 +4,7 @@
  * sees every access and may delay, reorder or leave out any of them.
  *
  *   KERNEL(name, threads, blocks, type)  begins a kernel of one argument, `arguments`; blocks: that shall fit on a multiprocessor
- *   SHARED(type)                         the block's dynamic shared memory as a type, 128-byte aligned
+ *   SHARED(type)                         the block's dynamic shared memory as a type, 1024-byte aligned
  *   thread_index(), block_x() …          int; a block has one dimension of threads
  *   SYNC_BLOCK()                         all threads of the block meet; shared memory written before is seen after
  *   INSIDE(condition)                    a condition that keeps an access inside its operand
@@ -13,6 +13,7 @@
  *                                        Both pointers are aligned to `bytes`, even where nothing is read
  *   copy_async_commit() ends a group; copy_async_wait<n>() waits until at most n groups of this thread are on their way
  *   fma_rn(a, b, c) = a*b + c, add_rn, sub_rn, mul_rn, div_rn: f32 or f64, rounded once; round_even: to an integer
+ *   ptx_sm90a.cuh                        says what there is on compute capability 9.0 only
  * A macro with a condition or a meeting stands for one place in the source: the emulator breaks them one at a time, and a test must notice. */
 #ifndef HUNZE_PTX_CUH
 #define HUNZE_PTX_CUH
@@ -30,7 +31,7 @@
 #define KERNEL(name, threads, blocks, type)                                                                            \
     extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ type arguments)
 
-extern __shared__ __align__(128) unsigned char hunze_shared_bytes[];
+extern __shared__ __align__(1024) unsigned char hunze_shared_bytes[];
 /* A note in the PTX says how much it is, for the table of tests/cuda/static_kernels.py. */
 template <typename T> HUNZE_INLINE T &hunze_shared_memory()
 {
@@ -136,6 +137,8 @@ HUNZE_INLINE int32_t dot4_s8s8(uint32_t a, uint32_t b, int32_t c)
     asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
     return d;
 }
+
+#include "ptx_sm90a.cuh"
 
 #endif
 
