@@ -13,6 +13,8 @@
  *                                        Both pointers are aligned to `bytes`, even where nothing is read
  *   copy_async_commit() ends a group; copy_async_wait<n>() waits until at most n groups of this thread are on their way
  *   fma_rn(a, b, c) = a*b + c, add_rn, sub_rn, mul_rn, div_rn: f32 or f64, rounded once; round_even: to an integer
+ *   widen_f16(bits), exactly; round_bf16_pair(low, high), round_f16_pair(low, high): f32 to nearest, ties to even, as the halves of a word; a
+ *                                        NaN becomes 0x7FFF, what is too large Inf
  *   ptx_sm90a.cuh                        says what there is on compute capability 9.0 only
  * A macro with a condition or a meeting stands for one place in the source: the emulator breaks them one at a time, and a test must notice. */
 #ifndef HUNZE_PTX_CUH
@@ -77,6 +79,25 @@ HUNZE_INLINE double mul_rn(double a, double b) { return __dmul_rn(a, b); }
 HUNZE_INLINE float div_rn(float a, float b) { return __fdiv_rn(a, b); }
 HUNZE_INLINE double div_rn(double a, double b) { return __ddiv_rn(a, b); }
 HUNZE_INLINE float round_even(float a) { return rintf(a); }
+
+HUNZE_INLINE float widen_f16(uint16_t bits)
+{
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(bits));
+    return f;
+}
+HUNZE_INLINE uint32_t round_bf16_pair(float low, float high)
+{
+    uint32_t word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+}
+HUNZE_INLINE uint32_t round_f16_pair(float low, float high)
+{
+    uint32_t word;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+}
 
 template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
 {

@@ -251,6 +251,47 @@ HUNZE_INLINE float div_rn(float a, float b) { return a / b; }
 HUNZE_INLINE double div_rn(double a, double b) { return a / b; }
 HUNZE_INLINE float round_even(float a) { return __builtin_rintf(a); }
 
+HUNZE_INLINE float widen_f16(uint16_t bits)
+{
+    const uint32_t magnitude = bits & 0x7FFFu, sign = (uint32_t)(bits & 0x8000u) << 16;
+    /* A denormal is its integer times 2^-24; a NaN becomes quiet. */
+    float f = (float)magnitude * 0x1p-24f;
+    uint32_t word;
+    memcpy(&word, &f, sizeof word);
+    if (magnitude >= 0x0400u)
+        word = magnitude < 0x7C00u ? (magnitude << 13) + ((127u - 15u) << 23) : 0x7F800000u | magnitude << 13;
+    word |= sign | (magnitude > 0x7C00u ? 0x00400000u : 0);
+    memcpy(&f, &word, sizeof f);
+    return f;
+}
+HUNZE_INLINE uint32_t emulator_round_bf16(float f)
+{
+    uint32_t word;
+    memcpy(&word, &f, sizeof word);
+    return f != f ? 0x7FFFu : (word + 0x7FFFu + (word >> 16 & 1)) >> 16;
+}
+HUNZE_INLINE uint32_t emulator_round_f16(float f)
+{
+    uint32_t word;
+    memcpy(&word, &f, sizeof word);
+    const uint32_t magnitude = word & 0x7FFFFFFFu, sign = word >> 16 & 0x8000u;
+    if (magnitude > 0x7F800000u)
+        return 0x7FFFu;
+    if (magnitude >= 0x47800000u) /* 2^16 */
+        return sign | 0x7C00u;
+    if (magnitude < 0x38800000u) /* 2^-14: a multiple of 2^-24 */
+        return sign | (uint32_t)__builtin_rintf(__builtin_fabsf(f) * 0x1p24f);
+    return sign | (magnitude + 0xFFFu + (magnitude >> 13 & 1) - ((127u - 15u) << 23)) >> 13;
+}
+HUNZE_INLINE uint32_t round_bf16_pair(float low, float high)
+{
+    return emulator_round_bf16(low) | emulator_round_bf16(high) << 16;
+}
+HUNZE_INLINE uint32_t round_f16_pair(float low, float high)
+{
+    return emulator_round_f16(low) | emulator_round_f16(high) << 16;
+}
+
 template <typename T> struct emulator_shuffled {
     T value, result;
     int mask;
