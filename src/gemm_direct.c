@@ -53,15 +53,17 @@ hunze_status hunze_run_gemm_direct(const hunze_plan *plan, const hunze_call *cal
     const hunze_row *row = plan->row;
     const bool f64 = row->d == HUNZE_TYPE_F64;
     float alpha_f32, beta_f32;
+    double alpha_f64;
     hunze_float_tile tile = plan->direct;
     tile.a = hunze_data(call->a);
     tile.b = hunze_data(call->b);
     tile.t = hunze_data(call->d);
     if (options->alpha) {
-        alpha_f32 = (float)*options->alpha;
-        tile.alpha = f64 ? (const void *)options->alpha : &alpha_f32;
         if (*options->alpha == 0) /* A and B are not read */
             tile.k = 0;
+        alpha_f64 = tile.k == 0 ? 0 : *options->alpha;
+        alpha_f32 = (float)alpha_f64;
+        tile.alpha = f64 ? (const void *)&alpha_f64 : &alpha_f32;
     }
     if (options->beta && *options->beta != 0) {
         beta_f32 = (float)*options->beta;

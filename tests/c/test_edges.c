@@ -3,6 +3,7 @@
 #include "harness.h"
 #include "internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,10 +72,10 @@ static void safe_pairs(void **unused)
     assert_true(rows >= 2);
 }
 
-/* D = alpha * A @ B + beta * C with NaN everywhere in A and B: with alpha 0 neither is read. */
-static void check_alpha_0(hunze_type type, int64_t m, int64_t n, int64_t k, const double *beta, uint32_t flags)
+/* D = alpha * A @ B + beta * C with NaN everywhere in A and B, of which nothing counts: alpha or k is 0. */
+static void check_nothing(hunze_type type, int64_t m, int64_t n, int64_t k, double alpha, const double *beta,
+                          uint32_t flags)
 {
-    const double zero = 0;
     const size_t bytes = harness_bytes(type), count = (size_t)(m * k + k * n + 2 * m * n);
     char *memory = malloc(count * bytes), *b = memory + (size_t)(m * k) * bytes, *c = b + (size_t)(k * n) * bytes,
          *d = c + (size_t)(m * n) * bytes;
@@ -88,33 +89,35 @@ static void check_alpha_0(hunze_type type, int64_t m, int64_t n, int64_t k, cons
                        b_tensor = tensor_of(b, HUNZE_FLOAT, bits, 2, b_shape),
                        c_tensor = tensor_of(c, HUNZE_FLOAT, bits, 2, d_shape),
                        d_tensor = tensor_of(d, HUNZE_FLOAT, bits, 2, d_shape);
-    const hunze_gemm_options options = {.struct_size = sizeof options, .flags = flags, .alpha = &zero, .beta = beta};
-    harness_case("alpha 0: %s m %lld n %lld k %lld beta %g flags %u", hunze_type_name(type), (long long)m, (long long)n,
-                 (long long)k, beta ? *beta : 0, flags);
+    const hunze_gemm_options options = {.struct_size = sizeof options, .flags = flags, .alpha = &alpha, .beta = beta};
+    harness_case("%s m %lld n %lld k %lld alpha %g beta %g flags %u", hunze_type_name(type), (long long)m, (long long)n,
+                 (long long)k, alpha, beta ? *beta : 0, flags);
     harness_check(hunze_gemm(context, &a_tensor, &b_tensor, &c_tensor, &d_tensor, &options, NULL) == HUNZE_OK, "%s",
                   hunze_last_error());
     for (int64_t i = 0; i < m * n; i++) {
         const double expected = beta ? *beta * ((double)(i % 9) - 4) : 0;
-        harness_check(harness_get(type, d, i) == expected, "element %lld is %g, not %g", (long long)i,
-                      harness_get(type, d, i), expected);
+        const double got = harness_get(type, d, i);
+        harness_check(got == expected && !signbit(got) == !signbit(expected), "element %lld is %g, not %g",
+                      (long long)i, got, expected);
     }
     free(memory);
 }
 
 /* On every way that a product takes: one tile and few at once, small ones, blocks; beta 0 does not read C's NaN either. */
-static void alpha_0_reads_nothing(void **unused)
+static void nothing_counts(void **unused)
 {
     (void)unused;
     static const int64_t sizes[][3] = {{1, 1, 1},    {3, 5, 7},      {6, 16, 40},   {20, 40, 30},
                                        {1, 300, 70}, {150, 60, 600}, {70, 200, 257}};
-    static const double two = 2;
-    harness_begin("alpha 0");
+    static const double two = 2, alphas[] = {0, -0.0, -1, INFINITY};
+    harness_begin("alpha or k is 0");
     for (int i = 0; i < (int)(sizeof sizes / sizeof sizes[0]); i++)
         for (hunze_type type = HUNZE_TYPE_F32; type <= HUNZE_TYPE_F64; type++)
             for (int with_c = 0; with_c < 2; with_c++)
                 for (int flags = 0; flags < 2; flags++)
-                    check_alpha_0(type, sizes[i][0], sizes[i][1], sizes[i][2], with_c ? &two : NULL,
-                                  flags ? HUNZE_REPRODUCIBLE : 0);
+                    for (int alpha = 0; alpha < 4; alpha++)
+                        check_nothing(type, sizes[i][0], sizes[i][1], alpha < 2 ? sizes[i][2] : 0, alphas[alpha],
+                                      with_c ? &two : NULL, flags ? HUNZE_REPRODUCIBLE : 0);
 }
 
 /* Two calls that differ in nothing but the axis of the scales, so that a plan of the first must not serve the second. */
@@ -184,7 +187,7 @@ int main(void)
 {
     if (hunze_context_create(NULL, &context))
         return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(safe_pairs), cmocka_unit_test(alpha_0_reads_nothing),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(safe_pairs), cmocka_unit_test(nothing_counts),
                                        cmocka_unit_test(axes_of_square_tensors),
                                        cmocka_unit_test(many_panels_read_in_place)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
