@@ -312,8 +312,7 @@ HUNZE_INLINE void product_accumulate(product_sums<GROUPS> &sums, Loads &loads, p
     }
     if (loads.k <= 0)
         sums.fold(alpha);
-    copy_async_wait<0>();
-    SYNC_BLOCK(); /* the stages' memory becomes that of the totals */
+    SYNC_BLOCK(); /* the stages, whose copies were all waited for, become the memory of the totals */
 }
 
 /* place and phase are made anew: registers are scarce before. */

@@ -91,16 +91,27 @@ template <typename T, int GROUPS, bool IS_A> struct strided_loader {
 #pragma unroll
             for (int i = 0; i < mine::VECTORS; i++, at += step) {
                 T *to = &tile.at[k + i * mine::K_APART_VECTORS][row];
-                const bool in_k = k + i * mine::K_APART_VECTORS < left;
-                if (INSIDE(row + mine::VECTOR <= rows && in_k))
-                    copy_async<16>(to, at, true);
-                else
+                const bool in_k = k + i * mine::K_APART_VECTORS < left, whole = row + mine::VECTOR <= rows;
+                if (IS_A && !in_k) {
+                    store_shared(reinterpret_cast<vector_of<T> *>(to), negative_zeros());
+                } else if (whole || row >= rows || !in_k) {
+                    copy_async<16>(to, at, INSIDE(whole && in_k));
+                } else { /* the operand ends within these */
 #pragma unroll 1
                     for (int j = 0; j < mine::VECTOR; j++)
-                        copy(to + j, at + j, row + j, in_k);
+                        copy_async<ELEMENT>(to + j, at + j, INSIDE(row + j < rows));
+                }
             }
         }
         from += mine::K * matrix.k_step;
+    }
+
+    HUNZE_MEMBER static vector_of<T> negative_zeros()
+    {
+        vector_of<T> v;
+        for (int j = 0; j < mine::VECTOR; j++)
+            v.at[j] = (T)-0.0;
+        return v;
     }
 
     HUNZE_MEMBER void copy(T *to, const T *at, int row, bool in_k) const

@@ -225,10 +225,58 @@ static void depthwise(void)
     hunze_context_release(context);
 }
 
+/* Each input that a tap meets is read once for each column of tiles, padding never; w is read once and written packed, which is read once for each
+ * row of tiles. */
+static void count(void)
+{
+    enum { CHANNELS = 5, OUTPUTS = 70, IN = 11, KERNEL = 3, OUT = 11, PACKED = 80, TILE = 64, SIZE = 4 };
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {86};
+    uint64_t met = 0; /* taps that meet an input, of all outputs */
+    for (int y = 0; y < OUT; y++)
+        for (int x = 0; x < OUT; x++)
+            for (int tap = 0; tap < KERNEL * KERNEL; tap++) {
+                const int in_y = y + tap / KERNEL - 1, in_x = x + tap % KERNEL - 1;
+                met += in_y >= 0 && in_y < IN && in_x >= 0 && in_x < IN;
+            }
+    for (int order = 0; order < 4; order++) {
+        convolution v = {.op = HUNZE_OP_CONV,
+                         .type = HUNZE_TYPE_F32,
+                         .spatial = 2,
+                         .images = 1,
+                         .channels = CHANNELS,
+                         .outputs = OUTPUTS,
+                         .groups = 1,
+                         .in = {IN, IN},
+                         .kernel = {KERNEL, KERNEL},
+                         .stride = {1, 1},
+                         .dilation = {1, 1},
+                         .before = {1, 1},
+                         .after = {1, 1},
+                         .x_order = order & 1,
+                         .w_order = order >> 1};
+        device_reset_counters();
+        check_convolution(context, &rng, &v);
+        const uint64_t rows = (OUT * OUT + TILE - 1) / TILE, columns = (OUTPUTS + TILE - 1) / TILE;
+        const uint64_t k = KERNEL * KERNEL * CHANNELS;
+        const hunze_emulator_counters pack = device_counters("hunze_pack_f32_cuda"),
+                                      product = device_counters("hunze_conv_f32_cuda_64");
+        check(pack.global_read_bytes == k * OUTPUTS * SIZE && pack.global_write_bytes == k * PACKED * SIZE,
+              "order %d: packing reads %llu bytes and writes %llu", order, (unsigned long long)pack.global_read_bytes,
+              (unsigned long long)pack.global_write_bytes);
+        check(product.global_read_bytes == (met * CHANNELS * columns + k * PACKED * rows) * SIZE,
+              "order %d: %llu bytes are read", order, (unsigned long long)product.global_read_bytes);
+        check(product.global_write_bytes == OUT * OUT * OUTPUTS * SIZE, "order %d: %llu bytes are written", order,
+              (unsigned long long)product.global_write_bytes);
+    }
+    hunze_context_release(context);
+}
+
 static const cuda_case cases[] = {
     {"convolutions", convolutions, NULL, NULL}, {"transposed", transposed, NULL, NULL},
     {"blocks_of_k", blocks_of_k, NULL, NULL},   {"tiles", tiles, "sms=16", NULL},
     {"large_tiles", tiles, "sms=1", NULL},      {"depthwise", depthwise, NULL, NULL},
+    {"count", count, "sms=16", NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }

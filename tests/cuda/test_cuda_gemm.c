@@ -104,6 +104,23 @@ static void sizes(void)
     hunze_context_release(context);
 }
 
+/* Rows that are contiguous and come by 16 bytes, of which the last may be less; sums of products that underflow, half of them to -0, which what is
+ * behind the end of k must not change. */
+static void contiguous_rows(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {78};
+    for (int turn = 0; turn < 160; turn++) {
+        product p = plain_product(types[turn % 2], harness_between(&rng, 2, 12), harness_between(&rng, 2, 12),
+                                  harness_between(&rng, 1, 40));
+        p.a_turned = true;
+        p.lies = turn % 4 < 2 ? LIES_WITH_GAPS : 0;
+        p.values = HARNESS_DENORMAL;
+        check_product(context, &rng, &p);
+    }
+    hunze_context_release(context);
+}
+
 /* k about stages of 16 and K blocks: the last one joins its predecessor or not. */
 static void blocks_of_k(void)
 {
@@ -241,22 +258,27 @@ static void batches(void)
     hunze_context_release(context);
 }
 
-static const char *kernel_of(hunze_type type)
+static const char *kernel_of(hunze_type type, bool large)
 {
-    return type == HUNZE_TYPE_F64 ? "hunze_gemm_f64_cuda" : "hunze_gemm_f32_cuda_64";
+    return type == HUNZE_TYPE_F64 ? "hunze_gemm_f64_cuda"
+           : large                ? "hunze_gemm_f32_cuda_128"
+                                  : "hunze_gemm_f32_cuda_64";
 }
 
-/* A is read once for each column of tiles, B for each row of tiles, and one fma is done for each product and each element of a K block. */
-static void small_tiles_read_once(void)
+/* A is read once for each column of tiles, B for each row of tiles; one fma is done for each product and each element of a K block.  whole: tiles
+ * are, too, and no access to shared memory takes more than one pass. */
+static void count(bool large, int64_t m, int64_t n, bool whole)
 {
+    enum { K = 52 };
     hunze_context *context = new_context(NULL);
     harness_rng rng = {77};
+    device_count_banks(whole);
     for (int t = 0; t < 2; t++)
         for (int turned = 0; turned < 8; turned++)
             for (int late = 0; late < 2; late++) {
-                product p = plain_product(types[t], 140, 132, 52);
-                const uint64_t size = harness_bytes(p.type), tile = 64;
-                const uint64_t rows = (140 + tile - 1) / tile, columns = (132 + tile - 1) / tile;
+                product p = plain_product(types[t], m, n, K);
+                const int64_t size = (int64_t)harness_bytes(p.type), tile = t == 0 && large ? 128 : 64;
+                const int64_t rows = (m + tile - 1) / tile, columns = (n + tile - 1) / tile;
                 device_case c;
                 p.a_turned = turned & 1;
                 p.b_turned = turned & 2;
@@ -265,24 +287,40 @@ static void small_tiles_read_once(void)
                 make(context, &rng, &p, &c);
                 device_reset_counters();
                 device_check(context, &c);
-                const hunze_emulator_counters found = device_counters(kernel_of(p.type));
-                check(found.launches == 1 && found.blocks == rows * columns, "%s: %llu launches of %llu blocks", c.text,
-                      (unsigned long long)found.launches, (unsigned long long)found.blocks);
-                check(found.global_read_bytes == (140 * 52 * columns + 52 * 132 * rows) * size,
+                const hunze_emulator_counters found = device_counters(kernel_of(p.type, large));
+                check(found.launches == 1 && found.blocks == (uint64_t)(rows * columns),
+                      "%s: %llu launches of %llu blocks", c.text, (unsigned long long)found.launches,
+                      (unsigned long long)found.blocks);
+                check(found.global_read_bytes == (uint64_t)((m * columns + n * rows) * K * size),
                       "%s: %llu bytes are read", c.text, (unsigned long long)found.global_read_bytes);
-                check(found.global_write_bytes == 140 * 132 * size, "%s: %llu bytes are written", c.text,
+                check(found.global_write_bytes == (uint64_t)(m * n * size), "%s: %llu bytes are written", c.text,
                       (unsigned long long)found.global_write_bytes);
-                check(found.fma == rows * columns * tile * tile * (64 + 1), "%s: %llu fma", c.text,
+                check(found.fma == (uint64_t)(rows * columns * tile * tile * (64 + 1)), "%s: %llu fma", c.text,
                       (unsigned long long)found.fma);
+                check(!whole || (found.shared_requests > 0 && found.bank_conflicts == 0),
+                      "%s: %llu bank conflicts in %llu requests", c.text, (unsigned long long)found.bank_conflicts,
+                      (unsigned long long)found.shared_requests);
             }
     hunze_context_release(context);
 }
+static void count_small(void) { count(false, 140, 132, false); }
+static void count_large(void) { count(true, 125, 127, false); }
+static void banks_small(void) { count(false, 128, 64, true); }
+static void banks_large(void) { count(true, 128, 128, true); }
 
 static const cuda_case cases[] = {
-    {"sizes", sizes, "sms=16", NULL},           {"sizes_of_large_tiles", sizes, "sms=1", NULL},
-    {"blocks_of_k", blocks_of_k, NULL, NULL},   {"epilogues", epilogues, NULL, NULL},
-    {"reproducible", reproducible, NULL, NULL}, {"in_place", in_place, NULL, NULL},
-    {"batches", batches, NULL, NULL},           {"small_tiles_read_once", small_tiles_read_once, "sms=16", NULL},
+    {"sizes", sizes, "sms=16", NULL},
+    {"sizes_of_large_tiles", sizes, "sms=1", NULL},
+    {"contiguous_rows", contiguous_rows, NULL, NULL},
+    {"blocks_of_k", blocks_of_k, NULL, NULL},
+    {"epilogues", epilogues, NULL, NULL},
+    {"reproducible", reproducible, NULL, NULL},
+    {"in_place", in_place, NULL, NULL},
+    {"batches", batches, NULL, NULL},
+    {"count_small", count_small, "sms=16", NULL},
+    {"count_large", count_large, "sms=1", NULL},
+    {"banks_small", banks_small, "sms=16", NULL},
+    {"banks_large", banks_large, "sms=1", NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }
