@@ -36,6 +36,12 @@ void harness_fail(const char *format, ...)
 
 bool harness_small(void) { return getenv("HUNZE_TEST_SMALL") != NULL; }
 
+int64_t harness_scale(void)
+{
+    const char *scale = getenv("HUNZE_TEST_SCALE");
+    return scale && atoi(scale) > 1 ? atoi(scale) : 1;
+}
+
 uint32_t harness_bundles(void)
 {
     if (getenv("HUNZE_TEST_EVERY_ROW")) /* their kernels are built for any CPU: the world "own intrinsics" */

@@ -45,6 +45,8 @@ void harness_fail(const char *format, ...) __attribute__((format(printf, 1, 2), 
 bool harness_small(void);
 /* What a sweep may cost here. */
 static inline int harness_budget(int native, int small) { return harness_small() ? small : native; }
+/* HUNZE_TEST_SCALE, 1 if it is not set: extents of tests that say so are so many times larger, where a device shall have enough to do. */
+int64_t harness_scale(void);
 uint32_t
 harness_bundles(void); /* bundles that rows may use here, as hunze_cpu_bundles() but found independently of it */
 

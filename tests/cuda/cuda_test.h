@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of the CUDA runtime on the stand-in driver.  Each case is a process of its own, since a process opens the driver once. */
+/* Tests of the CUDA runtime on the stand-in driver, and on a real one: there a case is skipped from where it needs the stand-in, and says so.
+ * Each case is a process of its own, since a process opens the driver once. */
 #ifndef HUNZE_TESTS_CUDA_TEST_H
 #define HUNZE_TESTS_CUDA_TEST_H
 
@@ -7,6 +8,7 @@
 #include "hunze.h"
 
 #include <cudaTypedefs.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,7 @@
 typedef struct cuda_case {
     const char *name;
     void (*run)(void);
-    const char *machine;  /* HUNZE_FAKE_CUDA; NULL: one device */
+    const char *machine;  /* HUNZE_FAKE_CUDA; NULL: one device; "sms=N" is no hindrance on a real driver */
     const char *failures; /* HUNZE_FAKE_CUDA_FAIL */
 } cuda_case;
 /* Runs each case in a child as one cmocka test; argv[1], if given, keeps those whose name contains it. */
@@ -36,10 +38,21 @@ void expect_status(const char *file, int line, const char *what, hunze_status go
 
 /* ------------------------------------------------------------------ the stand-in */
 
-void *standin_symbol(const char *name);
+bool on_standin(void);
+/* The case ends here where the driver is a real one. */
+void standin_only(const char *what);
+void *standin_symbol(const char *name);      /* ends it likewise */
 void standin_failures(const char *failures); /* "cuMemAlloc:1:CUDA_ERROR_…", counted from now on */
+/* Calls of a function, and contexts on this thread's stack.  A real driver does not tell, so both are 0 there; judge by standin_check. */
 uint64_t standin_count(const char *function);
-int standin_depth(void); /* of this thread's stack of contexts */
+int standin_depth(void);
+#define standin_check(condition, ...)                                                                                  \
+    do {                                                                                                               \
+        if (on_standin())                                                                                              \
+            check(condition, __VA_ARGS__);                                                                             \
+        else                                                                                                           \
+            printf("%s:%d: not checked here, for only the stand-in driver tells\n", __FILE__, __LINE__);               \
+    } while (0)
 void *driver_function(const char *name, int version);
 /* A function of the driver as a program beside Hunze calls it. */
 #define DRIVER(name, version) ((PFN_##name##_v##version)driver_function(#name, version))

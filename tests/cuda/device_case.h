@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One call of an op on the CPU and on the stand-in's device: the bits of all of D's memory, gaps included, must be the same. */
+/* One call of an op on the CPU and on a device: the bits of all of D's memory, gaps included, must be the same. */
 #ifndef HUNZE_TESTS_DEVICE_CASE_H
 #define HUNZE_TESTS_DEVICE_CASE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operands of the CPU and the same on the stand-in's device, for tests that compare what both compute bit by bit. */
+/* Operands of the CPU and the same on a device, for tests that compare what both compute bit by bit. */
 #ifndef HUNZE_TESTS_ON_DEVICE_H
 #define HUNZE_TESTS_ON_DEVICE_H
 
@@ -7,6 +7,7 @@
 #include "emulator/launch.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 
 static const hunze_device the_cpu = {HUNZE_DEVICE_CPU, 0}, the_device = {HUNZE_DEVICE_CUDA, 0};
 static hunze_context *context; /* of both */
@@ -122,13 +123,20 @@ static inline void check_same(const hunze_tensor *device, const hunze_tensor *cp
 
 /* ------------------------------------------------------------------ what kernels did */
 
+/* A real driver has none of these: there the test is skipped from here on. */
 static inline void *standin_symbol(const char *name)
 {
     static void *library;
     if (!library)
         library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-    void *symbol = library ? dlsym(library, name) : NULL;
-    harness_check(symbol, "no %s in the driver: these tests run on the stand-in", name);
+    harness_check(library, "the driver is not open");
+    void *symbol = dlsym(library, name);
+    if (!symbol && !dlsym(library, "hunze_standin_calls")) {
+        printf("not run here from this point on, for a real driver has no %s\n", name);
+        drop_twins();
+        skip();
+    }
+    harness_check(symbol, "no %s in the driver", name);
     return symbol;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Activations of f32 and f64 on the stand-in's device: the CPU's bits, for any strides, and in place. */
+/* Activations of f32 and f64 on a device: the CPU's bits, for any strides, and in place. */
 #include "device_case.h"
 
 static const hunze_type types[] = {HUNZE_TYPE_F32, HUNZE_TYPE_F64};

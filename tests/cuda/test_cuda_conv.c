@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolutions, transposed convolutions and depthwise convolutions of floats on the stand-in's device: the CPU's bits, whatever the shape, layout
+/* Convolutions, transposed convolutions and depthwise convolutions of floats on a device: the CPU's bits, whatever the shape, layout
  * and epilogue. */
 #include "device_case.h"
 #include "device_row.h"
@@ -209,6 +209,32 @@ static void tiles(void)
     hunze_context_release(context);
 }
 
+/* Images by HUNZE_TEST_SCALE so large that a device takes its large tiles. */
+static void large_images(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {86};
+    const int64_t scale = harness_scale();
+    for (int turn = 0; turn < 6; turn++) {
+        convolution v = {.op = turn % 3 == 2 ? HUNZE_OP_CONV_TRANSPOSE : HUNZE_OP_CONV,
+                         .type = types[turn / 3],
+                         .spatial = 2,
+                         .images = 2,
+                         .groups = 1,
+                         .channels = 24,
+                         .outputs = 134,
+                         .in = {7 * scale, 6 * scale + 1},
+                         .kernel = {3, 3},
+                         .stride = {1 + turn % 2, 1},
+                         .dilation = {1, 1},
+                         .before = {1, 1},
+                         .after = {1, 1}};
+        any_layout(&rng, &v);
+        check_convolution(context, &rng, &v);
+    }
+    hunze_context_release(context);
+}
+
 /* The depthwise kernel, by name, and what it leaves to products. */
 static void depthwise(void)
 {
@@ -276,7 +302,7 @@ static const cuda_case cases[] = {
     {"convolutions", convolutions, NULL, NULL}, {"transposed", transposed, NULL, NULL},
     {"blocks_of_k", blocks_of_k, NULL, NULL},   {"tiles", tiles, "sms=16", NULL},
     {"large_tiles", tiles, "sms=1", NULL},      {"depthwise", depthwise, NULL, NULL},
-    {"count", count, "sms=16", NULL},
+    {"count", count, "sms=16", NULL},           {"large_images", large_images, "sms=1", NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }

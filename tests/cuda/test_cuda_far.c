@@ -36,6 +36,8 @@ static void place(hunze_context *context, harness_rng *rng, far_operand *o, int 
     check(shape[axis] == 2 && stride == 2 * o->strides[axis] && o->strides[axis] <= HALF, "halves of %lld elements",
           (long long)o->strides[axis]);
     o->far_strides[axis] = (o->away - o->near) / (int64_t)sizeof(float);
+    if (!(llabs(o->far_strides[axis]) >> 31))
+        standin_only("pinned memory that is far from the device's");
     check(llabs(o->far_strides[axis]) >> 31, "the halves are %lld elements apart", (long long)o->far_strides[axis]);
     move_floats(context, cuda0, o->near, o->values, o->strides[axis], true);
     move_floats(context, pinned, o->away, o->values + o->strides[axis], o->strides[axis], true);

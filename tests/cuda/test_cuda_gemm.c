@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products of f32 and f64 on the stand-in's device: the CPU's bits, whatever the shape, layout, batch and epilogue; each element of A and B is
+/* Products of f32 and f64 on a device: the CPU's bits, whatever the shape, layout, batch and epilogue; each element of A and B is
  * read as often as the tiling says, and no two threads of a warp wait for one bank. */
 #include "device_case.h"
 
@@ -181,6 +181,22 @@ static void epilogues(void)
     hunze_context_release(context);
 }
 
+/* Several tiles in each direction, whole ones and cut ones; on a device by HUNZE_TEST_SCALE so many that they are the large ones. */
+static void many_tiles(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {78};
+    const int64_t scale = harness_scale();
+    for (int turn = 0; turn < 16; turn++) {
+        product p = any_product(&rng, types[turn % 2], 140 * scale, 132 * scale + 3, 52 * scale + 5);
+        p.a_turned = turn & 2;
+        p.b_turned = turn & 4;
+        p.d_turned = turn & 8;
+        check_product(context, &rng, &p);
+    }
+    hunze_context_release(context);
+}
+
 /* NaN is stored as the canonical one, bit by bit. */
 static void reproducible(void)
 {
@@ -312,6 +328,7 @@ static const cuda_case cases[] = {
     {"sizes", sizes, "sms=16", NULL},
     {"sizes_of_large_tiles", sizes, "sms=1", NULL},
     {"contiguous_rows", contiguous_rows, NULL, NULL},
+    {"many_tiles", many_tiles, "sms=1", NULL},
     {"blocks_of_k", blocks_of_k, NULL, NULL},
     {"epilogues", epilogues, NULL, NULL},
     {"reproducible", reproducible, NULL, NULL},

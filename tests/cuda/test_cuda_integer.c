@@ -223,16 +223,17 @@ static void gemm_around_tiles(void **unused)
                     depths[harness_between(&rng, 0, 19)]);
 }
 
-/* As many tiles as it takes for the large ones, and several bands of tile rows. */
+/* As many tiles as it takes for the large ones, by HUNZE_TEST_SCALE on a device too, and several bands of tile rows. */
 static void gemm_of_large_tiles(void **unused)
 {
     (void)unused;
     static const int64_t sizes[][3] = {
         {300, 140, 77}, {257, 300, 64}, {1200, 70, 21}, {129, 513, 200}, {256, 256, 130}};
     harness_rng rng = {62};
+    const int64_t scale = harness_scale();
     for (int turn = 0; turn < 25; turn++) {
         const int64_t *size = sizes[turn % 5];
-        random_gemm(&rng, turn, size[0], size[1], size[2]);
+        random_gemm(&rng, turn, size[0] * scale, size[1] * scale, size[2] * ((scale + 3) / 4));
     }
 }
 

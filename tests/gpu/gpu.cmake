@@ -2,9 +2,8 @@
 if(NOT HUNZE_WITH_CUDA OR HUNZE_SANITIZE)
   return()
 endif()
-# Programs of tests/cuda that also run on a device; one per line, sorted.
-set(HUNZE_GPU_TESTS
-)
+# Programs of tests/cuda that also run on a device: those of kernels, and of the runtime where they make sense.
+set(HUNZE_GPU_TESTS ${HUNZE_DEVICE_TESTS} test_cuda_copy test_cuda_errors test_cuda_memory)
 
 # Programs of the folder alone.  gpu_fixtures calls the driver as the library does.
 add_executable(gpu_bench tests/gpu/gpu_bench.c)
@@ -46,7 +45,10 @@ if(HUNZE_CUDA_COMPILES)
   install(FILES ${images} DESTINATION bin COMPONENT gpu)
 endif()
 hunze_emulated_kernels(gpu_fixtures_emulated tests/gpu/gpu_fixtures.cu)
+# It has a driver's own names only, so that the folder's programs find out there that they run without the stand-in's.
 hunze_standin(gpu_standin ${CMAKE_BINARY_DIR}/gpu_standin $<TARGET_NAME_IF_EXISTS:hunze_kernels_emulated> gpu_fixtures_emulated)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/gpu/driver.map CONTENT "{ global: cu*; local: *; };\n")
+target_link_options(gpu_standin PRIVATE -Wl,--version-script=${CMAKE_BINARY_DIR}/gpu/driver.map)
 
 if(HUNZE_CUDA_COMPILES)
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/gpu/fixtures)
