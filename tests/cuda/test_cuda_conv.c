@@ -298,11 +298,55 @@ static void count(void)
     hunze_context_release(context);
 }
 
+/* Whole tiles of outputs and channels: no access to shared memory takes more than one pass. */
+static void banks(bool large)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {87};
+    device_count_banks(true);
+    for (int i = 0; i < 64; i++) {
+        convolution v = {.op = i & 1 ? HUNZE_OP_CONV_TRANSPOSE : HUNZE_OP_CONV,
+                         .type = types[i >> 1 & 1],
+                         .spatial = 2,
+                         .images = 1,
+                         .channels = i >> 2 & 1 ? 16 : 5,
+                         .outputs = large ? 128 : 64,
+                         .groups = 1,
+                         .in = {8, 16},
+                         .kernel = {3, 3},
+                         .stride = {1, 1},
+                         .dilation = {1, 1},
+                         .before = {1, 1},
+                         .after = {1, 1},
+                         .x_order = i >> 3 & 1,
+                         .w_order = i >> 4 & 1,
+                         .y_order = i >> 5};
+        device_reset_counters();
+        check_convolution(context, &rng, &v);
+        const char *kernel = i >> 1 & 1 ? "hunze_conv_f64_cuda"
+                             : large    ? "hunze_conv_f32_cuda_128"
+                                        : "hunze_conv_f32_cuda_64";
+        const hunze_emulator_counters found = device_counters(kernel);
+        check(found.shared_requests > 0 && found.bank_conflicts == 0,
+              "case %d: %llu bank conflicts in %llu requests of %s", i, (unsigned long long)found.bank_conflicts,
+              (unsigned long long)found.shared_requests, kernel);
+    }
+    hunze_context_release(context);
+}
+static void banks_small(void) { banks(false); }
+static void banks_large(void) { banks(true); }
+
 static const cuda_case cases[] = {
-    {"convolutions", convolutions, NULL, NULL}, {"transposed", transposed, NULL, NULL},
-    {"blocks_of_k", blocks_of_k, NULL, NULL},   {"tiles", tiles, "sms=16", NULL},
-    {"large_tiles", tiles, "sms=1", NULL},      {"depthwise", depthwise, NULL, NULL},
-    {"count", count, "sms=16", NULL},           {"large_images", large_images, "sms=1", NULL},
+    {"convolutions", convolutions, NULL, NULL},
+    {"transposed", transposed, NULL, NULL},
+    {"blocks_of_k", blocks_of_k, NULL, NULL},
+    {"tiles", tiles, "sms=16", NULL},
+    {"large_tiles", tiles, "sms=1", NULL},
+    {"depthwise", depthwise, NULL, NULL},
+    {"count", count, "sms=16", NULL},
+    {"banks_small", banks_small, "sms=16", NULL},
+    {"banks_large", banks_large, "sms=1", NULL},
+    {"large_images", large_images, "sms=1", NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }

@@ -285,14 +285,14 @@ static const char *kernel_of(hunze_type type, bool large)
  * are, too, and no access to shared memory takes more than one pass. */
 static void count(bool large, int64_t m, int64_t n, bool whole)
 {
-    enum { K = 52 };
+    const int64_t k = whole ? 64 : 52;
     hunze_context *context = new_context(NULL);
     harness_rng rng = {77};
     device_count_banks(whole);
     for (int t = 0; t < 2; t++)
         for (int turned = 0; turned < 8; turned++)
             for (int late = 0; late < 2; late++) {
-                product p = plain_product(types[t], m, n, K);
+                product p = plain_product(types[t], m, n, k);
                 const int64_t size = (int64_t)harness_bytes(p.type), tile = t == 0 && large ? 128 : 64;
                 const int64_t rows = (m + tile - 1) / tile, columns = (n + tile - 1) / tile;
                 device_case c;
@@ -307,7 +307,7 @@ static void count(bool large, int64_t m, int64_t n, bool whole)
                 check(found.launches == 1 && found.blocks == (uint64_t)(rows * columns),
                       "%s: %llu launches of %llu blocks", c.text, (unsigned long long)found.launches,
                       (unsigned long long)found.blocks);
-                check(found.global_read_bytes == (uint64_t)((m * columns + n * rows) * K * size),
+                check(found.global_read_bytes == (uint64_t)((m * columns + n * rows) * k * size),
                       "%s: %llu bytes are read", c.text, (unsigned long long)found.global_read_bytes);
                 check(found.global_write_bytes == (uint64_t)(m * n * size), "%s: %llu bytes are written", c.text,
                       (unsigned long long)found.global_write_bytes);

@@ -285,7 +285,7 @@ static void counters_count(void **)
     run_floats("test_banks", 1, 32 * 4096, some_floats(4), 32);
     hunze_emulator_set_banks(false);
     assert_true(hunze_emulator_get_counters("test_banks", &c));
-    assert_int_equal(c.shared_requests, 6);
+    assert_int_equal(c.shared_requests, 7);
     assert_int_equal(c.bank_conflicts, 31);
     assert_int_equal(c.global_read_bytes, 0);
     assert_int_equal(c.global_write_bytes, 32 * 4);

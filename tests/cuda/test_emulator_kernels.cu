@@ -230,11 +230,13 @@ struct banks {
     float words[32 * 1024];
 };
 
-/* Each lane reads 4096 bytes after its neighbour, then next to it, then 16 bytes a lane in order. */
+/* Each lane writes 4096 bytes after its neighbour, then next to it, half of them one word more; then it reads 16 bytes in order. */
 KERNEL(test_banks, 32, 1, test_floats)
 {
     banks &shared = SHARED(banks);
     store_shared(&shared.words[thread_index() * 1024], 1.0f);
+    if (thread_index() % 2)
+        store_shared(&shared.words[16384 + thread_index()], 1.0f);
     for (int i = 0; i < 4; i++)
         store_shared(&shared.words[1024 * i + 32 + thread_index()], 1.0f);
     SYNC_BLOCK();

@@ -24,7 +24,7 @@ struct emulator_thread {
     const char *together; /* the name of what its warp does together */
     std::vector<emulator_copy_in_flight> copies;
     uint32_t groups;             /* of copies, ended */
-    std::vector<uint32_t> trace; /* shared accesses since the last barrier: offset | log2(bytes) << 20 | write << 24 */
+    std::vector<uint64_t> trace; /* shared accesses since the last barrier: offset | log2(bytes) << 20 | line << 32 */
 };
 
 extern emulator_thread emulator_threads[EMULATOR_THREADS];

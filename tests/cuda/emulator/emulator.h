@@ -59,7 +59,7 @@ void emulator_resolve(emulator_site *site);
 emulator_site *emulator_site_at(const char *file, int line, const char *name);
 void emulator_sync_block(emulator_site &site);
 void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write);
-void emulator_shared_trace(uint32_t offset, uint32_t bytes);
+void emulator_shared_trace(uint32_t offset, uint32_t bytes, uint32_t line);
 __attribute__((noreturn, cold)) void emulator_shared_outside(const void *pointer, uint32_t bytes);
 intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *what);
 void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, bool inside);
@@ -116,14 +116,14 @@ HUNZE_INLINE bool emulator_inside(emulator_site &site, bool condition)
 
 /* ------------------------------------------------------------------ shared memory */
 
-/* Fails if another thread's access since the last barrier forbids this one. */
-HUNZE_INLINE void emulator_shared(const void *pointer, uint32_t bytes, bool write)
+/* Fails if another thread's access since the last barrier forbids this one.  line: of the source, where lanes do the same. */
+HUNZE_INLINE void emulator_shared(const void *pointer, uint32_t bytes, bool write, uint32_t line)
 {
     const uintptr_t offset = (uintptr_t)pointer - (uintptr_t)emulator.shared;
     if (__builtin_expect(offset + bytes > emulator.shared_bytes || offset > emulator.shared_bytes || offset % bytes, 0))
         emulator_shared_outside(pointer, bytes);
     if (__builtin_expect(emulator.traces, 0))
-        emulator_shared_trace((uint32_t)offset, bytes);
+        emulator_shared_trace((uint32_t)offset, bytes, line);
     if (bytes < 4) {
         emulator_shared_slow((uint32_t)offset, bytes, write);
         return;
@@ -147,18 +147,18 @@ HUNZE_INLINE void emulator_shared(const void *pointer, uint32_t bytes, bool writ
             words[i].read = words[i].read < epoch || words[i].read == stamp ? stamp : epoch | EMULATOR_SEVERAL;
 }
 
-template <typename T> HUNZE_INLINE T load_shared(const T *p)
+template <typename T> HUNZE_INLINE T load_shared(const T *p, uint32_t line = __builtin_LINE())
 {
     static_assert(sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0, "elements of 1, 2, 4, 8 or 16 bytes");
-    emulator_shared(p, sizeof(T), false);
+    emulator_shared(p, sizeof(T), false, line);
     T value;
     memcpy(&value, p, sizeof value);
     return value;
 }
-template <typename T> HUNZE_INLINE void store_shared(T *p, T value)
+template <typename T> HUNZE_INLINE void store_shared(T *p, T value, uint32_t line = __builtin_LINE())
 {
     static_assert(sizeof(T) <= 16 && (sizeof(T) & (sizeof(T) - 1)) == 0, "elements of 1, 2, 4, 8 or 16 bytes");
-    emulator_shared(p, sizeof(T), true);
+    emulator_shared(p, sizeof(T), true, line);
     memcpy(p, &value, sizeof value);
 }
 
@@ -214,10 +214,11 @@ HUNZE_INLINE uint32_t atomic_or_global(uint32_t *p, uint32_t value)
 
 /* ------------------------------------------------------------------ asynchronous copies */
 
-template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
+template <int bytes>
+HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside, uint32_t line = __builtin_LINE())
 {
     static_assert(bytes == 4 || bytes == 8 || bytes == 16, "4, 8 or 16 bytes");
-    emulator_shared(shared, bytes, true);
+    emulator_shared(shared, bytes, true, line);
     emulator_copy((uint32_t)((char *)shared - emulator.shared), global, bytes, inside);
 }
 HUNZE_INLINE void copy_async_commit() { emulator_copy_commit(); }

@@ -126,13 +126,14 @@ void emulator_copy_wait(int pending)
 
 /* ------------------------------------------------------------------ banks */
 
-enum : uint32_t { TRACE_BYTES_SHIFT = 20, TRACE_OFFSET = (1 << TRACE_BYTES_SHIFT) - 1 };
+enum : uint32_t { TRACE_BYTES_SHIFT = 20, TRACE_OFFSET = (1 << TRACE_BYTES_SHIFT) - 1, TRACE_LINE_SHIFT = 32 };
 
-void emulator_shared_trace(uint32_t offset, uint32_t bytes)
+void emulator_shared_trace(uint32_t offset, uint32_t bytes, uint32_t line)
 {
-    std::vector<uint32_t> *trace = &emulator_threads[emulator.thread].trace;
+    std::vector<uint64_t> *trace = &emulator_threads[emulator.thread].trace;
     if (trace->size() < 1 << 16) /* enough of a loop without barriers */
-        trace->push_back(offset | (uint32_t)__builtin_ctz(bytes) << TRACE_BYTES_SHIFT);
+        trace->push_back(offset | (uint32_t)__builtin_ctz(bytes) << TRACE_BYTES_SHIFT |
+                         (uint64_t)line << TRACE_LINE_SHIFT);
 }
 
 /* A request of 8 or 16 bytes per lane is served for half or a quarter of the warp at a time, in one pass if no two different words lie in one
@@ -158,19 +159,29 @@ static uint32_t passes_beyond_one(const uint32_t *accesses, uint32_t bytes)
     return beyond;
 }
 
-/* The n-th accesses of a warp's lanes are one request; where lanes went different ways that is only nearly so. */
+/* The n-th accesses of a warp's lanes on one line of the source are one request, whatever some of them did in between. */
 void emulator_count_banks(uint32_t threads)
 {
+    const auto by_line = [](uint64_t a, uint64_t b) { return a >> TRACE_LINE_SHIFT < b >> TRACE_LINE_SHIFT; };
     for (uint32_t first = 0; first < threads; first += EMULATOR_LANES) {
         emulator_thread *lanes = &emulator_threads[first];
-        for (size_t n = 0;; n++) {
+        size_t at[EMULATOR_LANES] = {0};
+        for (int lane = 0; lane < EMULATOR_LANES; lane++)
+            std::stable_sort(lanes[lane].trace.begin(), lanes[lane].trace.end(), by_line);
+        for (;;) {
             uint32_t request[EMULATOR_LANES], one = UINT32_MAX;
+            uint64_t line = UINT64_MAX;
+            for (int lane = 0; lane < EMULATOR_LANES; lane++)
+                if (at[lane] < lanes[lane].trace.size())
+                    line = std::min(line, lanes[lane].trace[at[lane]] >> TRACE_LINE_SHIFT);
+            if (line == UINT64_MAX)
+                break;
             for (int lane = 0; lane < EMULATOR_LANES; lane++) {
-                request[lane] = n < lanes[lane].trace.size() ? lanes[lane].trace[n] : UINT32_MAX;
+                const auto &trace = lanes[lane].trace;
+                const bool here = at[lane] < trace.size() && trace[at[lane]] >> TRACE_LINE_SHIFT == line;
+                request[lane] = here ? (uint32_t)trace[at[lane]++] : UINT32_MAX;
                 one = std::min(one, request[lane]);
             }
-            if (one == UINT32_MAX)
-                break;
             emulator.counters.shared_requests++;
             emulator.counters.bank_conflicts += passes_beyond_one(request, 1u << (one >> TRACE_BYTES_SHIFT));
         }
