@@ -11,6 +11,7 @@
  *   load_global, store_global, load_shared, store_shared: elements of 1, 2, 4, 8 or 16 bytes, naturally aligned
  *   copy_async<bytes>(shared, global, inside): 4, 8 or 16 bytes, or as many zeros; lands at copy_async_wait, then SYNC_BLOCK shows it to others.
  *                                        Both pointers are aligned to `bytes`, even where nothing is read
+ *   copy_async_first<bytes>(shared, global, count): the same of the first `count` bytes, and zeros behind them
  *   copy_async_commit() ends a group; copy_async_wait<n>() waits until at most n groups of this thread are on their way
  *   fma_rn(a, b, c) = a*b + c, add_rn, sub_rn, mul_rn, div_rn: f32 or f64, rounded once; round_even: to an integer
  *   widen_f16(bits), exactly; round_bf16_pair(low, high), round_f16_pair(low, high): f32 to nearest, ties to even, as the halves of a word; a
@@ -99,10 +100,9 @@ HUNZE_INLINE uint32_t round_f16_pair(float low, float high)
     return word;
 }
 
-template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
+template <int bytes> HUNZE_INLINE void copy_async_first(void *shared, const void *global, int from_bytes)
 {
     const uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
-    const int from_bytes = inside ? bytes : 0;
     if (bytes == 16)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                      :
@@ -113,6 +113,10 @@ template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *glob
                      :
                      : "r"(to), "l"(global), "n"(bytes), "r"(from_bytes)
                      : "memory");
+}
+template <int bytes> HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside)
+{
+    copy_async_first<bytes>(shared, global, inside ? bytes : 0);
 }
 HUNZE_INLINE void copy_async_commit() { asm volatile("cp.async.commit_group;" : : : "memory"); }
 template <int pending> HUNZE_INLINE void copy_async_wait()
@@ -142,6 +146,40 @@ HUNZE_INLINE void mma_s8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+/* Four matrices of 8 x 8 elements of 2 bytes: lane 8*i + j gives the address of row j of matrix i, 16-byte aligned.  Of matrix i, d[i] gets
+ * elements (lane / 4, lane % 4 * 2) and the next one of that row, or of the matrix's transpose. */
+template <bool TRANSPOSED> HUNZE_INLINE void ldmatrix(uint32_t (&d)[4], const void *row)
+{
+    const uint32_t from = (uint32_t)__cvta_generic_to_shared(row);
+    if (TRANSPOSED)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                     : "r"(from)
+                     : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                     : "r"(from)
+                     : "memory");
+}
+
+/* d += a * b over a warp, m16n8k16: products are exact, their sum with d is rounded as the device does it; two elements to a word, a
+ * row-major, b column-major; PTX ISA, "mma.m16n8k16". */
+HUNZE_INLINE void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+HUNZE_INLINE void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 /* Byte i is the one of a (0 … 3) or b (4 … 7) that selector's i-th hexadecimal digit from the right names. */
 HUNZE_INLINE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) { return __byte_perm(a, b, selector); }
 

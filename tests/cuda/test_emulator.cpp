@@ -141,12 +141,46 @@ static bool run_product(const char *name)
     return d == expected;
 }
 
+/* Whole numbers, whose sums are the same in any order; and a denormal, of which both types' have the factor 2^-24. */
+static bool run_narrow(const char *name)
+{
+    static const uint16_t f16[] = {0, 0x3C00, 0x4000, 0x4200, 0xC400}, bf16[] = {0, 0x3F80, 0x4000, 0x4040, 0xC080};
+    static const float values[] = {0, 1, 2, 3, -4};
+    const bool is_f16 = strstr(name, "_f16"), transposed = strstr(name, "transposed");
+    std::vector<uint16_t> a(16 * 16), b(8 * 16);
+    std::vector<float> d(16 * 8, 0.5f), expected = d, a_value(a.size()), b_value(b.size());
+    for (size_t i = 0; i < a.size(); i++) {
+        const size_t which = (i * 2654435761u >> 13) % 5, at = transposed ? i % 16 * 16 + i / 16 : i;
+        a[at] = is_f16 ? f16[which] : bf16[which];
+        a_value[i] = values[which];
+    }
+    a[0] = is_f16 ? 1 : 0x3380;
+    a_value[0] = 0x1p-24f;
+    for (size_t i = 0; i < b.size(); i++) {
+        const size_t which = (i * 2246822519u >> 11) % 5, at = transposed ? i % 16 * 8 + i / 16 : i;
+        b[at] = is_f16 ? f16[which] : bf16[which];
+        b_value[i] = values[which];
+    }
+    for (size_t i = 0; i < 16 * 8; i++)
+        for (size_t k = 0; k < 16; k++)
+            expected[i] += a_value[i / 8 * 16 + k] * b_value[i % 8 * 16 + k];
+    alignas(64) const test_narrow arguments = {a.data(), b.data(), d.data()};
+    ranges.clear();
+    allow(a);
+    allow(b);
+    allow(d);
+    launch(name, 1, (256 + 128) * 2, &arguments);
+    return d == expected;
+}
+
 static bool run(const char *name)
 {
-    return begins(name, "test_reverse")                                ? run_reverse(name)
-           : begins(name, "test_bytes")                                ? run_bytes_reverse(name)
-           : begins(name, "test_pipeline")                             ? run_pipeline(name)
-           : begins(name, "test_warp_sum")                             ? run_warp_sum(name)
+    return begins(name, "test_reverse")      ? run_reverse(name)
+           : begins(name, "test_bytes")      ? run_bytes_reverse(name)
+           : begins(name, "test_pipeline")   ? run_pipeline(name)
+           : begins(name, "test_warp_sum")   ? run_warp_sum(name)
+           : begins(name, "test_copy_first") ? !run_floats(name, 1, 32 * 16, some_floats(128), 128).empty()
+           : begins(name, "test_narrow")     ? run_narrow(name)
            : begins(name, "test_product") || begins(name, "test_dot4") ? run_product(name)
                                                                        : false;
 }
@@ -163,8 +197,10 @@ static void expect_end(const char *kernel, const char *sentence, std::initialize
 
 static void right_kernels_are_right(void **)
 {
-    static const char *const names[] = {"test_reverse",      "test_bytes_reverse", "test_pipeline", "test_warp_sum",
-                                        "test_product_u8s8", "test_product_s8s8",  "test_dot4"};
+    static const char *const names[] = {"test_reverse",    "test_bytes_reverse",        "test_pipeline",
+                                        "test_warp_sum",   "test_product_u8s8",         "test_product_s8s8",
+                                        "test_dot4",       "test_narrow_bf16",          "test_narrow_bf16_transposed",
+                                        "test_narrow_f16", "test_narrow_f16_transposed"};
     for (const char *name : names)
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             hunze_emulator_set_seed(seed);
@@ -197,7 +233,7 @@ static void each_bug_ends_with_its_sentence(void **)
         {"test_pipeline_early_read", "shared memory at offset"},
         {"test_pipeline_early_refill", "shared memory at offset"},
         {"test_pipeline_leaves_copies", "a copy_async_wait is missing"},
-        {"test_pipeline_misaligned_zeros", "copy_async of 16 zeros at"},
+        {"test_pipeline_misaligned_zeros", "copy_async of 16 bytes at"},
         {"test_warp_sum_lane_missing", "lanes of its warp wait in shuffle_xor"},
     };
     for (const auto &bug : bugs)
@@ -232,7 +268,23 @@ static void failures_name_the_seed(void **)
     expect_end("test_reverse_no_sync", "(HUNZE_EMU_SEED=12345)", {"HUNZE_EMU_SEED=12345"});
 }
 
-static void a_wrong_fragment_is_a_wrong_result(void **) { assert_false(run("test_product_wrong_fragment")); }
+static void a_wrong_fragment_is_a_wrong_result(void **)
+{
+    assert_false(run("test_product_wrong_fragment"));
+    assert_false(run("test_narrow_bf16_wrong_fragment"));
+}
+
+/* Each word behind its first bytes is 0. */
+static void a_copy_of_the_first_bytes_ends_in_zeros(void **)
+{
+    const std::vector<float> ones(32 * 4, 0x1.0101p0f); /* 0x3F808080 */
+    const std::vector<float> to = run_floats("test_copy_first", 1, 32 * 16, ones, 32 * 4);
+    for (uint32_t thread = 0; thread < 32; thread++)
+        for (uint32_t i = 0; i < 16; i++)
+            assert_int_equal(reinterpret_cast<const uint8_t *>(&to[4 * thread])[i],
+                             i < thread % 17 ? reinterpret_cast<const uint8_t *>(ones.data())[i] : 0);
+    expect_end("test_copy_first_outside", "byte 512 of the nearest allocation, which has 512 bytes", {});
+}
 
 static void a_copy_lands_late(void **)
 {
@@ -321,6 +373,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(failures_name_the_seed),
         cmocka_unit_test(a_wrong_fragment_is_a_wrong_result),
         cmocka_unit_test(a_copy_lands_late),
+        cmocka_unit_test(a_copy_of_the_first_bytes_ends_in_zeros),
         cmocka_unit_test(each_mutant_is_noticed),
         cmocka_unit_test(counters_count),
     };

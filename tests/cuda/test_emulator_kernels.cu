@@ -173,6 +173,24 @@ KERNEL(test_copy_is_late, 32, 1, test_floats)
     store_global(arguments.to + thread_index(), (float)late + load_shared(&shared.values[1][thread_index()][3]));
 }
 
+/* The first 0 … 16 of the memory's bytes; or one behind its last. */
+template <int bug> HUNZE_INLINE void copy_first(const test_floats &arguments)
+{
+    two_stages &shared = SHARED(two_stages);
+    float *mine = shared.values[0][thread_index()];
+    if (bug == OUTSIDE)
+        copy_async_first<16>(mine, arguments.from + arguments.count, 1);
+    else
+        copy_async_first<16>(mine, arguments.from, thread_index() % 17);
+    copy_async_commit();
+    copy_async_wait<0>();
+    for (int i = 0; i < 4; i++)
+        store_global(arguments.to + 4 * thread_index() + i, load_shared(mine + i));
+}
+
+KERNEL(test_copy_first, 32, 1, test_floats) { copy_first<NONE>(arguments); }
+KERNEL(test_copy_first_outside, 32, 1, test_floats) { copy_first<OUTSIDE>(arguments); }
+
 /* ------------------------------------------------------------------ warps */
 
 template <int bug> HUNZE_INLINE void warp_sum(const test_floats &arguments)
@@ -211,6 +229,42 @@ template <int bug> HUNZE_INLINE void product(const test_bytes &arguments, bool i
 KERNEL(test_product_u8s8, 32, 1, test_bytes) { product<NONE>(arguments, false); }
 KERNEL(test_product_s8s8, 32, 1, test_bytes) { product<NONE>(arguments, true); }
 KERNEL(test_product_wrong_fragment, 32, 1, test_bytes) { product<WRONG_FRAGMENT>(arguments, false); }
+
+struct narrow_operands {
+    uint16_t a[256], b[128];
+};
+
+template <bool F16, bool TRANSPOSED, int bug> HUNZE_INLINE void narrow_product(const test_narrow &arguments)
+{
+    narrow_operands &shared = SHARED(narrow_operands);
+    const int lane = thread_index(), row = lane % 8, which = lane / 8;
+    for (int i = lane; i < 256; i += 32)
+        store_shared(&shared.a[i], load_global(&arguments.a[i]));
+    for (int i = lane; i < 128; i += 32)
+        store_shared(&shared.b[i], load_global(&arguments.b[i]));
+    SYNC_BLOCK();
+    /* Matrices of a: rows 0 and 8 of columns 0, then of columns 8.  Of b: columns 0, then 8, both twice. */
+    const int a_row = which % 2 * 8, a_k = which / 2 * 8, b_k = (bug == WRONG_FRAGMENT ? 1 - which % 2 : which % 2) * 8;
+    uint32_t a[4], b[4];
+    ldmatrix<TRANSPOSED>(a, &shared.a[TRANSPOSED ? (a_k + row) * 16 + a_row : (a_row + row) * 16 + a_k]);
+    ldmatrix<TRANSPOSED>(b, &shared.b[TRANSPOSED ? (b_k + row) * 8 : row * 16 + b_k]);
+    const uint32_t b_fragment[2] = {b[2], b[3]};
+    float d[4];
+    for (int i = 0; i < 4; i++)
+        d[i] = load_global(&arguments.d[(lane / 4 + 8 * (i >> 1)) * 8 + 2 * (lane % 4) + (i & 1)]);
+    if (F16)
+        mma_f16(d, a, b_fragment);
+    else
+        mma_bf16(d, a, b_fragment);
+    for (int i = 0; i < 4; i++)
+        store_global(&arguments.d[(lane / 4 + 8 * (i >> 1)) * 8 + 2 * (lane % 4) + (i & 1)], d[i]);
+}
+
+KERNEL(test_narrow_bf16, 32, 1, test_narrow) { narrow_product<false, false, NONE>(arguments); }
+KERNEL(test_narrow_bf16_transposed, 32, 1, test_narrow) { narrow_product<false, true, NONE>(arguments); }
+KERNEL(test_narrow_f16, 32, 1, test_narrow) { narrow_product<true, false, NONE>(arguments); }
+KERNEL(test_narrow_f16_transposed, 32, 1, test_narrow) { narrow_product<true, true, NONE>(arguments); }
+KERNEL(test_narrow_bf16_wrong_fragment, 32, 1, test_narrow) { narrow_product<false, false, WRONG_FRAGMENT>(arguments); }
 
 /* The same sums, four products at a time. */
 KERNEL(test_dot4, 32, 1, test_bytes)

@@ -21,4 +21,10 @@ typedef struct test_bytes {
     int32_t *d;
 } test_bytes;
 
+/* d (16, 8) += a (16, 16) * b (8, 16) transposed, as rows of bf16 or f16; or a and b are transposed, too. */
+typedef struct test_narrow {
+    const uint16_t *a, *b;
+    float *d;
+} test_narrow;
+
 #endif

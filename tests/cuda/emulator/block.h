@@ -13,8 +13,9 @@ enum { EMULATOR_THREADS = 1024, EMULATOR_LANES = 32 };
 struct emulator_copy_in_flight {
     uint32_t offset;
     uint32_t words, left; /* how many; a bit for each that has not landed */
+    uint32_t bytes;       /* of the source; zeros follow */
     uint32_t group;
-    const char *source; /* NULL: zeros */
+    const char *source;
 };
 
 struct emulator_thread {

@@ -62,13 +62,14 @@ void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write);
 void emulator_shared_trace(uint32_t offset, uint32_t bytes, uint32_t line);
 __attribute__((noreturn, cold)) void emulator_shared_outside(const void *pointer, uint32_t bytes);
 intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *what);
-void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, bool inside);
+void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, uint32_t from_bytes);
 void emulator_copy_commit();
 void emulator_copy_wait(int pending);
 /* Waits until all lanes of the warp are here with the same function, which then gets what each of them brought. */
 typedef void emulator_together_fn(void *const lanes[32]);
 void emulator_together(const char *name, emulator_together_fn *together, void *mine);
-emulator_together_fn emulator_mma_u8s8, emulator_mma_s8s8;
+emulator_together_fn emulator_mma_u8s8, emulator_mma_s8s8, emulator_mma_bf16, emulator_mma_f16, emulator_ldmatrix,
+    emulator_ldmatrix_transposed;
 
 /* ------------------------------------------------------------------ kernels, indices, places */
 
@@ -215,11 +216,18 @@ HUNZE_INLINE uint32_t atomic_or_global(uint32_t *p, uint32_t value)
 /* ------------------------------------------------------------------ asynchronous copies */
 
 template <int bytes>
-HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside, uint32_t line = __builtin_LINE())
+HUNZE_INLINE void copy_async_first(void *shared, const void *global, int from_bytes, uint32_t line = __builtin_LINE())
 {
     static_assert(bytes == 4 || bytes == 8 || bytes == 16, "4, 8 or 16 bytes");
+    if ((uint32_t)from_bytes > bytes)
+        emulator_fail("copy_async of the first %d bytes of %d", from_bytes, bytes);
     emulator_shared(shared, bytes, true, line);
-    emulator_copy((uint32_t)((char *)shared - emulator.shared), global, bytes, inside);
+    emulator_copy((uint32_t)((char *)shared - emulator.shared), global, bytes, (uint32_t)from_bytes);
+}
+template <int bytes>
+HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside, uint32_t line = __builtin_LINE())
+{
+    copy_async_first<bytes>(shared, global, inside ? bytes : 0, line);
 }
 HUNZE_INLINE void copy_async_commit() { emulator_copy_commit(); }
 template <int pending>
@@ -325,6 +333,33 @@ HUNZE_INLINE void mma_s8s8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32
 {
     emulator_mma mine = {d, a, b};
     emulator_together("mma_s8s8", emulator_mma_s8s8, &mine);
+}
+
+struct emulator_mma_float {
+    float *d;
+    const uint32_t *a, *b;
+};
+HUNZE_INLINE void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    emulator_mma_float mine = {d, a, b};
+    emulator_together("mma_bf16", emulator_mma_bf16, &mine);
+}
+HUNZE_INLINE void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    emulator_mma_float mine = {d, a, b};
+    emulator_together("mma_f16", emulator_mma_f16, &mine);
+}
+
+struct emulator_matrix_row {
+    uint32_t *d;
+    const void *row;
+};
+template <bool TRANSPOSED>
+HUNZE_INLINE void ldmatrix(uint32_t (&d)[4], const void *row, uint32_t line = __builtin_LINE())
+{
+    emulator_matrix_row mine = {d, row};
+    emulator_shared(row, 16, false, line);
+    emulator_together("ldmatrix", TRANSPOSED ? emulator_ldmatrix_transposed : emulator_ldmatrix, &mine);
 }
 
 HUNZE_INLINE uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector)

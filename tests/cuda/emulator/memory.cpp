@@ -72,27 +72,31 @@ static void land(emulator_copy_in_flight *copy, uint32_t which)
     for (uint32_t i = 0; i < copy->words; i++)
         if (copy->left & which & 1u << i) {
             char *to = emulator.shared + copy->offset + 4 * i;
-            if (copy->source)
-                memcpy(to, copy->source + 4 * i, 4);
-            else
-                memset(to, 0, 4);
+            const uint32_t left = copy->bytes > 4 * i ? std::min(copy->bytes - 4 * i, 4u) : 0;
+            memset(to, 0, 4);
+            if (left)
+                memcpy(to, copy->source + 4 * i, left);
         }
     copy->left &= ~which;
 }
 
 /* The source of a copy of zeros is not read, but an address all the same. */
-void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, bool inside)
+void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, uint32_t from_bytes)
 {
     emulator_thread *t = &emulator_threads[emulator.thread];
-    if (!inside && (uintptr_t)global % bytes)
-        emulator_fail("copy_async of %u zeros at %p, which is not aligned", bytes, global);
-    const char *source = inside ? emulator_global(global, bytes, "copy_async") : nullptr;
+    if ((uintptr_t)global % bytes)
+        emulator_fail("copy_async of %u bytes at %p, which is not aligned", bytes, global);
+    const char *source = nullptr;
+    if (from_bytes) {
+        source = emulator_global(global, from_bytes == bytes ? bytes : 1, "copy_async");
+        emulator_global((const char *)global + from_bytes - 1, 1, "copy_async");
+    }
     emulator.counters.copies++;
-    emulator.counters.global_read_bytes += inside ? bytes : 0;
+    emulator.counters.global_read_bytes += from_bytes;
     memset(emulator.shared + offset, 0xFF, bytes);
     for (uint32_t i = 0; i < bytes / 4; i++)
         emulator.words[offset / 4 + i].write = EMULATOR_IN_FLIGHT | (uint32_t)emulator.thread;
-    t->copies.push_back({offset, bytes / 4, (1u << bytes / 4) - 1, t->groups, source});
+    t->copies.push_back({offset, bytes / 4, (1u << bytes / 4) - 1, from_bytes, t->groups, source});
     land(&t->copies.back(), emulator_random() & emulator_random());
 }
 
