@@ -26,6 +26,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/execute.c
   cuda/fatbins.c
   cuda/launch.c
+  cuda/matrices.c
   cuda/memory.c
   cuda/operands_float.c
   cuda/operands_integer.c

@@ -1,32 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Launches floating-point products: hunze_gemm here, convolutions in convolution_float.c. */
 #include "launchers.h"
+#include "matrices.h"
 #include "operands_float.h"
-
-/* The leading axes of D, and how far apart operands are along them; axes that continue each other in all are one. */
-static void set_matrices(hunze_cuda_matrices *matrices, const hunze_tensor *const operand[HUNZE_CUDA_OF_COUNT])
-{
-    const hunze_tensor *d = operand[HUNZE_CUDA_OF_D];
-    for (int axis = 0; axis < d->ndim - 2; axis++) {
-        int64_t strides[HUNZE_CUDA_OF_COUNT];
-        if (d->shape[axis] == 1)
-            continue;
-        int last = matrices->axes - 1;
-        bool joins = last >= 0;
-        for (int o = 0; o < HUNZE_CUDA_OF_COUNT; o++) {
-            const int own = operand[o] ? axis - d->ndim + operand[o]->ndim : -1;
-            strides[o] = own >= 0 && operand[o]->shape[own] != 1 ? hunze_stride(operand[o], own) : 0;
-            joins = joins && matrices->stride[last][o] == strides[o] * d->shape[axis];
-        }
-        if (!joins) {
-            last = matrices->axes++;
-            matrices->extent[last] = 1;
-        }
-        matrices->extent[last] *= (uint32_t)d->shape[axis];
-        for (int o = 0; o < HUNZE_CUDA_OF_COUNT; o++)
-            matrices->stride[last][o] = strides[o];
-    }
-}
 
 static int64_t between_matrices(const hunze_cuda_matrices *matrices, int operand)
 {
@@ -80,13 +56,13 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
         p.epilogue.alpha = options->activation->alpha;
         p.epilogue.beta = options->activation->beta;
     }
-    set_matrices(&p.matrices, (const hunze_tensor *const[HUNZE_CUDA_OF_COUNT]){
-                                  [HUNZE_CUDA_OF_D] = call->d,
-                                  [HUNZE_CUDA_OF_A] = call->a,
-                                  [HUNZE_CUDA_OF_B] = call->b,
-                                  [HUNZE_CUDA_OF_C] = read_c ? call->c : NULL,
-                                  [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
-                              });
+    hunze_cuda_matrices_of(&p.matrices, (const hunze_tensor *const[HUNZE_CUDA_OF_COUNT]){
+                                            [HUNZE_CUDA_OF_D] = call->d,
+                                            [HUNZE_CUDA_OF_A] = call->a,
+                                            [HUNZE_CUDA_OF_B] = call->b,
+                                            [HUNZE_CUDA_OF_C] = read_c ? call->c : NULL,
+                                            [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
+                                        });
     p.a.load = hunze_cuda_load_of(&p.a, shape->m, between_matrices(&p.matrices, HUNZE_CUDA_OF_A), bytes);
     p.b.load = hunze_cuda_load_of(&p.b, shape->n, between_matrices(&p.matrices, HUNZE_CUDA_OF_B), bytes);
     return hunze_cuda_start_float_product(&p, false, shape->batch, run);
