@@ -23,14 +23,15 @@ double harness_uniform(harness_rng *rng) { return (double)(harness_u64(rng) >> 1
 
 const char *harness_values_name(harness_values values)
 {
-    static const char *const names[HARNESS_VALUES] = {"uniform",
-                                                      "cancelling",
-                                                      "scaled by 2^±60",
-                                                      "denormal",
-                                                      "signed zeros",
-                                                      "NaN and Inf inside",
-                                                      "NaN and Inf in the corners",
-                                                      "constant"};
+    static const char *const names[] = {"uniform",
+                                        "cancelling",
+                                        "scaled by 2^±60",
+                                        "denormal",
+                                        "signed zeros",
+                                        "NaN and Inf inside",
+                                        "NaN and Inf in the corners",
+                                        "constant",
+                                        "small integers"};
     return names[values];
 }
 
@@ -153,6 +154,7 @@ void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, 
                 x = special(rng);
             break;
         case HARNESS_CONSTANT: x = constant; break;
+        case HARNESS_INTEGERS: x = (double)harness_between(rng, -4, 4); break;
         default: break;
         }
         harness_set(type, data, i, x);

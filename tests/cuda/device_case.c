@@ -5,7 +5,8 @@ static const hunze_dtype bytes_of_memory = {HUNZE_UINT, 8, 1};
 
 static hunze_dtype dtype_of(hunze_type type)
 {
-    return type == HUNZE_TYPE_F64 ? (hunze_dtype){HUNZE_FLOAT, 64, 1} : (hunze_dtype){HUNZE_FLOAT, 32, 1};
+    const uint8_t code = type == HUNZE_TYPE_BF16 ? HUNZE_BFLOAT : HUNZE_FLOAT;
+    return (hunze_dtype){code, (uint8_t)(8 * harness_bytes(type)), 1};
 }
 
 /* ------------------------------------------------------------------ operands */
