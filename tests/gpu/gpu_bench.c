@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How fast the first device runs each operation, a RESULT line per case: `gpu_bench [--small]`.
+/* How fast the first device runs each operation, and how fast it could: gpu_bench [--small] IMAGES
  *
- * A case runs on a stream of its own until it takes a tenth of a second; the time of a run is the median of five such rounds.  The ceiling of
- * memory is the library's own copy on the device, measured likewise.  Before it is timed, a slice of the result is compared with the CPU's,
- * bit by bit.  `host` is what a call costs the CPU: runs of a small product, given to the stream and not waited for. */
-#include <hunze.h>
+ * Ceilings (copies, and chains of fma and mma in registers: gpu_peaks.fatbin in IMAGES) and rows are timed in the same interleaved rounds, each
+ * over so many copies of its operands that the device's cache holds none of them.  A RESULT line per row: the median time of a run, its spread,
+ * its floor (operations / peak, or bytes / copy, whichever is longer) and how much of it is reached.  Before that, a part of each result is
+ * compared with the CPU's: bits, or for bf16 and f16 the difference from f32.  At last what a call costs the CPU, beside a bare launch of the
+ * same kernel with the same arguments. */
+#include "gpu_ceilings.h"
+#include "gpu_image.h"
+#include "gpu_operand.h"
+
+#include "kernels.h"
 
 #include <math.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { ROUNDS = 5, AXES = 4 };
-static const hunze_device cpu = {HUNZE_DEVICE_CPU, 0}, gpu = {HUNZE_DEVICE_CUDA, 0};
-static const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1}, f64 = {HUNZE_FLOAT, 64, 1}, s8 = {HUNZE_INT, 8, 1},
-                         u8 = {HUNZE_UINT, 8, 1}, s32 = {HUNZE_INT, 32, 1};
-static hunze_context *context;
+enum { MOST_JOBS = 160, HOST_RUNS = 200 };
+static hunze_context *context, *reference; /* the second: the CPU's, in the order that devices have */
 static void *stream;
+static bool small;
 static int failures;
+static gpu_job jobs[MOST_JOBS];
+static int job_count = GPU_CEILINGS;
 
 #define CHECK(call)                                                                                                    \
     do {                                                                                                               \
@@ -30,298 +33,485 @@ static int failures;
         }                                                                                                              \
     } while (0)
 
-/* ------------------------------------------------------------------ operands */
+/* ------------------------------------------------------------------ jobs of the library */
 
-typedef struct operand {
-    hunze_tensor host, device;
-    int64_t shape[AXES];
-    size_t bytes;
-} operand;
+typedef union options {
+    hunze_gemm_options gemm;
+    hunze_conv_options conv;
+    hunze_quantize_options quantize;
+    hunze_activation_options activation;
+} options;
 
-static uint64_t random_state = 1;
-static uint64_t random_bits(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-/* Values of a megabyte, repeated: what is timed does not depend on them, and large operands are filled in no time. */
-static void fill(void *memory, size_t bytes, hunze_dtype dtype)
-{
-    const size_t part = bytes < 1 << 20 ? bytes : 1 << 20;
-    for (size_t i = 0; i < part / (dtype.bits / 8); i++) {
-        const double value = (double)(random_bits() >> 11) * 0x1p-53 * 2 - 1;
-        if (dtype.code == HUNZE_FLOAT && dtype.bits == 32)
-            ((float *)memory)[i] = (float)value;
-        else if (dtype.code == HUNZE_FLOAT)
-            ((double *)memory)[i] = value;
-        else
-            ((uint8_t *)memory)[i] = (uint8_t)random_bits();
-    }
-    for (size_t at = part; at < bytes; at += part)
-        memcpy((char *)memory + at, memory, bytes - at < part ? bytes - at : part);
-}
+typedef struct work {
+    hunze_op op;
+    const gpu_operand *a, *b, *d;
+    options device, host; /* the second for the comparison: no kernel, tensors of the CPU */
+    hunze_plan *plan;
+} work;
 
 static hunze_run on_stream(void) { return (hunze_run){.struct_size = sizeof(hunze_run), .stream = stream}; }
 
-/* An operand on both sides with the same random values. */
-static operand *make(hunze_dtype dtype, int ndim, const int64_t *shape)
+static hunze_call call_of(const work *w, const hunze_tensor *a, const hunze_tensor *b, const hunze_tensor *d,
+                          const options *o)
 {
-    operand *o = calloc(1, sizeof *o);
-    o->bytes = dtype.bits / 8;
-    for (int i = 0; i < ndim; i++)
-        o->bytes *= (size_t)(o->shape[i] = shape[i]);
-    o->host = (hunze_tensor){.device = cpu, .ndim = ndim, .dtype = dtype, .shape = o->shape};
-    o->device = o->host;
-    o->device.device = gpu;
-    o->host.data = aligned_alloc(64, (o->bytes + 63) / 64 * 64);
-    fill(o->host.data, o->bytes, dtype);
-    CHECK(hunze_memory_alloc(context, gpu, o->bytes, stream, &o->device.data));
+    return (hunze_call){
+        .struct_size = sizeof(hunze_call), .op = w->op, .a = a, .b = w->b ? b : NULL, .d = d, .options = o};
+}
+
+static void run_work(const gpu_job *job, int turn)
+{
+    const work *w = job->self;
     const hunze_run run = on_stream();
-    CHECK(hunze_copy(context, &o->host, &o->device, &run));
-    CHECK(hunze_stream_synchronize(context, gpu, stream));
-    return o;
+    hunze_tensor a = gpu_operand_at(w->a, turn), d = gpu_operand_at(w->d, turn), b = {0};
+    if (w->b)
+        b = gpu_operand_at(w->b, turn);
+    const hunze_call call = call_of(w, &a, &b, &d, &w->device);
+    CHECK(hunze_plan_run(w->plan, &call, &run));
 }
-#define MAKE(dtype, ...)                                                                                               \
-    make(dtype, (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
-
-static void drop(operand *o)
-{
-    if (o) {
-        CHECK(hunze_memory_free(context, gpu, o->device.data, o->bytes, stream));
-        free(o->host.data);
-        free(o);
-    }
-}
-
-/* ------------------------------------------------------------------ time */
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static bool small;
-
-/* Seconds of one run; `given`: of giving it to the stream. */
-static double seconds_of(const hunze_plan *plan, const hunze_call *call, double *given)
-{
-    const hunze_run run = on_stream();
-    double rounds[ROUNDS], giving[ROUNDS];
-    long count = 1;
-    for (int round = -1; round < ROUNDS;) {
-        const double begin = now();
-        for (long i = 0; i < count; i++)
-            CHECK(hunze_plan_run(plan, call, &run));
-        const double gave = now() - begin;
-        CHECK(hunze_stream_synchronize(context, gpu, stream));
-        const double took = now() - begin;
-        if (round < 0 && took < 0.1 && !small) { /* as many as take a tenth of a second */
-            count = took < 0.01 ? count * 10 : (long)((double)count * 0.12 / took) + 1;
-            continue;
-        }
-        if (round >= 0) {
-            rounds[round] = took / (double)count;
-            giving[round] = gave / (double)count;
-        }
-        round++;
-    }
-    qsort(rounds, ROUNDS, sizeof *rounds, ascending);
-    qsort(giving, ROUNDS, sizeof *giving, ascending);
-    if (given)
-        *given = giving[ROUNDS / 2];
-    return rounds[ROUNDS / 2];
-}
-
-static double copy_rate; /* bytes per second, read and written */
-
-/* ------------------------------------------------------------------ cases */
 
 /* The first `rows` entries of the leading axis. */
-static hunze_tensor slice(const hunze_tensor *whole, int64_t *shape, int64_t rows)
+static hunze_tensor first_rows(hunze_tensor whole, int64_t *shape, int64_t rows)
 {
-    hunze_tensor part = *whole;
-    memcpy(shape, whole->shape, (size_t)whole->ndim * sizeof *shape);
+    memcpy(shape, whole.shape, (size_t)whole.ndim * sizeof *shape);
     shape[0] = shape[0] < rows ? shape[0] : rows;
-    part.shape = shape;
-    return part;
+    whole.shape = shape;
+    return whole;
 }
 
-/* Runs, compares with the CPU, times, prints.  `bytes`: what the operation must at least read and write. */
-static void measure(const char *name, uint32_t op, operand *a, operand *b, operand *d, const void *device_options,
-                    const void *host_options, double operations, double bytes)
+static double value_of(const hunze_tensor *tensor, int64_t at)
 {
-    const hunze_call call = {.struct_size = sizeof call,
-                             .op = op,
-                             .a = &a->device,
-                             .b = b ? &b->device : NULL,
-                             .d = &d->device,
-                             .options = device_options};
+    return tensor->dtype.bits == 64 ? ((double *)tensor->data)[at] : (double)((float *)tensor->data)[at];
+}
+
+/* The largest difference of two f32 tensors beyond what rounding to 16 bits may make of sums of `terms` products; below 0: none. */
+static double beyond_rounding(const hunze_tensor *got, const hunze_tensor *want, double terms)
+{
+    double most = -1;
+    int64_t count = 1;
+    for (int i = 0; i < want->ndim; i++)
+        count *= want->shape[i];
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = 0, rest = i;
+        for (int axis = want->ndim - 1; axis >= 0; axis--) {
+            at += rest % want->shape[axis] * want->strides[axis];
+            rest /= want->shape[axis];
+        }
+        const double x = value_of(got, at), y = value_of(want, at);
+        const double allowed = fabs(y) * 0x1p-7 + terms * sqrt(terms) * 0x1p-22 + 0x1p-9;
+        const double difference = fabs(x - y) - allowed;
+        if (!(difference <= most))
+            most = isnan(difference) ? INFINITY : difference;
+    }
+    return most;
+}
+
+/* Runs once and compares the first rows, or the first image, with the CPU's. */
+static const char *compare(const gpu_job *job, double terms)
+{
+    const work *w = job->self;
+    const bool widened = w->a->tensor.dtype.bits == 16;
+    int64_t a_shape[GPU_AXES], d_shape[GPU_AXES];
+    const int64_t rows = w->d->tensor.ndim == 4 ? 1 : 3;
+    hunze_tensor a_all = gpu_operand_on_cpu(stream, w->a, widened), b_all = {0};
+    if (w->b)
+        b_all = gpu_operand_on_cpu(stream, w->b, widened);
+    hunze_tensor want_all = gpu_operand_like(w->d, widened);
+    run_work(job, 0);
+    hunze_tensor got_all = gpu_operand_on_cpu(stream, w->d, widened);
+    memcpy(want_all.data, got_all.data, w->d->bytes * (widened ? 2 : 1)); /* what lies between the rows */
+    const hunze_tensor a = first_rows(a_all, a_shape, rows), d = first_rows(want_all, d_shape, rows);
+    const size_t part = w->d->bytes / (size_t)w->d->shape[0] * (size_t)d_shape[0];
+    memset(want_all.data, 0xA5, widened ? 2 * part : part);
+    const hunze_call call = call_of(w, &a, &b_all, &d, &w->host);
     hunze_plan *plan;
-    if (hunze_plan_create(context, &call, &plan) != HUNZE_OK) {
-        printf("%s: %s\n", name, hunze_last_error());
-        failures++;
+    CHECK(hunze_plan_create(reference, &call, &plan));
+    CHECK(hunze_plan_run(plan, &call, NULL));
+    hunze_plan_release(plan);
+    const char *checked = "same bits";
+    hunze_tensor got = got_all;
+    got.shape = d_shape;
+    if (widened)
+        checked = beyond_rounding(&got, &d, terms) <= 0 ? "close" : "WRONG";
+    else {
+        int64_t end = 1; /* the last row may have gaps behind it */
+        for (int i = 0; i < d.ndim; i++)
+            end += (d_shape[i] - 1) * d.strides[i];
+        const size_t size = d.dtype.bits / 8;
+        for (int64_t row = 0; row < (d.ndim == 2 ? d_shape[0] : 1); row++) {
+            const size_t at = (size_t)(row * d.strides[0]) * size;
+            const size_t bytes = (size_t)(d.ndim == 2 ? d_shape[1] : end) * size;
+            if (memcmp((char *)got.data + at, (char *)d.data + at, bytes) != 0)
+                checked = "WRONG";
+        }
+    }
+    failures += strcmp(checked, "WRONG") == 0;
+    hunze_tensor *const all[] = {&a_all, &b_all, &want_all, &got_all};
+    for (int i = 0; i < 4; i++)
+        free(all[i]->data);
+    return checked;
+}
+
+/* How many copies of operands the cache does not hold a quarter of. */
+static int copies_of(double bytes)
+{
+    const double least = 4.0 * gpu_attribute(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
+    return small || bytes >= least ? 1 : (int)(least / bytes) + 1;
+}
+
+/* terms: of each sum; 0: the result is not compared. */
+static void add(const char *name, work made, double operations, double bytes, int peak, double terms)
+{
+    work *w = malloc(sizeof *w);
+    *w = made;
+    gpu_job *job = &jobs[job_count];
+    if (!w->a || !w->d) {
+        printf("RESULT {\"case\": \"%s\", \"refused\": \"the device has no room for it\"}\n", name);
         return;
     }
-    const hunze_run run = on_stream();
-    CHECK(hunze_plan_run(plan, &call, &run));
-
-    int64_t a_shape[AXES], d_shape[AXES];
-    const int64_t rows = d->host.ndim == 4 ? 1 : 3;
-    hunze_tensor a_part = slice(&a->host, a_shape, rows), d_part = slice(&d->host, d_shape, rows);
-    const hunze_call on_cpu = {.struct_size = sizeof call,
-                               .op = op,
-                               .a = &a_part,
-                               .b = b ? &b->host : NULL,
-                               .d = &d_part,
-                               .options = host_options};
-    hunze_plan *cpu_plan;
-    CHECK(hunze_plan_create(context, &on_cpu, &cpu_plan));
-    CHECK(hunze_plan_run(cpu_plan, &on_cpu, NULL));
-    hunze_plan_release(cpu_plan);
-    size_t part = d->bytes / (size_t)d->shape[0] * (size_t)d_shape[0];
-    char *got = aligned_alloc(64, (part + 63) / 64 * 64);
-    int64_t got_shape[AXES];
-    hunze_tensor device_part = slice(&d->device, got_shape, rows), got_tensor = d_part;
-    got_tensor.data = got;
-    CHECK(hunze_copy(context, &device_part, &got_tensor, &run));
-    CHECK(hunze_stream_synchronize(context, gpu, stream));
-    const bool same = memcmp(got, d_part.data, part) == 0;
-    failures += !same;
-    free(got);
-
-    double given;
-    const double seconds = seconds_of(plan, &call, &given);
-    printf("RESULT {\"case\": \"%s\", \"kernel\": \"%s\", \"same_bits\": %s, \"microseconds\": %.3f, "
-           "\"host_microseconds\": %.3f, \"tera_operations\": %.3f, \"gigabytes\": %.1f, \"of_copy\": %.3f}\n",
-           name, hunze_plan_kernel(plan), same ? "true" : "false", seconds * 1e6, given * 1e6,
-           operations / seconds * 1e-12, bytes / seconds * 1e-9, bytes / seconds / copy_rate);
-    fflush(stdout);
-    hunze_plan_release(plan);
-}
-
-static void copy(int64_t megabytes)
-{
-    operand *from = MAKE(f32, megabytes << 18), *to = MAKE(f32, megabytes << 18);
-    const hunze_run run = on_stream();
-    double best = INFINITY;
-    for (int i = 0; i < 8; i++) {
-        const double begin = now();
-        CHECK(hunze_copy(context, &from->device, &to->device, &run));
-        CHECK(hunze_stream_synchronize(context, gpu, stream));
-        const double took = now() - begin;
-        best = took < best ? took : best;
+    hunze_tensor a = w->a->tensor, b = {0}, d = w->d->tensor;
+    if (w->b)
+        b = w->b->tensor;
+    const hunze_call call = call_of(w, &a, &b, &d, &w->device);
+    if (job_count == MOST_JOBS || hunze_plan_create(context, &call, &w->plan) != HUNZE_OK) {
+        char why[200];
+        snprintf(why, sizeof why, "%s", job_count == MOST_JOBS ? "too many rows" : hunze_last_error());
+        for (char *at = why; *at; at++)
+            if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ')
+                *at = '\'';
+        printf("RESULT {\"case\": \"%s\", \"refused\": \"%s\"}\n", name, why);
+        return;
     }
-    copy_rate = 2 * (double)from->bytes / best;
-    printf("RESULT {\"case\": \"copy %d MiB\", \"gigabytes\": %.1f}\n", (int)megabytes, copy_rate * 1e-9);
-    drop(from);
-    drop(to);
+    *job =
+        (gpu_job){.run = run_work, .self = w, .operations = operations, .bytes = bytes, .peak = peak, .checked = "not"};
+    snprintf(job->name, sizeof job->name, "%s", name);
+    job->kernel = hunze_plan_kernel(w->plan);
+    if (terms > 0)
+        job->checked = compare(job, terms);
+    job_count++;
 }
 
-static void gemm(const char *type, int64_t m, int64_t n, int64_t k)
+/* ------------------------------------------------------------------ rows */
+
+static const struct type {
+    const char *name;
+    const hunze_dtype *a, *b, *d;
+    hunze_type type;
+    int peak;
+} types[] = {
+    {"f32", &gpu_f32, &gpu_f32, &gpu_f32, HUNZE_TYPE_F32, GPU_F32},
+    {"f64", &gpu_f64, &gpu_f64, &gpu_f64, HUNZE_TYPE_F64, GPU_F64},
+    {"bf16", &gpu_bf16, &gpu_bf16, &gpu_bf16, HUNZE_TYPE_BF16, GPU_HALF},
+    {"f16", &gpu_f16, &gpu_f16, &gpu_f16, HUNZE_TYPE_F16, GPU_HALF},
+    {"u8s8", &gpu_u8, &gpu_s8, &gpu_s32, HUNZE_TYPE_U8, GPU_S8},
+    {"s8s8", &gpu_s8, &gpu_s8, &gpu_s32, HUNZE_TYPE_S8, GPU_S8},
+};
+
+static const struct type *type_of(const char *name)
 {
-    const bool integer = type[0] != 'f';
-    const hunze_dtype in = integer ? (type[0] == 'u' ? u8 : s8) : type[1] == '6' ? f64 : f32;
-    operand *a = MAKE(in, m, k), *b = MAKE(integer ? s8 : in, k, n), *d = MAKE(integer ? s32 : in, m, n);
-    char name[96];
-    snprintf(name, sizeof name, "gemm %s %dx%dx%d", type, (int)m, (int)n, (int)k);
-    measure(name, HUNZE_OP_GEMM, a, b, d, NULL, NULL, 2.0 * (double)m * (double)n * (double)k,
-            (double)(a->bytes + b->bytes + d->bytes));
-    drop(a);
-    drop(b);
-    drop(d);
+    size_t i = 0;
+    while (strcmp(types[i].name, name) != 0)
+        i++;
+    return &types[i];
 }
 
-/* 3x3, stride 1, padding 1; groups: 1, or as many as channels. */
-static void conv(const char *type, int64_t batch, int64_t channels, int64_t size, int64_t outputs, int64_t groups)
+/* Whether a row of devices takes it. */
+static bool is_there(const struct type *t)
 {
-    const bool integer = type[0] != 'f';
-    operand *x = MAKE(integer ? u8 : f32, batch, channels, size, size);
-    operand *w = MAKE(integer ? s8 : f32, outputs, channels / groups, 3, 3);
-    operand *y = MAKE(integer ? s32 : f32, batch, outputs, size, size);
-    const hunze_conv_options options = {
-        .struct_size = sizeof options, .groups = (uint32_t)groups, .pad_before = {1, 1}, .pad_after = {1, 1}};
+    for (const hunze_row *row = hunze_rows; row->name; row++)
+        if (row->launch && row->op == HUNZE_OP_GEMM && row->a == t->type)
+            return true;
+    return false;
+}
+
+/* majors: "nn", or 't' where columns are contiguous; ld_more: elements between rows beyond the row.  each_row: also by every other kernel. */
+static void gemm(const char *type, int64_t m, int64_t n, int64_t k, const char *majors, int64_t ld_more, bool each_row)
+{
+    const struct type *t = type_of(type);
+    const int64_t a[2] = {m, k}, b[2] = {k, n}, d[2] = {m, n}, d_strides[2] = {n + ld_more, 1};
+    const int64_t a_strides[2] = {majors[0] == 't' ? 1 : k + ld_more, majors[0] == 't' ? m + ld_more : 1};
+    const int64_t b_strides[2] = {majors[1] == 't' ? 1 : n + ld_more, majors[1] == 't' ? k + ld_more : 1};
+    const double bytes = (double)(m * k * t->a->bits + k * n * t->b->bits + m * n * t->d->bits) / 8;
     char name[96];
-    snprintf(name, sizeof name, "conv %s %dx%dx%dx%d 3x3 ->%d%s", type, (int)batch, (int)channels, (int)size, (int)size,
-             (int)outputs, groups > 1 ? " depthwise" : "");
-    measure(name, HUNZE_OP_CONV, x, w, y, &options, &options,
-            2.0 * 9 * (double)(batch * outputs * size * size) * (double)(channels / groups),
-            (double)(x->bytes + w->bytes + y->bytes));
-    drop(x);
-    drop(w);
-    drop(y);
+    if (!is_there(t))
+        return;
+    const int copies = copies_of(bytes);
+    work w = {.op = HUNZE_OP_GEMM,
+              .a = gpu_operand_make(context, stream, *t->a, 2, a, a_strides, copies),
+              .b = gpu_operand_make(context, stream, *t->b, 2, b, b_strides, copies),
+              .d = gpu_operand_make(context, stream, *t->d, 2, d, d_strides, copies)};
+    w.device.gemm = w.host.gemm = (hunze_gemm_options){.struct_size = sizeof w.host.gemm};
+    const int length = snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", type, (long long)m, (long long)n,
+                                (long long)k, majors, ld_more ? " odd ld" : "");
+    const int before = job_count;
+    add(name, w, 2.0 * (double)m * (double)n * (double)k, bytes, t->peak, (double)k);
+    if (!each_row || job_count == before)
+        return;
+    for (const hunze_row *row = hunze_rows; row->name; row++)
+        if (row->launch && row->op == HUNZE_OP_GEMM && row->a == t->type &&
+            strcmp(row->name, jobs[before].kernel) != 0) {
+            w.device.gemm.kernel = row->name;
+            snprintf(name + length, sizeof name - (size_t)length, " by %s", row->name);
+            add(name, w, 2.0 * (double)m * (double)n * (double)k, bytes, t->peak, (double)k);
+        }
+}
+
+/* Stride 1, padding that keeps the size; groups: 1, or as many as channels. */
+static void conv(const char *type, int64_t images, int64_t channels, int64_t size, int64_t outputs, int64_t taps,
+                 int64_t groups, bool last)
+{
+    const struct type *t = type_of(type);
+    const int64_t x[4] = {images, last ? size : channels, size, last ? channels : size},
+                  y[4] = {images, last ? size : outputs, size, last ? outputs : size},
+                  kernel[4] = {outputs, channels / groups, taps, taps};
+    const int64_t w_last[4] = {taps * taps * channels / groups, 1, taps * channels / groups, channels / groups};
+    const double x_count = (double)(images * channels * size * size),
+                 y_count = (double)(images * outputs * size * size), terms = (double)(taps * taps * channels / groups);
+    const double bytes = (x_count * t->a->bits + y_count * t->d->bits + (double)outputs * terms * t->b->bits) / 8;
+    char name[96];
+    if (!is_there(t))
+        return;
+    const int copies = copies_of(bytes);
+    work w = {.op = HUNZE_OP_CONV,
+              .a = gpu_operand_make(context, stream, *t->a, 4, x, NULL, copies),
+              .b = gpu_operand_make(context, stream, *t->b, 4, kernel, last ? w_last : NULL, copies),
+              .d = gpu_operand_make(context, stream, *t->d, 4, y, NULL, copies)};
+    const int32_t pad = (int32_t)(taps / 2);
+    w.device.conv = w.host.conv = (hunze_conv_options){.struct_size = sizeof w.host.conv,
+                                                       .layout = last ? HUNZE_CHANNELS_LAST : HUNZE_CHANNELS_FIRST,
+                                                       .groups = (uint32_t)groups,
+                                                       .pad_before = {pad, pad},
+                                                       .pad_after = {pad, pad}};
+    snprintf(name, sizeof name, "%s %s %lldx%lldx%lldx%lld %lldx%lld ->%lld %s", groups > 1 ? "depthwise" : "conv",
+             type, (long long)images, (long long)channels, (long long)size, (long long)size, (long long)taps,
+             (long long)taps, (long long)outputs, last ? "last" : "first");
+    add(name, w, 2 * terms * y_count, bytes, t->peak, terms);
 }
 
 static void elementwise(int64_t rows)
 {
-    operand *x = MAKE(f32, rows, 1024), *codes = MAKE(s8, rows, 1024), *y = MAKE(f32, rows, 1024),
-            *scale = MAKE(f32, 1);
-    *(float *)scale->host.data = 0.01f;
-    const hunze_run run = on_stream();
-    scale->host.ndim = scale->device.ndim = 0;
-    CHECK(hunze_copy(context, &scale->host, &scale->device, &run));
-    const hunze_quant on_host = {.struct_size = sizeof on_host, .scale = &scale->host};
-    const hunze_quant on_device = {.struct_size = sizeof on_device, .scale = &scale->device};
-    const hunze_quantize_options host = {.struct_size = sizeof host, .quant = &on_host};
-    const hunze_quantize_options device = {.struct_size = sizeof device, .quant = &on_device};
+    static hunze_quant quants[3]; /* the CPU's, the device's, and one that is written */
+    static hunze_activation silu = {.struct_size = sizeof silu, .kind = HUNZE_ACT_SILU};
+    static float scale = 0.01f;
+    const int64_t shape[2] = {rows, 1024};
     const double count = (double)rows * 1024;
-    measure("quantize f32 s8", HUNZE_OP_QUANTIZE, x, NULL, codes, &device, &host, count, 5 * count);
-    measure("dequantize s8 f32", HUNZE_OP_DEQUANTIZE, codes, NULL, y, &device, &host, count, 5 * count);
-    const hunze_activation kind = {.struct_size = sizeof kind, .kind = HUNZE_ACT_SILU};
-    const hunze_activation_options act = {.struct_size = sizeof act, .activation = &kind};
-    measure("activate f32 silu", HUNZE_OP_ACTIVATION, x, NULL, y, &act, &act, count, 8 * count);
-    scale->host.ndim = scale->device.ndim = 1;
-    drop(x);
-    drop(codes);
-    drop(y);
-    drop(scale);
+    gpu_operand *x = gpu_operand_make(context, stream, gpu_f32, 2, shape, NULL, 1),
+                *codes[2] = {gpu_operand_make(context, stream, gpu_s8, 2, shape, NULL, 1),
+                             gpu_operand_make(context, stream, gpu_u8, 2, shape, NULL, 1)},
+                *y = gpu_operand_make(context, stream, gpu_f32, 2, shape, NULL, 1),
+                *scale_device = gpu_operand_make(context, stream, gpu_f32, 0, NULL, NULL, 1),
+                *written = gpu_operand_make(context, stream, gpu_f32, 0, NULL, NULL, 1),
+                *zero_device = gpu_operand_make(context, stream, gpu_u8, 0, NULL, NULL, 1);
+    const hunze_device cpu = {HUNZE_DEVICE_CPU, 0};
+    static hunze_tensor scale_host;
+    scale_host = (hunze_tensor){&scale, cpu, 0, gpu_f32, NULL, NULL, 0};
+    if (!x || !codes[0] || !codes[1] || !y || !scale_device || !written || !zero_device) {
+        puts("RESULT {\"case\": \"elementwise\", \"refused\": \"the device has no room for it\"}");
+        return;
+    }
+    const hunze_run run = on_stream();
+    CHECK(hunze_copy(context, &scale_host, &scale_device->tensor, &run));
+    for (int i = 0; i < 2; i++)
+        quants[i] = (hunze_quant){.struct_size = sizeof quants[i], .scale = i ? &scale_device->tensor : &scale_host};
+    quants[2] =
+        (hunze_quant){.struct_size = sizeof quants[2], .scale = &written->tensor, .zero_point = &zero_device->tensor};
+    work w = {.op = HUNZE_OP_QUANTIZE, .a = x, .d = codes[0]};
+    w.host.quantize = (hunze_quantize_options){.struct_size = sizeof w.host.quantize, .quant = &quants[0]};
+    w.device.quantize = (hunze_quantize_options){.struct_size = sizeof w.host.quantize, .quant = &quants[1]};
+    add("quantize f32 s8", w, count, 5 * count, -1, 1);
+    w.d = codes[1];
+    add("quantize f32 u8", w, count, 5 * count, -1, 1);
+    w.op = HUNZE_OP_DEQUANTIZE;
+    w.a = codes[0];
+    w.d = y;
+    add("dequantize s8 f32", w, count, 5 * count, -1, 1);
+    w.a = codes[1];
+    add("dequantize u8 f32", w, count, 5 * count, -1, 1);
+    w = (work){.op = HUNZE_OP_QUANTIZE, .a = x, .d = codes[1]};
+    w.device.quantize =
+        (hunze_quantize_options){.struct_size = sizeof w.host.quantize, .quant = &quants[2], .dynamic = 1};
+    add("quantize f32 u8 dynamic", w, count, 9 * count, -1, 0);
+    w = (work){.op = HUNZE_OP_ACTIVATION, .a = x, .d = y};
+    w.host.activation = (hunze_activation_options){.struct_size = sizeof w.host.activation, .activation = &silu};
+    w.device.activation = w.host.activation;
+    add("activate f32 silu", w, count, 8 * count, -1, 1);
+}
+
+/* ------------------------------------------------------------------ what a call costs the CPU */
+
+static struct {
+    CUlaunchConfig config;
+    CUfunction function;
+    size_t size;
+    unsigned char argument[4096];
+    int launches;
+} recorded;
+static PFN_cuLaunchKernelEx_v11060 launch;
+
+/* Keeps the launch, whose argument the library gives as bytes, and does it. */
+static CUresult record_launch(const CUlaunchConfig *config, CUfunction function, void **arguments, void **extra)
+{
+    recorded.config = *config;
+    recorded.function = function;
+    recorded.size = extra ? *(size_t *)extra[3] : 0;
+    if (recorded.size <= sizeof recorded.argument)
+        memcpy(recorded.argument, extra[1], recorded.size);
+    recorded.launches++;
+    return launch(config, function, arguments, extra);
+}
+
+/* Microseconds of a call: a launch as it was recorded, hunze_plan_run, hunze_gemm. */
+static void host_time(const char *type, int64_t size)
+{
+    enum { WAYS = 3, ROUNDS = 15 };
+    const struct type *t = type_of(type);
+    const int64_t shape[2] = {size, size};
+    if (!is_there(t))
+        return;
+    gpu_operand *a = gpu_operand_make(context, stream, *t->a, 2, shape, NULL, 1),
+                *b = gpu_operand_make(context, stream, *t->b, 2, shape, NULL, 1),
+                *d = gpu_operand_make(context, stream, *t->d, 2, shape, NULL, 1);
+    const hunze_call call = {
+        .struct_size = sizeof call, .op = HUNZE_OP_GEMM, .a = &a->tensor, .b = &b->tensor, .d = &d->tensor};
+    const hunze_run run = on_stream();
+    hunze_plan *plan;
+    CHECK(hunze_plan_create(context, &call, &plan));
+    CHECK(hunze_plan_run(plan, &call, &run));
+    hunze_driver *driver = (hunze_driver *)(uintptr_t)hunze_cu;
+    launch = driver->cuLaunchKernelEx;
+    recorded.launches = 0;
+    driver->cuLaunchKernelEx = record_launch;
+    CHECK(hunze_plan_run(plan, &call, &run));
+    driver->cuLaunchKernelEx = launch;
+    if (recorded.launches != 1 || recorded.size > sizeof recorded.argument) {
+        printf("host time of %s: %d launches with %zu bytes, so there is no bare one to compare with\n", type,
+               recorded.launches, recorded.size);
+        failures++;
+        return;
+    }
+    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, recorded.argument, CU_LAUNCH_PARAM_BUFFER_SIZE, &recorded.size,
+                     CU_LAUNCH_PARAM_END};
+    double rounds[WAYS][ROUNDS], microseconds[WAYS];
+    const int runs = small ? 2 : HOST_RUNS;
+    for (int round = -1; round < ROUNDS; round++) /* the first is forgotten */
+        for (int way = 0; way < WAYS; way++) {
+            const double begin = gpu_now();
+            for (int i = 0; i < runs; i++)
+                if (way == 0)
+                    NEED(cuLaunchKernelEx(&recorded.config, recorded.function, NULL, extra));
+                else if (way == 1)
+                    CHECK(hunze_plan_run(plan, &call, &run));
+                else
+                    CHECK(hunze_gemm(context, &a->tensor, &b->tensor, NULL, &d->tensor, NULL, &run));
+            if (round >= 0)
+                rounds[way][round] = (gpu_now() - begin) / runs * 1e6;
+            NEED(cuStreamSynchronize(stream));
+        }
+    for (int way = 0; way < WAYS; way++)
+        microseconds[way] = gpu_median(rounds[way], ROUNDS);
+    printf("RESULT {\"case\": \"host time of gemm %s %lld\", \"kernel\": \"%s\", \"bare_launch\": %.3f, \"plan_run\": "
+           "%.3f, \"hunze_gemm\": %.3f}\n",
+           type, (long long)size, hunze_plan_kernel(plan), microseconds[0], microseconds[1], microseconds[2]);
+    hunze_plan_release(plan);
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void print_job(const gpu_job *job)
+{
+    const double copy = gpu_ceiling_rate(jobs, GPU_COPY),
+                 peak = job->peak < 0 ? 0 : gpu_ceiling_rate(jobs, (gpu_ceiling)job->peak);
+    const double moved = copy > 0 ? job->bytes / copy : 0, computed = peak > 0 ? job->operations / peak : 0;
+    const double floor = moved > computed ? moved : computed, seconds = job->seconds;
+    if (!job->run)
+        return;
+    printf("RESULT {\"case\": \"%s\", \"microseconds\": %.3f, \"spread\": %.4f, \"runs\": %ld", job->name,
+           seconds * 1e6, job->spread, job->count);
+    if (seconds > 0 && job->operations > 0)
+        printf(", \"tera_operations\": %.3f", job->operations / seconds * 1e-12);
+    if (seconds > 0 && job->bytes > 0)
+        printf(", \"gigabytes\": %.1f", job->bytes / seconds * 1e-9);
+    if (seconds > 0 && job->kernel)
+        printf(", \"kernel\": \"%s\", \"checked\": \"%s\", \"floor_microseconds\": %.3f, \"floor\": \"%s\", "
+               "\"of_floor\": %.4f",
+               job->kernel, job->checked, floor * 1e6, moved > computed ? "copy" : "peak", floor / seconds);
+    puts("}");
+}
+
+static void small_rows(void)
+{
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        gemm(types[i].name, 37, 41, 70, "nt", i % 2, true);
+    for (int last = 0; last < 2; last++) {
+        conv("f32", 2, 5, 9, 7, 3, 1, last);
+        conv("u8s8", 1, 8, 9, 16, 3, 1, last);
+        conv("bf16", 1, 8, 9, 16, 3, 1, last);
+        conv("f32", 1, 8, 9, 8, 3, 8, last);
+    }
+    elementwise(3);
+}
+
+static void all_rows(void)
+{
+    static const char *const majors[] = {"nn", "nt", "tn", "tt"};
+    for (int half = 0; half < 2; half++) {
+        const char *type = half ? "f16" : "bf16";
+        for (int i = 0; i < 4; i++)
+            gemm(type, 4096, 4096, 4096, majors[i], 0, true);
+        gemm(type, 8192, 8192, 8192, "nn", 0, true);
+        gemm(type, 1000, 1000, 1000, "nn", 0, false);
+        gemm(type, 4096, 4096, 4096, "nn", 1, false);
+    }
+    for (int i = 0; i < 4; i++)
+        gemm("f32", 4096, 4096, 4096, majors[i], 0, false);
+    gemm("f32", 8192, 8192, 8192, "nn", 0, false);
+    gemm("f32", 1000, 1000, 1000, "nn", 0, false);
+    gemm("f64", 4096, 4096, 4096, "nn", 0, false);
+    gemm("f64", 1000, 1000, 1000, "nn", 0, false);
+    gemm("u8s8", 8192, 8192, 8192, "nt", 0, false);
+    gemm("u8s8", 4096, 4096, 4096, "nt", 0, false);
+    gemm("u8s8", 4096, 4096, 4096, "nn", 0, false);
+    gemm("s8s8", 4096, 4096, 4096, "nt", 0, false);
+    static const char *const convolved[] = {"f32", "bf16", "u8s8"};
+    for (int i = 0; i < 3; i++)
+        for (int last = 0; last < 2; last++) {
+            conv(convolved[i], 32, 64, 56, 64, 3, 1, last);
+            conv(convolved[i], 32, 256, 14, 256, 3, 1, last);
+            conv(convolved[i], 32, 512, 28, 128, 1, 1, last);
+        }
+    for (int last = 0; last < 2; last++) {
+        conv("f32", 32, 512, 56, 512, 3, 512, last);
+        conv("u8s8", 32, 512, 56, 512, 3, 512, last);
+    }
+    elementwise(256 * 1024);
 }
 
 int main(int argc, char **argv)
 {
     small = argc > 1 && strcmp(argv[1], "--small") == 0;
-    CHECK(hunze_context_create(
-        &(hunze_context_options){.struct_size = sizeof(hunze_context_options), .flags = HUNZE_REPRODUCIBLE}, &context));
+    if (argc != 2 + small) {
+        puts("usage: gpu_bench [--small] IMAGES");
+        return 1;
+    }
+    const hunze_device gpu = {HUNZE_DEVICE_CUDA, 0};
+    const hunze_context_options like_devices = {.struct_size = sizeof like_devices, .flags = HUNZE_REPRODUCIBLE};
+    gpu_open();
+    CHECK(hunze_context_create(NULL, &context));
+    CHECK(hunze_context_create(&like_devices, &reference));
     CHECK(hunze_stream_create(context, gpu, &stream));
-    copy(small ? 1 : 1024);
-    static const char *const types[] = {"f32", "f64", "u8s8", "s8s8"};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (small) {
-            gemm(types[i], 37, 41, 70);
-            continue;
-        }
-        gemm(types[i], 64, 64, 64); /* what a call costs the CPU */
-        gemm(types[i], 1000, 1000, 1000);
-        gemm(types[i], 4096, 4096, 4096);
-        if (types[i][1] != '6') /* f64 would take a second a run where it is slow */
-            gemm(types[i], 8192, 8192, 8192);
-    }
-    if (small) {
-        conv("f32", 2, 5, 9, 7, 1);
-        conv("u8s8", 1, 8, 9, 16, 1);
-        conv("f32", 1, 8, 9, 8, 8);
-        elementwise(3);
-    } else {
-        conv("f32", 32, 64, 56, 64, 1);
-        conv("f32", 32, 256, 14, 256, 1);
-        conv("u8s8", 32, 64, 56, 64, 1);
-        conv("u8s8", 32, 256, 14, 256, 1);
-        conv("f32", 32, 512, 56, 512, 512);
-        conv("u8s8", 32, 512, 56, 512, 512);
-        elementwise(256 * 1024);
-    }
-    CHECK(hunze_stream_destroy(context, gpu, stream));
-    hunze_context_release(context);
-    printf("%d cases are wrong\n", failures);
+    gpu_ceilings_make(jobs, argv[1 + small], small ? 1 << 16 : 1 << 30, small, stream);
+    double begin = gpu_now();
+    (small ? small_rows : all_rows)();
+    printf("made and compared in %.1f s\n", gpu_now() - begin);
+    fflush(stdout);
+    begin = gpu_now();
+    gpu_time(jobs, job_count, small ? 0 : 0.02, stream);
+    for (int i = 0; i < job_count; i++)
+        print_job(&jobs[i]);
+    printf("timed in %.1f s\n", gpu_now() - begin);
+    fflush(stdout);
+    host_time("f32", 64);
+    host_time("bf16", 64);
+    host_time("u8s8", 64);
+    printf("%d results are wrong\n", failures);
     return failures != 0;
 }

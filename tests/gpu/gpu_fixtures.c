@@ -5,8 +5,8 @@
  *
  * IMAGES holds gpu_fixtures.fatbin and gpu_sums.fatbin; OUT gets a text file per question.  Fails where an answer is not what the PTX ISA or
  * IEEE 754 say, or differs from the file of the same name in RECORDED, which a GPU wrote.  What the emulator does not have is left out there. */
-#include "../../cuda/driver.h"
 #include "gpu_fixtures.h"
+#include "gpu_image.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,44 +18,14 @@ enum { SPECIAL = 18, EXPONENTS = 64, CHAINS = 4096 };
 static int faults;
 static const char *out_folder, *recorded_folder;
 
-static void need(CUresult result, const char *what)
-{
-    if (hunze_driver_check(result, "%s", what) != HUNZE_OK) {
-        puts(hunze_last_error());
-        exit(1);
-    }
-}
-#define NEED(call) need(hunze_cu->call, #call)
-
-/* ------------------------------------------------------------------ images and launches */
-
-/* An image from a file; NULL if it is not there. */
-static CUlibrary load(const char *folder, const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return NULL;
-    fseek(file, 0, SEEK_END);
-    const size_t bytes = (size_t)ftell(file);
-    rewind(file);
-    char *image = malloc(bytes);
-    const bool whole = fread(image, 1, bytes, file) == bytes;
-    fclose(file);
-    CUlibrary library = NULL;
-    if (whole)
-        NEED(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0));
-    free(image);
-    return library;
-}
+/* ------------------------------------------------------------------ launches */
 
 /* Runs a kernel over `in` and gives back `words` words; false where the library has no such kernel. */
 static bool ask(CUlibrary library, const char *name, const unsigned grid[3], int64_t operation, const uint32_t *in,
                 size_t in_words, uint32_t *out, size_t words)
 {
-    CUkernel kernel;
-    if (hunze_cu->cuLibraryGetKernel(&kernel, library, name) != CUDA_SUCCESS)
+    const CUkernel kernel = gpu_kernel(library, name);
+    if (!kernel)
         return false;
     CUdeviceptr device_in = 0, device_out;
     NEED(cuMemAlloc(&device_out, words * sizeof *out));
@@ -64,10 +34,7 @@ static bool ask(CUlibrary library, const char *name, const unsigned grid[3], int
         NEED(cuMemcpyAsync(device_in, (CUdeviceptr)in, in_words * sizeof *in, NULL));
     }
     hunze_fixture_call call = {(const uint32_t *)device_in, (uint32_t *)device_out, operation};
-    void *arguments[] = {&call};
-    const CUlaunchConfig config = {
-        .gridDimX = grid[0], .gridDimY = grid[1], .gridDimZ = grid[2], .blockDimX = 32, .blockDimY = 1, .blockDimZ = 1};
-    NEED(cuLaunchKernelEx(&config, (CUfunction)kernel, arguments, NULL));
+    gpu_launch(kernel, grid, 32, 0, &call, NULL);
     NEED(cuMemcpyAsync((CUdeviceptr)out, device_out, words * sizeof *out, NULL));
     NEED(cuStreamSynchronize(NULL));
     NEED(cuMemFree(device_out));
@@ -303,16 +270,8 @@ int main(int argc, char **argv)
     }
     out_folder = argv[2];
     recorded_folder = argv[3];
-    if (hunze_driver_open() != HUNZE_OK) {
-        puts(hunze_last_error());
-        return 1;
-    }
-    CUdevice device;
-    CUcontext context;
-    NEED(cuDeviceGet(&device, 0));
-    NEED(cuDevicePrimaryCtxRetain(&context, device));
-    NEED(cuCtxPushCurrent(context));
-    CUlibrary library = load(argv[1], "gpu_fixtures.fatbin");
+    gpu_open();
+    CUlibrary library = gpu_load(argv[1], "gpu_fixtures.fatbin");
     if (!library) {
         printf("no gpu_fixtures.fatbin in %s\n", argv[1]);
         return 1;
@@ -320,7 +279,7 @@ int main(int argc, char **argv)
     mma(library, "u8s8");
     mma(library, "s8s8");
     arithmetic(library);
-    library = load(argv[1], "gpu_sums.fatbin");
+    library = gpu_load(argv[1], "gpu_sums.fatbin");
     if (library) {
         sums(library, "bf16", 16);
         sums(library, "f16", 16);

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,38 @@ def test_each_step_ends_by_itself_and_is_recorded_at_once(folder, tmp_path):
     assert records[-1]["failed"] == 1
 
 
+def test_all_steps_together_have_a_limit(folder, tmp_path):
+    program(folder / "tests" / "1_hangs", "sleep 100")
+    program(folder / "tests" / "2_is_late", "exit 0")
+    status, records = verify(folder, tmp_path / "out", HUNZE_VERIFY_BUDGET="2")
+    ended = {record["step"]: record for record in records}
+    assert status == 1 and ended["1_hangs"]["status"] == "timed out" and ended["1_hangs"]["milliseconds"] < 8000
+    assert ended["2_is_late"]["status"] == ended["hunze"]["status"] == "no time left"
+    assert records[-1]["kind"] == "end"
+
+
+def test_scripts_find_the_package_of_the_folder(folder, tmp_path):
+    (folder / "python").mkdir()
+    (folder / "python" / "hunze.py").write_text("name = 'of the folder'\n")
+    program(folder / "scripts" / "1_imports.py", "import hunze, sys; print(hunze.name, sys.argv[1:])")
+    program(folder / "scripts" / "2_lacks_something.py", "import sys; sys.exit(77)")
+    _, records = verify(folder, tmp_path / "out", "--small")
+    ended = {record["step"]: record for record in records}
+    assert ended["1_imports"]["last"] == "of the folder ['--small']"
+    assert ended["2_lacks_something"]["status"] == "not here"
+    _, records = verify(folder, tmp_path / "out", PYTHON="no-such-python")
+    assert [record["status"] for record in records if record["kind"] == "python"] == ["not here", "not here"]
+
+
+def test_what_was_found_is_one_file_too(folder, tmp_path):
+    program(folder / "bin" / "gpu_fixtures", 'echo answer > "$2/fma.txt"')
+    verify(folder, tmp_path / "out")
+    with tarfile.open(tmp_path / "out" / "results.tar.gz") as packed:
+        packed.extractall(tmp_path / "again", filter="data")
+    for name in ("records.jsonl", "fixtures/fma.txt", "logs/bench-hunze.txt"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
 def test_where_nothing_failed_the_status_says_so(folder, tmp_path):
     program(folder / "tests" / "1_passes", "exit 0")
     status, records = verify(folder, tmp_path / "out", "--small")
@@ -119,8 +152,12 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     ended = {record["step"]: record for record in records}
     assert ended["device"]["results"][0]["devices"]
     assert {result["fixture"] for result in ended["fixtures"]["results"]} >= {"mma_u8s8", "mma_s8s8", "fma", "divide"}
+    tests = [record["step"] for record in records if record["kind"] == "test"]
+    assert {"test_cuda_gemm", "test_cuda_conv", "test_cuda_integer", "test_cuda_quantize"} <= set(tests)
     bench = next(record for record in records if record["kind"] == "bench")["results"]
-    assert all(result.get("same_bits", True) for result in bench) and len(bench) >= 8
+    compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
+    assert len(compared) >= 16 and not [result for result in bench if result.get("checked") == "WRONG"]
+    assert {"peak of fma, f32", "copy by a kernel", "host time of gemm f32 64"} <= {result["case"] for result in bench}
 
 
 # ---------------------------------------------------------------- the table
