@@ -21,8 +21,8 @@ static const char *out_folder, *recorded_folder;
 /* ------------------------------------------------------------------ launches */
 
 /* Runs a kernel over `in` and gives back `words` words; false where the library has no such kernel. */
-static bool ask(CUlibrary library, const char *name, const unsigned grid[3], int64_t operation, const uint32_t *in,
-                size_t in_words, uint32_t *out, size_t words)
+static bool ask(CUlibrary library, const char *name, const unsigned grid[3], unsigned shared_bytes, int64_t operation,
+                const uint32_t *in, size_t in_words, uint32_t *out, size_t words)
 {
     const CUkernel kernel = gpu_kernel(library, name);
     if (!kernel)
@@ -34,7 +34,7 @@ static bool ask(CUlibrary library, const char *name, const unsigned grid[3], int
         NEED(cuMemcpyAsync(device_in, (CUdeviceptr)in, in_words * sizeof *in, NULL));
     }
     hunze_fixture_call call = {(const uint32_t *)device_in, (uint32_t *)device_out, operation};
-    gpu_launch(kernel, grid, 32, 0, &call, NULL);
+    gpu_launch(kernel, grid, 32, shared_bytes, &call, NULL);
     NEED(cuMemcpyAsync((CUdeviceptr)out, device_out, words * sizeof *out, NULL));
     NEED(cuStreamSynchronize(NULL));
     NEED(cuMemFree(device_out));
@@ -65,7 +65,7 @@ static void answered(FILE *file, const char *name, int wrong)
     snprintf(path, sizeof path, "%s/%s.txt", out_folder, name);
     snprintf(recorded_path, sizeof recorded_path, "%s/%s.txt", recorded_folder ? recorded_folder : "", name);
     FILE *recorded = recorded_folder ? fopen(recorded_path, "r") : NULL;
-    const char *compared = "no record";
+    const char *compared = "no device has written it";
     if (recorded) {
         FILE *made = fopen(path, "r");
         compared = "as recorded";
@@ -89,6 +89,12 @@ static void answered(FILE *file, const char *name, int wrong)
     printf("RESULT {\"fixture\": \"%s\", \"wrong\": %d, \"record\": \"%s\"}\n", name, wrong, compared);
 }
 
+static void no_kernel(const char *name)
+{
+    printf("%s: no such kernel\n", name);
+    faults++;
+}
+
 /* ------------------------------------------------------------------ mma.m16n8k32: which elements meet */
 
 /* The address (thread * registers + …) of element (row, column), as the PTX ISA has it. */
@@ -104,9 +110,8 @@ static void mma(CUlibrary library, const char *type)
     char name[64], kernel[64];
     snprintf(name, sizeof name, "mma_%s", type);
     snprintf(kernel, sizeof kernel, "hunze_fixture_mma_%s", type);
-    if (!ask(library, kernel, (const unsigned[]){BYTES_B, 2, 1}, 0, NULL, 0, &digits[0][0][0], 2 * BYTES_B * SUMS)) {
-        printf("%s: no such kernel\n", kernel);
-        faults++;
+    if (!ask(library, kernel, (const unsigned[]){BYTES_B, 2, 1}, 0, 0, NULL, 0, &digits[0][0][0], 2 * BYTES_B * SUMS)) {
+        no_kernel(kernel);
         return;
     }
     memset(specified, 0, sizeof specified);
@@ -130,6 +135,97 @@ static void mma(CUlibrary library, const char *type)
         fprintf(file, "\n");
     }
     answered(file, name, wrong);
+}
+
+/* ------------------------------------------------------------------ mma.m16n8k16, ldmatrix, cp.async */
+
+static int half_a(int row, int k) { return (row % 8 * 4 + k % 8 / 2) * 8 + (row / 8 + k / 8 * 2) * 2 + k % 2; }
+static int half_b(int k, int column) { return (column * 4 + k % 8 / 2) * 4 + k / 8 * 2 + k % 2; }
+
+/* Writes rows of numbers and counts those that are not as specified. */
+static void keep(const char *name, const char *what, const uint32_t *got, const uint32_t *specified, int rows,
+                 int columns)
+{
+    FILE *file = answer(name);
+    int wrong = 0;
+    fprintf(file, "%s\n", what);
+    for (int row = 0; row < rows; row++) {
+        fprintf(file, "%d:", row);
+        for (int column = 0; column < columns; column++) {
+            fprintf(file, " %x", got[row * columns + column]);
+            wrong += got[row * columns + column] != specified[row * columns + column];
+        }
+        fprintf(file, "\n");
+    }
+    answered(file, name, wrong);
+}
+
+static void half_mma(CUlibrary library, const char *type)
+{
+    enum { B = 128, SUMS = 128 };
+    static uint32_t got[B * SUMS], specified[B * SUMS];
+    char name[64], kernel[64];
+    snprintf(name, sizeof name, "mma_%s", type);
+    snprintf(kernel, sizeof kernel, "hunze_fixture_mma_%s", type);
+    if (!ask(library, kernel, (const unsigned[]){B, 1, 1}, 0, 0, NULL, 0, got, B * SUMS)) {
+        no_kernel(kernel);
+        return;
+    }
+    memset(specified, 0, sizeof specified);
+    for (int k = 0; k < 16; k++)
+        for (int column = 0; column < 8; column++)
+            for (int row = 0; row < 16; row++)
+                specified[half_b(k, column) * SUMS + address_d(row, column)] = (uint32_t)half_a(row, k) + 1;
+    keep(name,
+         "element of B: for each element of D the element of A, plus 1; an address is (thread * registers + register) "
+         "* 2 + half",
+         got, specified, B, SUMS);
+}
+
+static void matrices(CUlibrary library, bool transposed)
+{
+    enum { BLOCKS = 2, WORDS = 128 };
+    const char *name = transposed ? "ldmatrix_transposed" : "ldmatrix";
+    uint32_t got[BLOCKS * WORDS], specified[BLOCKS * WORDS];
+    char kernel[64];
+    snprintf(kernel, sizeof kernel, "hunze_fixture_%s", name);
+    if (!ask(library, kernel, (const unsigned[]){BLOCKS, 1, 1}, 512, 0, NULL, 0, got, BLOCKS * WORDS)) {
+        no_kernel(kernel);
+        return;
+    }
+    for (int block = 0; block < BLOCKS; block++)
+        for (int lane = 0; lane < 32; lane++)
+            for (int i = 0; i < 4; i++) {
+                uint32_t word = 0;
+                for (int half = 0; half < 2; half++) {
+                    const int row = transposed ? lane % 4 * 2 + half : lane / 4,
+                              column = transposed ? lane / 4 : lane % 4 * 2 + half, asked = 8 * i + row;
+                    word |= (uint32_t)((block ? (5 * asked + 3) % 32 : asked) * 8 + column) << (16 * half);
+                }
+                specified[block * WORDS + lane * 4 + i] = word;
+            }
+    keep(name, "block: the words of each thread, two elements each, which are row * 8 + column", got, specified, BLOCKS,
+         WORDS);
+}
+
+static void first_bytes(CUlibrary library)
+{
+    enum { COUNTS = 17, WORDS = 128 };
+    static uint32_t in[WORDS], got[COUNTS * WORDS], specified[COUNTS * WORDS];
+    for (int i = 0; i < WORDS; i++)
+        in[i] = 0x01010101u * (uint32_t)(i + 1) ^ 0x00081018u;
+    if (!ask(library, "hunze_fixture_copy_first", (const unsigned[]){COUNTS, 1, 1}, 512, 0, in, WORDS, got,
+             COUNTS * WORDS)) {
+        no_kernel("hunze_fixture_copy_first");
+        return;
+    }
+    for (int count = 0; count < COUNTS; count++)
+        for (int i = 0; i < WORDS; i++)
+            memcpy((char *)&specified[count * WORDS + i], &in[i],
+                   (size_t)(count - i % 4 * 4 < 0   ? 0
+                            : count - i % 4 * 4 > 4 ? 4
+                                                    : count - i % 4 * 4));
+    keep("copy_first", "bytes copied: the words of 32 times 16 bytes", got, specified, COUNTS, WORDS);
 }
 
 /* ------------------------------------------------------------------ arithmetic: what instructions round to */
@@ -156,6 +252,36 @@ static int32_t dot4(uint32_t a, bool a_signed, uint32_t b, int32_t sum)
     return sum;
 }
 
+/* Sixteen bits, so many of them an exponent: to nearest, ties to even, beyond the range to an infinity, a NaN to the one that has all bits but
+ * the sign. */
+static uint32_t rounded_to(uint32_t word, int exponent_bits)
+{
+    const float value = as_f32(word);
+    const int mantissa_bits = 15 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1, least = 1 - bias;
+    const uint32_t sign = word >> 16 & 0x8000;
+    int exponent = 0;
+    if (isnan(value))
+        return 0x7FFF;
+    if (isinf(value))
+        return sign | ((1u << exponent_bits) - 1) << mantissa_bits;
+    const double whole = fabs((double)value);
+    frexp(whole, &exponent); /* whole = [0.5, 1) * 2^exponent */
+    exponent = whole == 0 || exponent - 1 < least ? least : exponent - 1;
+    /* Units of the last place; as many more as a mantissa has carry into the exponent, up to an infinity. */
+    const uint32_t units = (uint32_t)nearbyint(ldexp(whole, mantissa_bits - exponent));
+    const uint32_t bits = units + ((uint32_t)(exponent - least) << mantissa_bits);
+    const uint32_t infinity = ((1u << exponent_bits) - 1) << mantissa_bits;
+    return sign | (bits < infinity ? bits : infinity);
+}
+
+static uint32_t widened_f16(uint16_t bits)
+{
+    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3FF;
+    if (exponent == 31)
+        return sign | 0x7F800000 | mantissa << 13;
+    return sign | as_word(ldexpf((float)(mantissa | (exponent ? 0x400 : 0)), (exponent ? (int)exponent : 1) - 25));
+}
+
 /* What thread i's words make; `all` are those of its block. */
 static uint32_t specified_result(int operation, const uint32_t *all, int64_t i)
 {
@@ -170,6 +296,9 @@ static uint32_t specified_result(int operation, const uint32_t *all, int64_t i)
     case HUNZE_FIXTURE_DIVIDE: return as_word(as_f32(x) / as_f32(y));
     case HUNZE_FIXTURE_DOT4_U8S8: return (uint32_t)dot4(x, false, y, (int32_t)z);
     case HUNZE_FIXTURE_DOT4_S8S8: return (uint32_t)dot4(x, true, y, (int32_t)z);
+    case HUNZE_FIXTURE_ROUND_BF16: return rounded_to(x ^ y, 8) | rounded_to(x + z, 8) << 16;
+    case HUNZE_FIXTURE_ROUND_F16: return rounded_to(x ^ y, 5) | rounded_to(x + z, 5) << 16;
+    case HUNZE_FIXTURE_WIDEN_F16: return widened_f16((uint16_t)(x ^ y >> 16 ^ z >> 11));
     case HUNZE_FIXTURE_PERMUTE:
         for (int byte = 0; byte < 4; byte++)
             result |= (uint32_t)(both >> (8 * (z >> (4 * byte) & 7)) & 255) << (8 * byte);
@@ -183,8 +312,8 @@ static uint32_t specified_result(int operation, const uint32_t *all, int64_t i)
 
 static void arithmetic(CUlibrary library)
 {
-    static const char *const names[] = {"fma",       "multiply",  "add",     "multiply_add", "divide",
-                                        "dot4_u8s8", "dot4_s8s8", "permute", "shuffle"};
+    static const char *const names[] = {"fma",       "multiply", "add",        "multiply_add", "divide",    "dot4_u8s8",
+                                        "dot4_s8s8", "permute",  "round_bf16", "round_f16",    "widen_f16", "shuffle"};
     /* Zeros, the smallest and largest of each kind, halfway cases, infinities, a NaN, and words without meaning. */
     static const uint32_t special[SPECIAL] = {0x00000000, 0x80000000, 0x00000001, 0x807FFFFF, 0x00800000, 0x7F7FFFFF,
                                               0x3F800000, 0xBF800001, 0x3F7FFFFF, 0x33800000, 0x4B000001, 0x7F800000,
@@ -197,13 +326,12 @@ static void arithmetic(CUlibrary library)
         in[3 * i + 2] = special[i / SPECIAL / SPECIAL % SPECIAL];
     }
     for (int operation = 0; operation < HUNZE_FIXTURE_OPERATIONS; operation++) {
-        if (!ask(library, "hunze_fixture_arithmetic", (const unsigned[]){ALL / 32, 1, 1}, operation, in, 3 * ALL, out,
-                 ALL)) {
-            puts("hunze_fixture_arithmetic: no such kernel");
-            faults++;
+        if (!ask(library, "hunze_fixture_arithmetic", (const unsigned[]){ALL / 32, 1, 1}, 0, operation, in, 3 * ALL,
+                 out, ALL)) {
+            no_kernel("hunze_fixture_arithmetic");
             return;
         }
-        const bool is_float = operation <= HUNZE_FIXTURE_DIVIDE;
+        const bool is_float = operation <= HUNZE_FIXTURE_DIVIDE || operation == HUNZE_FIXTURE_WIDEN_F16;
         uint32_t nan = 0, digest = 2166136261u;
         int wrong = 0;
         FILE *file = answer(names[operation]);
@@ -231,19 +359,22 @@ static void arithmetic(CUlibrary library)
 
 static void sums(CUlibrary library, const char *type, unsigned depth)
 {
-    static uint32_t out[2 * 16 * EXPONENTS];
+    static const char *const ways[] = {"1 + 2^-e", "1 - 2^-e", "1 + 2^-e - 1", "-1 + 2^-e, to 1 in d"};
+    enum { WAYS = sizeof ways / sizeof *ways };
+    static uint32_t out[WAYS * 16 * EXPONENTS];
     char kernel[64];
     snprintf(kernel, sizeof kernel, "hunze_sums_%s", type);
-    const unsigned positions = depth - 1;
-    if (!ask(library, kernel, (const unsigned[]){EXPONENTS, positions, 2}, 0, NULL, 0, out, 2 * positions * EXPONENTS))
+    const unsigned positions = depth - 2;
+    if (!ask(library, kernel, (const unsigned[]){EXPONENTS, positions, WAYS}, 0, 0, NULL, 0, out,
+             WAYS * positions * EXPONENTS))
         return; /* the emulator does not know */
     snprintf(kernel, sizeof kernel, "sums_%s", type);
     FILE *file = answer(kernel);
-    for (unsigned sign = 0; sign < 2; sign++)
+    for (unsigned way = 0; way < WAYS; way++)
         for (unsigned position = 0; position < positions; position++) {
-            fprintf(file, "1 %c 2^-e at k = %u, e = 0 …:", sign ? '-' : '+', position + 1);
+            fprintf(file, "%s, the small one at k = %u, e = 0 …:", ways[way], position + 1);
             for (unsigned e = 0; e < EXPONENTS; e++)
-                fprintf(file, " %08x", out[(sign * positions + position) * EXPONENTS + e]);
+                fprintf(file, " %08x", out[(way * positions + position) * EXPONENTS + e]);
             fprintf(file, "\n");
         }
     answered(file, kernel, 0);
@@ -252,7 +383,7 @@ static void sums(CUlibrary library, const char *type, unsigned depth)
 static void chains(CUlibrary library)
 {
     static uint32_t differ[CHAINS];
-    if (!ask(library, "hunze_sums_f64", (const unsigned[]){CHAINS, 1, 1}, 0, NULL, 0, differ, CHAINS))
+    if (!ask(library, "hunze_sums_f64", (const unsigned[]){CHAINS, 1, 1}, 0, 0, NULL, 0, differ, CHAINS))
         return;
     int count = 0;
     for (int i = 0; i < CHAINS; i++)
@@ -278,6 +409,11 @@ int main(int argc, char **argv)
     }
     mma(library, "u8s8");
     mma(library, "s8s8");
+    half_mma(library, "bf16");
+    half_mma(library, "f16");
+    matrices(library, false);
+    matrices(library, true);
+    first_bytes(library);
     arithmetic(library);
     library = gpu_load(argv[1], "gpu_sums.fatbin");
     if (library) {

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How tensor cores add, for records of a GPU alone: nobody knows before, so no emulator has these.  In a block (exponent e, position j, sign), A is
- * 1 at k = 0 and ±2^-e at k = j, B is 1: each element of D is the sum of the two.  Its bits tell in which order and how wide they are added. */
+/* How tensor cores add, for records of a GPU alone: nobody knows before, so no emulator has these.  A block is (exponent e, position j, way), B is
+ * 1, so each element of D is the sum of A's row: 1 + 2^-e; 1 - 2^-e; 1 + 2^-e - 1, whose -1 comes last; -1 + 2^-e to 1 that was in D.  The
+ * small one is at k = j.  The bits tell in which order and how wide they are added. */
 #include "../../cuda/ptx.cuh"
 #include "gpu_fixtures.h"
 
-/* A's element (row, k), any row. */
-static __device__ float element(int k)
+/* A's element (row, k) of depth, any row. */
+static __device__ float element(int k, int depth)
 {
-    const float small = ldexpf(block_z() ? -1.0f : 1.0f, -(int)block_x());
-    return k == 0 ? 1.0f : k == (int)block_y() + 1 ? small : 0.0f;
+    const float small = ldexpf(block_z() == 1 ? -1.0f : 1.0f, -(int)block_x());
+    if (k == (int)block_y() + 1)
+        return small;
+    return k == 0 ? (block_z() == 3 ? -1.0f : 1.0f) : k == depth - 1 && block_z() == 2 ? -1.0f : 0.0f;
 }
+static __device__ float before() { return block_z() == 3 ? 1.0f : 0.0f; }
 static __device__ uint32_t two(bool bfloat, float low, float high)
 {
     uint32_t word;
@@ -30,9 +34,10 @@ static __device__ void keep(const hunze_fixture_call &call, float value)
 KERNEL(hunze_sums_bf16, 32, 1, hunze_fixture_call)
 {
     const int k = thread_index() % 4 * 2;
-    const uint32_t left = two(true, element(k), element(k + 1)), right = two(true, element(k + 8), element(k + 9));
+    const uint32_t left = two(true, element(k, 16), element(k + 1, 16)),
+                   right = two(true, element(k + 8, 16), element(k + 9, 16));
     const uint32_t ones = two(true, 1.0f, 1.0f);
-    float d[4] = {0, 0, 0, 0};
+    float d[4] = {before(), before(), before(), before()};
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%4,%5,%5}, {%6,%6}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
@@ -42,9 +47,10 @@ KERNEL(hunze_sums_bf16, 32, 1, hunze_fixture_call)
 KERNEL(hunze_sums_f16, 32, 1, hunze_fixture_call)
 {
     const int k = thread_index() % 4 * 2;
-    const uint32_t left = two(false, element(k), element(k + 1)), right = two(false, element(k + 8), element(k + 9));
+    const uint32_t left = two(false, element(k, 16), element(k + 1, 16)),
+                   right = two(false, element(k + 8, 16), element(k + 9, 16));
     const uint32_t ones = two(false, 1.0f, 1.0f);
-    float d[4] = {0, 0, 0, 0};
+    float d[4] = {before(), before(), before(), before()};
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%4,%5,%5}, {%6,%6}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
@@ -55,9 +61,9 @@ KERNEL(hunze_sums_f16, 32, 1, hunze_fixture_call)
 KERNEL(hunze_sums_tf32, 32, 1, hunze_fixture_call)
 {
     const int k = thread_index() % 4;
-    const uint32_t left = __float_as_uint(element(k)), right = __float_as_uint(element(k + 4)),
+    const uint32_t left = __float_as_uint(element(k, 8)), right = __float_as_uint(element(k + 4, 8)),
                    one = __float_as_uint(1.0f);
-    float d[4] = {0, 0, 0, 0};
+    float d[4] = {before(), before(), before(), before()};
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%4,%5,%5}, {%6,%6}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
