@@ -88,12 +88,12 @@ def test_all_steps_together_have_a_limit(folder, tmp_path):
 def test_scripts_find_the_package_of_the_folder(folder, tmp_path):
     (folder / "python").mkdir()
     (folder / "python" / "hunze.py").write_text("name = 'of the folder'\n")
-    program(folder / "scripts" / "1_imports.py", "import hunze, sys; print(hunze.name, sys.argv[1:])")
-    program(folder / "scripts" / "2_lacks_something.py", "import sys; sys.exit(77)")
+    program(folder / "scripts" / "peers.py", "import hunze, sys; print(hunze.name, sys.argv[1:])")
+    program(folder / "scripts" / "interop.py", "import sys; sys.exit(77)")
     _, records = verify(folder, tmp_path / "out", "--small")
     ended = {record["step"]: record for record in records}
-    assert ended["1_imports"]["last"] == "of the folder ['--small']"
-    assert ended["2_lacks_something"]["status"] == "not here"
+    assert ended["peers"]["last"] == "of the folder ['--small']"
+    assert ended["interop"]["status"] == "not here"
     _, records = verify(folder, tmp_path / "out", PYTHON="no-such-python")
     assert [record["status"] for record in records if record["kind"] == "python"] == ["not here", "not here"]
 
@@ -158,6 +158,48 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
     assert len(compared) >= 16 and not [result for result in bench if result.get("checked") == "WRONG"]
     assert {"peak of fma, f32", "copy by a kernel", "host time of gemm f32 64"} <= {result["case"] for result in bench}
+
+
+# ---------------------------------------------------------------- beside PyTorch
+
+
+def peers(*paths):
+    done = subprocess.run(
+        [sys.executable, HERE / "peers.py", "--small"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return done, {found["case"]: found for found in (json.loads(line[len("RESULT ") :]) for line in lines)}
+
+
+def test_hunze_is_measured_beside_pytorch():
+    """On arrays of NumPy that say they are PyTorch's: what is refused is told, what is wrong shows."""
+    done, found = peers(HERE / "pretended")
+    assert done.returncode == 0, done.stdout + done.stderr
+    product = found["gemm f32 37x41x70 nt"]
+    assert product["difference"] < 1e-6 and product["torch_microseconds"] > 0
+    assert product["ratio"] == pytest.approx(product["torch_microseconds"] / product["hunze_microseconds"], rel=1e-3)
+    assert found["gemm f64 37x41x70 nt odd ld"]["torch_refused"] == "RuntimeError: f64 is refused here"
+    assert found["gemm f64 37x41x70 nt odd ld"]["hunze_microseconds"] > 0
+    assert "hunze_microseconds" not in found["gemm f32 37x41x70 nt tf32"]
+    assert found["conv f32 2x5x9x9 3x3 ->7 last"]["difference"] < 1e-6
+    assert found["depthwise f32 1x8x9x9 3x3 ->8 first"]["difference"] < 1e-6
+    assert found["host time of matmul f32 64"]["hunze_microseconds"] > 0
+    # The same names as in gpu_bench.c, which makes them of these words.
+    assert {name.split()[0] for name in found} == {
+        "gemm", "conv", "depthwise", "copy", "activate", "quantize", "dequantize", "host",
+    }  # fmt: skip
+
+
+def test_what_pytorch_lacks_is_not_here(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libcublas is missing')\n")
+    done, _ = peers(tmp_path)
+    assert done.returncode == 77 and "libcublas is missing" in done.stdout
+    (tmp_path / "torch.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
+    done, _ = peers(tmp_path)
+    assert done.returncode == 77 and "no GPU" in done.stdout
 
 
 # ---------------------------------------------------------------- the table
