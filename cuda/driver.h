@@ -58,6 +58,7 @@ enum { HUNZE_DRIVER_FLOOR = 13000 };
     X(cuStreamIsCapturing, 10000)                                                                                      \
     X(cuStreamSynchronize, 2000)                                                                                       \
     X(cuStreamWaitEvent, 3020)                                                                                         \
+    X(cuTensorMapEncodeTiled, 12000)                                                                                   \
     X(cuThreadExchangeStreamCaptureMode, 10010)
 
 typedef struct hunze_driver {

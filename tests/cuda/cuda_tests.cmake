@@ -18,11 +18,15 @@ target_compile_options(hunze_emulated INTERFACE -fvisibility=hidden -fno-strict-
   -Wno-unknown-pragmas $<$<BOOL:${HUNZE_FMA_RUNS}>:-mfma>)
 
 add_library(hunze_emulator OBJECT
+  tests/cuda/emulator/barriers.cpp
   tests/cuda/emulator/block.cpp
   tests/cuda/emulator/fiber.cpp
+  tests/cuda/emulator/ghost.cpp
   tests/cuda/emulator/memory.cpp
   tests/cuda/emulator/registry.cpp
+  tests/cuda/emulator/tensor_copies.cpp
   tests/cuda/emulator/warp.cpp
+  tests/cuda/emulator/wgmma.cpp
 )
 target_link_libraries(hunze_emulator PUBLIC hunze_emulated)
 
@@ -48,6 +52,7 @@ add_library(hunze_standin_objects OBJECT
   tests/cuda/driver/kernels.cpp
   tests/cuda/driver/memory.cpp
   tests/cuda/driver/streams.cpp
+  tests/cuda/driver/tensor_maps.cpp
 )
 target_include_directories(hunze_standin_objects SYSTEM PUBLIC ${HUNZE_CUDA_INCLUDE})
 target_compile_options(hunze_standin_objects PRIVATE -fvisibility=hidden)
@@ -60,10 +65,13 @@ set(HUNZE_STANDIN_FOLDER ${CMAKE_BINARY_DIR}/standin)
 hunze_standin(hunze_standin ${HUNZE_STANDIN_FOLDER} $<TARGET_NAME_IF_EXISTS:hunze_kernels_emulated>)
 
 hunze_emulated_kernels(test_emulator_kernels tests/cuda/test_emulator_kernels.cu)
-add_executable(test_emulator tests/cuda/test_emulator.cpp)
-target_link_libraries(test_emulator PRIVATE test_emulator_kernels hunze_emulator cmocka)
-add_test(NAME test_emulator COMMAND test_emulator)
-set_tests_properties(test_emulator PROPERTIES LABELS fast TIMEOUT 120)
+hunze_emulated_kernels(test_emulator_sm90a_kernels tests/cuda/test_emulator_sm90a.cu)
+foreach(name test_emulator test_emulator_sm90a)
+  add_executable(${name} tests/cuda/${name}.cpp)
+  target_link_libraries(${name} PRIVATE ${name}_kernels hunze_emulator cmocka)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 120)
+endforeach()
 
 hunze_standin(test_standin_driver ${CMAKE_BINARY_DIR}/test_standin_driver test_emulator_kernels)
 add_executable(test_standin tests/cuda/test_standin.cpp)

@@ -1,50 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The emulator: right kernels have right results whatever the order of threads and copies, and each wrong one ends with its sentence.  A kernel
  * that may end the process runs in a child: this program again, with the kernel's name. */
-#include "emulator/launch.h"
-#include "child.h"
+#include "emulator_case.h"
 #include "test_emulator_kernels.h"
 
-#include <vector>
-
-enum { SEEDS = 20, BLOCKS = 3, COUNT = BLOCKS * TEST_THREADS - 11 };
-
-/* ------------------------------------------------------------------ launches */
-
-static std::vector<hunze_emulator_range> ranges;
-
-static bool find(void *, uintptr_t address, hunze_emulator_range *range)
-{
-    for (const hunze_emulator_range &one : ranges)
-        if (address >= one.begin && address < one.end) {
-            *range = one;
-            return true;
-        }
-    *range = ranges[0];
-    return false;
-}
-
-template <typename T> static void allow(const std::vector<T> &memory)
-{
-    const auto begin = (uintptr_t)memory.data();
-    ranges.push_back({begin, begin + memory.size() * sizeof(T), 0});
-}
-
-static void launch(const char *name, uint32_t blocks, uint32_t shared_bytes, const void *arguments)
-{
-    hunze_emulator_launch l = {};
-    l.kernel = hunze_emulator_find_kernel(name);
-    assert_non_null(l.kernel);
-    l.grid[0] = blocks;
-    l.grid[1] = l.grid[2] = 1;
-    l.threads = l.kernel->threads;
-    l.shared_bytes = shared_bytes;
-    l.arguments = arguments;
-    l.find = find;
-    hunze_emulator_run(&l);
-}
-
-static bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
+enum { BLOCKS = 3, COUNT = BLOCKS * TEST_THREADS - 11 };
 
 static std::vector<float> run_floats(const char *name, uint32_t blocks, uint32_t shared_bytes,
                                      const std::vector<float> &from, size_t count)
@@ -186,14 +146,6 @@ static bool run(const char *name)
 }
 
 /* ------------------------------------------------------------------ tests */
-
-static void expect_end(const char *kernel, const char *sentence, std::initializer_list<const char *> variables)
-{
-    const outcome o = run_child(kernel, variables);
-    if (!exited(o, HUNZE_EMULATOR_STATUS) || o.text.find(sentence) == std::string::npos ||
-        o.text.find(kernel) == std::string::npos)
-        fail_msg("%s: status %#x, not \"%s\" but: %s", kernel, o.status, sentence, o.text.c_str());
-}
 
 static void right_kernels_are_right(void **)
 {

@@ -520,26 +520,79 @@ static void devices_do_not_see_each_others_memory()
 static void tensor_maps_are_checked()
 {
     open_device("");
-    CUtensorMap map;
-    cuuint64_t extents[] = {64, 64}, strides[] = {128};
-    cuuint32_t box[] = {64, 128}, steps[] = {1, 1};
-    void *memory = (void *)device_memory(8192);
-    const auto encode = [&](void *at, CUtensorMapSwizzle swizzle) {
-        return cuda.cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, at, extents, strides, box, steps,
-                                           CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_NONE,
-                                           CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    struct {
+        CUtensorMapDataType type;
+        cuuint32_t rank;
+        cuuint64_t address;
+        cuuint64_t extents[5], strides[4];
+        cuuint32_t box[5], steps[5];
+        CUtensorMapInterleave interleave;
+        CUtensorMapSwizzle swizzle;
+        CUtensorMapFloatOOBfill fill;
+    } right = {}, m = {};
+    right.type = CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    right.rank = 3;
+    right.address = device_memory(8192);
+    for (int i = 0; i < 5; i++) {
+        right.extents[i] = right.box[i] = 64;
+        right.steps[i] = 1;
+    }
+    for (cuuint64_t &stride : right.strides)
+        stride = 128;
+    right.swizzle = CU_TENSOR_MAP_SWIZZLE_128B;
+    alignas(64) CUtensorMap maps[2];
+    CUtensorMap *map = maps;
+    const auto encode = [&] {
+        return cuda.cuTensorMapEncodeTiled(map, m.type, m.rank, (void *)m.address, m.extents, m.strides, m.box, m.steps,
+                                           m.interleave, m.swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, m.fill);
     };
-    OK(encode(memory, CU_TENSOR_MAP_SWIZZLE_128B));
-    REFUSED(INVALID_VALUE, encode(memory, CU_TENSOR_MAP_SWIZZLE_64B));
-    REFUSED(INVALID_VALUE, encode((char *)memory + 8, CU_TENSOR_MAP_SWIZZLE_128B));
-    strides[0] = 120;
-    REFUSED(INVALID_VALUE, encode(memory, CU_TENSOR_MAP_SWIZZLE_128B));
-    strides[0] = 128;
-    box[1] = 257;
-    REFUSED(INVALID_VALUE, encode(memory, CU_TENSOR_MAP_SWIZZLE_128B));
-    box[1] = 128;
-    extents[1] = 0;
-    REFUSED(INVALID_VALUE, encode(memory, CU_TENSOR_MAP_SWIZZLE_128B));
+#define TAKEN(change) (m = right, change, OK(encode()))
+#define NOT_TAKEN(change) (m = right, change, REFUSED(INVALID_VALUE, encode()))
+    TAKEN(m.rank = 5);
+    TAKEN(m.box[1] = 256);
+    TAKEN(m.box[0] = 8);
+    TAKEN(m.steps[0] = 9); /* is not read */
+    TAKEN(m.steps[1] = 8);
+    TAKEN(m.extents[1] = (cuuint64_t)1 << 32);
+    TAKEN(m.strides[0] = ((cuuint64_t)1 << 40) - 16);
+    TAKEN(m.strides[0] = 0);
+    TAKEN((m.swizzle = CU_TENSOR_MAP_SWIZZLE_64B, m.box[0] = 32));
+    TAKEN((m.swizzle = CU_TENSOR_MAP_SWIZZLE_NONE, m.box[0] = 256));
+    TAKEN(m.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA);
+    NOT_TAKEN(m.rank = 0);
+    NOT_TAKEN(m.rank = 6);
+    NOT_TAKEN(m.address += 8);
+    NOT_TAKEN(m.extents[2] = 0);
+    NOT_TAKEN(m.extents[1] = ((cuuint64_t)1 << 32) + 1);
+    NOT_TAKEN(m.strides[1] = 120);
+    NOT_TAKEN(m.strides[0] = (cuuint64_t)1 << 40);
+    NOT_TAKEN(m.box[1] = 0);
+    NOT_TAKEN(m.box[1] = 257);
+    NOT_TAKEN(m.box[0] = 4);
+    NOT_TAKEN(m.box[0] = 128);
+    NOT_TAKEN((m.swizzle = CU_TENSOR_MAP_SWIZZLE_64B, m.box[0] = 64));
+    NOT_TAKEN((m.swizzle = CU_TENSOR_MAP_SWIZZLE_32B, m.box[0] = 32));
+    NOT_TAKEN(m.swizzle = (CUtensorMapSwizzle)7);
+    NOT_TAKEN(m.steps[1] = 0);
+    NOT_TAKEN(m.steps[2] = 9);
+    NOT_TAKEN((m.interleave = CU_TENSOR_MAP_INTERLEAVE_16B, m.rank = 2));
+    NOT_TAKEN(m.interleave = CU_TENSOR_MAP_INTERLEAVE_32B);
+    NOT_TAKEN((m.type = CU_TENSOR_MAP_DATA_TYPE_UINT16, m.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA));
+    NOT_TAKEN(map = (CUtensorMap *)((char *)maps + 32));
+#undef TAKEN
+#undef NOT_TAKEN
+}
+
+static void older_devices_have_no_tensor_maps()
+{
+    open_device("capability=89");
+    alignas(64) CUtensorMap map;
+    const cuuint64_t extents[] = {64, 64}, strides[] = {128};
+    const cuuint32_t box[] = {64, 64}, steps[] = {1, 1};
+    REFUSED(NOT_SUPPORTED,
+            cuda.cuTensorMapEncodeTiled(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, (void *)device_memory(8192), extents,
+                                        strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                        CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
 }
 
 /* ------------------------------------------------------------------ work is late */
@@ -846,6 +899,7 @@ static const struct test {
     {"devices_do_not_see_each_others_memory", devices_do_not_see_each_others_memory, HUNZE_EMULATOR_STATUS,
      "test_reverse, block (0, 0, 0)"},
     TEST(tensor_maps_are_checked),
+    TEST(older_devices_have_no_tensor_maps),
     TEST(work_is_late_and_in_order),
     TEST(a_pinned_source_is_read_late),
     TEST(events_order_streams),

@@ -59,60 +59,81 @@ uint32_t emulator_random()
     return (uint32_t)(z >> 32);
 }
 
-static uint32_t random_below(uint32_t n) { return (uint32_t)((uint64_t)emulator_random() * n >> 32); }
+uint32_t emulator_random_below(uint32_t n) { return (uint32_t)((uint64_t)emulator_random() * n >> 32); }
 
 /* ------------------------------------------------------------------ who goes on */
 
-enum schedule { RANDOM, REVERSED, STARVED_WARP, SCHEDULES };
-static int schedule, starved_warp;
+enum { RANDOM, REVERSED, STARVED_WARP, STARVED_WARPGROUP, SCHEDULES }; /* threads */
+enum { WHENEVER, EARLY, LATE, MOMENTS };                               /* copies of tiles and products go on */
+static uint32_t schedule, moment;
+static int starved_first, starved_end;
 static struct {
     int count;
     int threads[EMULATOR_THREADS];
 } ready, starved;
 static int alive, at_barrier;
 static const emulator_site *barrier;
-static struct {
+static struct meeting {
     int count;
     const char *name;
     emulator_together_fn *together;
-    void *lanes[EMULATOR_LANES];
-} warps[EMULATOR_THREADS / EMULATOR_LANES];
+    void *lanes[EMULATOR_WARPGROUP];
+} of_warps[EMULATOR_WARPS], of_warpgroups[EMULATOR_WARPGROUPS];
 static fiber caller, *previous;
 
 void emulator_ready(int thread)
 {
-    auto &list = schedule == STARVED_WARP && thread / EMULATOR_LANES == starved_warp ? starved : ready;
+    auto &list = thread >= starved_first && thread < starved_end ? starved : ready;
     list.threads[list.count++] = thread;
 }
 
-static const char *base_name(const char *path)
+const char *emulator_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-/* Somebody who waits for lanes that never come, else somebody at a barrier. */
+/* Somebody who waits for lanes that never come, else for something that is not SYNC_BLOCK, else somebody there. */
 __attribute__((noreturn)) static void fail_deadlock()
 {
+    const auto rank = [](const emulator_thread &t) { return t.ended ? 0 : t.together ? 3 : t.waits ? 2 : 1; };
     int waiting = 0;
     for (int i = (int)emulator_launch->threads; i-- > 0;)
-        if (!emulator_threads[i].ended && (emulator_threads[i].together || !emulator_threads[waiting].together))
+        if (rank(emulator_threads[i]) >= rank(emulator_threads[waiting]))
             waiting = i;
     const emulator_thread *t = &emulator_threads[waiting];
     const int ended = (int)emulator_launch->threads - alive;
+    const int lanes = of_warps[waiting / EMULATOR_LANES].count;
     if (t->together)
-        emulator_fail("deadlock: thread %d waits in %s with %d of 32 lanes; %d threads have ended", waiting,
-                      t->together, warps[waiting / EMULATOR_LANES].count, ended);
+        emulator_fail("deadlock: thread %d waits in %s with %d of %d lanes; %d threads have ended", waiting,
+                      t->together, lanes ? lanes : of_warpgroups[waiting / EMULATOR_WARPGROUP].count,
+                      lanes ? EMULATOR_LANES : EMULATOR_WARPGROUP, ended);
+    if (t->waits)
+        emulator_fail("deadlock: thread %d waits for %s %u; %d threads have ended", waiting, t->waits, t->waits_at,
+                      ended);
     emulator_fail("deadlock: %d of %u threads wait at %s:%d %s; %d have ended", at_barrier, emulator_launch->threads,
-                  base_name(barrier->file), barrier->line, barrier->name, ended);
+                  emulator_base_name(barrier->file), barrier->line, barrier->name, ended);
+}
+
+static uint32_t stamp_of(int thread)
+{
+    const uint32_t since = emulator.clocks ? emulator_threads[thread].time << EMULATOR_EPOCH_SHIFT : emulator.epoch;
+    return since | (uint32_t)thread;
 }
 
 static int choose()
 {
+    while (emulator.asynchronous && (moment == EARLY || (moment == WHENEVER && emulator_random() % 8 == 0) ||
+                                     (!ready.count && (!starved.count || emulator_random() % 2)))) {
+        emulator_tiles_progress(moment == EARLY);
+        emulator_products_progress();
+        if (ready.count)
+            break;
+    }
     auto &list = ready.count ? ready : starved;
     if (!list.count)
         fail_deadlock();
-    const int at = schedule == REVERSED ? list.count - 1 : (int)random_below((uint32_t)list.count);
+    const int at = schedule == REVERSED ? list.count - 1 : (int)emulator_random_below((uint32_t)list.count);
     const int chosen = list.threads[at];
     list.threads[at] = list.threads[--list.count];
     return chosen;
@@ -123,7 +144,7 @@ static void resume(bool ends)
     const int from = emulator.thread;
     const int to = choose();
     emulator.thread = to;
-    emulator.stamp = emulator.epoch | (uint32_t)to;
+    emulator.stamp = stamp_of(to);
     if (to == from)
         return;
     previous = &emulator_threads[from].own;
@@ -131,6 +152,15 @@ static void resume(bool ends)
 }
 
 void emulator_wait() { resume(false); }
+
+void emulator_wait_for(const char *what, uint32_t at)
+{
+    emulator_thread *t = &emulator_threads[emulator.thread];
+    t->waits = what;
+    t->waits_at = at;
+    emulator_wait();
+    t->waits = nullptr;
+}
 
 static void thread_main()
 {
@@ -142,13 +172,20 @@ static void thread_main()
                       t->copies.size());
     if (at_barrier)
         emulator_fail("the thread ends while %d of %u wait at %s:%d %s", at_barrier, emulator_launch->threads,
-                      base_name(barrier->file), barrier->line, barrier->name);
-    const auto &warp = warps[emulator.thread / EMULATOR_LANES];
+                      emulator_base_name(barrier->file), barrier->line, barrier->name);
+    const meeting &warp = of_warps[emulator.thread / EMULATOR_LANES],
+                  &warpgroup = of_warpgroups[emulator.thread / EMULATOR_WARPGROUP];
     if (warp.count)
         emulator_fail("the thread ends while %d lanes of its warp wait in %s", warp.count, warp.name);
+    if (warpgroup.count)
+        emulator_fail("the thread ends while %d threads of its warpgroup wait in %s", warpgroup.count, warpgroup.name);
+    if (emulator.clocks)
+        emulator_products_end();
     t->ended = true;
     if (--alive)
         resume(true);
+    if (emulator.asynchronous || (emulator.clocks && emulator_barrier_unobserved()))
+        emulator_fail("the block ends while copies of tiles are on their way: a BARRIER_WAIT is missing");
     previous = &t->own;
     fiber_switch(&t->own, &caller, true);
     __builtin_unreachable();
@@ -162,11 +199,12 @@ void emulator_sync_block(emulator_site &site)
         return;
     emulator_copies_progress();
     if ((uint32_t)alive < emulator_launch->threads)
-        emulator_fail("the thread waits at %s:%d %s, but %d threads of the block have ended", base_name(site.file),
-                      site.line, site.name, (int)emulator_launch->threads - alive);
+        emulator_fail("the thread waits at %s:%d %s, but %d threads of the block have ended",
+                      emulator_base_name(site.file), site.line, site.name, (int)emulator_launch->threads - alive);
     if (at_barrier && (barrier->line != site.line || strcmp(barrier->file, site.file)))
-        emulator_fail("the thread waits at %s:%d %s while %d of %u wait at %s:%d", base_name(site.file), site.line,
-                      site.name, at_barrier, emulator_launch->threads, base_name(barrier->file), barrier->line);
+        emulator_fail("the thread waits at %s:%d %s while %d of %u wait at %s:%d", emulator_base_name(site.file),
+                      site.line, site.name, at_barrier, emulator_launch->threads, emulator_base_name(barrier->file),
+                      barrier->line);
     barrier = &site;
     emulator_threads[emulator.thread].at_barrier = &site;
     if (++at_barrier < alive) {
@@ -176,34 +214,38 @@ void emulator_sync_block(emulator_site &site)
     if (emulator.traces)
         emulator_count_banks(emulator_launch->threads);
     emulator.counters.barriers++;
-    emulator.epoch += 1u << EMULATOR_EPOCH_SHIFT;
-    if (emulator.epoch >= EMULATOR_IN_FLIGHT)
-        emulator_fail("a block with more than a million barriers cannot be checked");
+    if (emulator.clocks)
+        emulator_clocks_meet();
+    emulator.epoch = emulator_tick() << EMULATOR_EPOCH_SHIFT;
     at_barrier = 0;
     for (uint32_t i = 0; i < emulator_launch->threads; i++) {
         emulator_threads[i].at_barrier = nullptr;
+        emulator_threads[i].time = emulator.epoch >> EMULATOR_EPOCH_SHIFT;
         emulator_ready((int)i);
     }
     emulator_wait();
 }
 
-void emulator_together(const char *name, emulator_together_fn *together, void *mine)
+void emulator_together(const char *name, emulator_together_fn *together, void *mine, int lanes)
 {
-    const int first = emulator.thread & ~(EMULATOR_LANES - 1);
-    auto &warp = warps[first / EMULATOR_LANES];
-    if (warp.count && warp.together != together)
-        emulator_fail("the thread is in %s while %d lanes of its warp are in %s", name, warp.count, warp.name);
-    warp.name = name;
-    warp.together = together;
-    warp.lanes[emulator.thread - first] = mine;
+    const int first = emulator.thread / lanes * lanes;
+    meeting &those = lanes == EMULATOR_LANES ? of_warps[first / lanes] : of_warpgroups[first / lanes];
+    if (those.count && those.together != together)
+        emulator_fail("the thread is in %s while %d of %d lanes are in %s", name, those.count, lanes, those.name);
+    if (first + lanes > (int)emulator_launch->threads)
+        emulator_fail("the thread is in %s, for which %d threads are missing in the block", name,
+                      first + lanes - (int)emulator_launch->threads);
+    those.name = name;
+    those.together = together;
+    those.lanes[emulator.thread - first] = mine;
     emulator_threads[emulator.thread].together = name;
-    if (++warp.count < EMULATOR_LANES) {
+    if (++those.count < lanes) {
         emulator_wait();
         return;
     }
-    together(warp.lanes);
-    warp.count = 0;
-    for (int lane = 0; lane < EMULATOR_LANES; lane++) {
+    together(those.lanes);
+    those.count = 0;
+    for (int lane = 0; lane < lanes; lane++) {
         emulator_threads[first + lane].together = nullptr;
         if (first + lane != emulator.thread)
             emulator_ready(first + lane);
@@ -237,7 +279,9 @@ static void make_thread(uint32_t i)
     t->ended = false;
     t->at_barrier = nullptr;
     t->together = nullptr;
+    t->waits = nullptr;
     t->groups = 0;
+    t->time = emulator.epoch >> EMULATOR_EPOCH_SHIFT;
 }
 
 static void run_block()
@@ -250,17 +294,21 @@ static void run_block()
         emulator.words = reinterpret_cast<emulator_stamps *>(map_memory(SHARED / 4 * sizeof(emulator_stamps)));
     }
     emulator.shared_bytes = emulator_launch->shared_bytes;
-    emulator.shared = shared_end - (emulator_launch->shared_bytes + 127) / 128 * 128;
+    emulator.shared = shared_end - (emulator_launch->shared_bytes + 1023) / 1024 * 1024;
     memset(emulator.shared, 0xFF, static_cast<size_t>(shared_end - emulator.shared));
-    emulator.epoch += 1u << EMULATOR_EPOCH_SHIFT;
-    if (emulator.epoch >= EMULATOR_IN_FLIGHT / 2 || emulator.epoch == 1u << EMULATOR_EPOCH_SHIFT) {
+    if (emulator.now >= EMULATOR_IN_FLIGHT >> EMULATOR_EPOCH_SHIFT >> 1) {
         memset(static_cast<void *>(emulator.words), 0, SHARED / 4 * sizeof *emulator.words);
-        emulator.epoch = 1u << EMULATOR_EPOCH_SHIFT;
+        emulator.now = 0;
     }
+    emulator.epoch = emulator.block_epoch = emulator_tick() << EMULATOR_EPOCH_SHIFT;
+    emulator_clocks_begin();
     emulator.counters.blocks++;
 
-    schedule = (int)random_below(SCHEDULES);
-    starved_warp = (int)random_below(emulator_launch->threads / EMULATOR_LANES);
+    schedule = emulator_random_below(SCHEDULES);
+    moment = emulator_random_below(MOMENTS);
+    const int together = schedule == STARVED_WARPGROUP ? EMULATOR_WARPGROUP : EMULATOR_LANES;
+    starved_first = (int)emulator_random_below(emulator_launch->threads) / together * together;
+    starved_end = schedule == STARVED_WARP || schedule == STARVED_WARPGROUP ? starved_first + together : 0;
     alive = (int)emulator_launch->threads;
     for (uint32_t i = 0; i < emulator_launch->threads; i++) {
         make_thread(i);
@@ -269,10 +317,11 @@ static void run_block()
     caller.stack = nullptr;
     previous = &caller;
     emulator.thread = choose();
-    emulator.stamp = emulator.epoch | (uint32_t)emulator.thread;
+    emulator.stamp = stamp_of(emulator.thread);
     fiber_switch(&caller, &emulator_threads[emulator.thread].own, false);
     if (emulator.traces)
         emulator_count_banks(emulator_launch->threads);
+    emulator_clocks_end();
 }
 
 static uint64_t greatest_common_divisor(uint64_t a, uint64_t b) { return b ? greatest_common_divisor(b, a % b) : a; }

@@ -22,17 +22,22 @@ enum : uint32_t {
     EMULATOR_EPOCH_SHIFT = 11,
     EMULATOR_IN_FLIGHT = 0xFFFFF800u, /* an epoch that never ends: a copy that was not waited for */
     EMULATOR_SEVERAL = 2047,          /* in place of a thread: several threads read */
-    EMULATOR_BY_BYTES = 2046          /* in place of a thread: a table of bytes says more */
+    EMULATOR_BY_BYTES = 2046,         /* in place of a thread: a table of bytes says more */
+    EMULATOR_BARRIER = 2045           /* in place of a thread, in flight: a barrier lives there */
 };
 
 struct emulator_state {
     int thread;
     uint32_t stamp; /* of this thread in this epoch */
     uint32_t epoch; /* the smallest stamp of this epoch */
+    uint32_t block_epoch;
+    uint32_t now; /* stamps' epochs count what orders */
     uint32_t shared_bytes;
     char *shared;
     emulator_stamps *words;
     bool traces;
+    bool clocks;           /* ghost.cpp: other barriers than SYNC_BLOCK order accesses too */
+    uint32_t asynchronous; /* copies of tiles and products that have not ended */
     uint32_t block[3], grid[3];
     hunze_emulator_range range; /* the one that was used last */
     hunze_emulator_counters counters;
@@ -43,7 +48,7 @@ struct emulator_site {
     const char *file;
     int line;
     const char *name;
-    enum : int8_t { NEW, NORMAL, DROP, FLIP } action;
+    enum : int8_t { NEW, NORMAL, DROP, FLIP, EARLY, OFF_BY_ONE } action;
     uint64_t hits;
     emulator_site *next;
 };
@@ -65,9 +70,9 @@ intptr_t emulator_global_slow(uintptr_t address, uint32_t bytes, const char *wha
 void emulator_copy(uint32_t offset, const void *global, uint32_t bytes, uint32_t from_bytes);
 void emulator_copy_commit();
 void emulator_copy_wait(int pending);
-/* Waits until all lanes of the warp are here with the same function, which then gets what each of them brought. */
+/* Waits until all lanes of the warp, or 128 threads of the warpgroup, are here with the same function, which then gets what each brought. */
 typedef void emulator_together_fn(void *const lanes[32]);
-void emulator_together(const char *name, emulator_together_fn *together, void *mine);
+void emulator_together(const char *name, emulator_together_fn *together, void *mine, int lanes = 32);
 emulator_together_fn emulator_mma_u8s8, emulator_mma_s8s8, emulator_mma_bf16, emulator_mma_f16, emulator_ldmatrix,
     emulator_ldmatrix_transposed;
 
@@ -125,7 +130,7 @@ HUNZE_INLINE void emulator_shared(const void *pointer, uint32_t bytes, bool writ
         emulator_shared_outside(pointer, bytes);
     if (__builtin_expect(emulator.traces, 0))
         emulator_shared_trace((uint32_t)offset, bytes, line);
-    if (bytes < 4) {
+    if (bytes < 4 || __builtin_expect(emulator.clocks, 0)) {
         emulator_shared_slow((uint32_t)offset, bytes, write);
         return;
     }
@@ -381,5 +386,7 @@ template <typename A> HUNZE_INLINE int32_t emulator_dot4(uint32_t a, uint32_t b,
 }
 HUNZE_INLINE int32_t dot4_u8s8(uint32_t a, uint32_t b, int32_t c) { return emulator_dot4<uint8_t>(a, b, c); }
 HUNZE_INLINE int32_t dot4_s8s8(uint32_t a, uint32_t b, int32_t c) { return emulator_dot4<int8_t>(a, b, c); }
+
+#include "emulator_sm90a.h"
 
 #endif

@@ -48,12 +48,23 @@ typedef struct hunze_emulator_launch {
 
 enum { HUNZE_EMULATOR_SHARED_BYTES = 232448 };
 
+/* What the stand-in's cuTensorMapEncodeTiled writes into a CUtensorMap, and the emulator reads. */
+enum { HUNZE_EMULATOR_MAP = 0x4d455554 };
+typedef struct hunze_emulator_tensor_map {
+    uint32_t is_map; /* HUNZE_EMULATOR_MAP */
+    uint8_t rank, element_bytes, swizzle_bytes /* 0: none */, steps[5];
+    uint64_t address, strides[5]; /* in bytes; strides[0] is an element's */
+    uint32_t last[5];             /* the largest coordinate inside */
+    uint16_t box[5];
+} hunze_emulator_tensor_map;
+
 /* Sums over all launches of a kernel. */
 typedef struct hunze_emulator_counters {
     uint64_t launches, blocks;
     uint64_t global_read_bytes, global_write_bytes; /* asked for by threads, copies included */
-    uint64_t copies;
+    uint64_t copies, tile_copies;
     uint64_t fma, mma, dot4; /* instructions of threads; mma: of warps */
+    uint64_t wgmma;          /* of warpgroups */
     uint64_t barriers;       /* of blocks */
     uint64_t shared_requests,
         bank_conflicts; /* of warps, if counted: load_shared and store_shared, and the passes beyond one each */

@@ -18,18 +18,29 @@ __attribute__((noreturn, cold)) static void fail_race(uint32_t offset, bool writ
         snprintf(who, sizeof who, "several threads");
     else
         snprintf(who, sizeof who, "thread %u", thread);
+    if (stamp >= EMULATOR_IN_FLIGHT && thread == EMULATOR_BARRIER)
+        emulator_fail("the thread %s shared memory at offset %u, where a barrier is", write ? "writes" : "reads",
+                      offset);
+    if (stamp >= EMULATOR_IN_FLIGHT && thread >= EMULATOR_TILES)
+        emulator_fail("the thread %s shared memory at offset %u, where a copy of a tile has not been waited for",
+                      write ? "writes" : "reads", offset);
     if (stamp >= EMULATOR_IN_FLIGHT)
         emulator_fail("the thread %s shared memory at offset %u, where a copy of %s has not been waited for",
                       write ? "writes" : "reads", offset, who);
-    emulator_fail("the thread %s shared memory at offset %u, which %s %s since the last SYNC_BLOCK",
-                  write ? "writes" : "reads", offset, who, did);
+    emulator_fail("the thread %s shared memory at offset %u, which %s %s since the last SYNC_BLOCK%s",
+                  write ? "writes" : "reads", offset, who, did, emulator.clocks ? " or barrier between them" : "");
 }
 
 static void check(emulator_stamps *s, uint32_t offset, bool write)
 {
-    if (s->write >= emulator.epoch && s->write != emulator.stamp)
+    const uint32_t word = offset / 4;
+    if (!emulator_ordered(s->write, word))
         fail_race(offset, write, s->write, "wrote");
-    if (write && s->read >= emulator.epoch && s->read != emulator.stamp)
+    if (emulator.clocks && write)
+        emulator_check_readers(word);
+    else if (emulator.clocks)
+        emulator_mark_read(word);
+    else if (write && s->read >= emulator.epoch && s->read != emulator.stamp)
         fail_race(offset, write, s->read, "read");
     if (write)
         s->write = emulator.stamp;
@@ -38,16 +49,34 @@ static void check(emulator_stamps *s, uint32_t offset, bool write)
             s->read < emulator.epoch || s->read == emulator.stamp ? emulator.stamp : emulator.epoch | EMULATOR_SEVERAL;
 }
 
+static bool is_split(const emulator_stamps *word)
+{
+    return word->write >= emulator.block_epoch && word->write < EMULATOR_IN_FLIGHT &&
+           (word->write & ((1u << EMULATOR_EPOCH_SHIFT) - 1)) == EMULATOR_BY_BYTES;
+}
+
+/* Its stamp changes as a whole, when the copy is waited for. */
+static bool is_copied_by_a_thread(const emulator_stamps *word)
+{
+    return word->write >= EMULATOR_IN_FLIGHT && (word->write & ((1u << EMULATOR_EPOCH_SHIFT) - 1)) < EMULATOR_THREADS;
+}
+
+emulator_stamps *emulator_stamps_of_bytes(uint32_t word)
+{
+    return is_split(&emulator.words[word]) ? &by_byte[4 * word] : nullptr;
+}
+
 void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write)
 {
     const uint32_t split = emulator.epoch | EMULATOR_BY_BYTES, end = offset + bytes;
     while (offset < end) {
         emulator_stamps *word = &emulator.words[offset / 4];
         const uint32_t next = std::min(end, offset / 4 * 4 + 4);
-        if (word->write != split && (next - offset == 4 || word->write >= EMULATOR_IN_FLIGHT))
+        const bool is_now = emulator.clocks ? is_split(word) : word->write == split;
+        if (!is_now && (next - offset == 4 || is_copied_by_a_thread(word)))
             check(word, offset, write);
         else {
-            if (word->write != split) {
+            if (!is_now) {
                 std::fill_n(&by_byte[offset / 4 * 4], 4, *word);
                 *word = {split, 0};
             }
