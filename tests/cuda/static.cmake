@@ -15,7 +15,7 @@ add_custom_target(hunze_probes ALL DEPENDS ${CMAKE_BINARY_DIR}/probes/static_pro
 add_dependencies(hunze_device_code hunze_probes)
 list(JOIN HUNZE_CUDA_ARCHITECTURES "," architectures)
 # Exit status 77: the record is of another nvcc.
-foreach(check reader bars ratchet)
+foreach(check reader bars ratchet page)
   add_test(NAME static_cuda_${check}
     COMMAND ${python} ${CMAKE_SOURCE_DIR}/tests/cuda/static_kernels.py ${CMAKE_BINARY_DIR} --architectures ${architectures} --check ${check})
   set_tests_properties(static_cuda_${check} PROPERTIES LABELS "static;fast" SKIP_RETURN_CODE 77 TIMEOUT 120)

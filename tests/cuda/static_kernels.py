@@ -1,6 +1,6 @@
 """What the compiler made of each CUDA kernel, judged without a GPU, from the cubins and logs of a build.
 
-    static_kernels.py [BUILD] [--architectures 80,90a,…] [--check bars|ratchet|reader] [--update] [--json FILE]
+    static_kernels.py [BUILD] [--architectures 80,90a,…] [--check bars|ratchet|reader|page] [--update] [--json FILE]
 
 Prints a table: a line per kernel and architecture.  BUILD is build/gcc if not said.
 
@@ -13,7 +13,8 @@ Prints a table: a line per kernel and architecture.  BUILD is build/gcc if not s
                  and fatbins by more than its tolerance), and where a kind of instruction came or went.  Exit status 77:
                  the record was made with another nvcc, so nothing was compared
 --check reader   holds what reads cubins to a build's probes, whose content is known; bars and ratchet must find faults
---update         writes the figures of this build into the record and prints what changed
+--check page     fails where docs/gpu-kernels.md is not what the record makes; needs no build
+--update         writes the figures of this build into the record and that page, and prints what changed
 """
 
 import argparse
@@ -26,6 +27,7 @@ from static_cubin import OPCODES, images, kernels, sections, shared_bytes, spill
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path(__file__).with_suffix(".json")
+PAGE = ROOT / "docs" / "gpu-kernels.md"
 ARCHITECTURES = "80,90a,100,120"
 FATBINS_MOST = 4 * 2**20
 # What a block may have where a device has the least of the architecture, and on sm_90.
@@ -111,6 +113,40 @@ def table(found):
     yield f"{sum(found['fatbins'].values())} bytes of fatbins together; nvcc {found['nvcc']}"
 
 
+def page(recorded):
+    """docs/gpu-kernels.md: a line per kernel, then the fatbins."""
+    columns = ARCHITECTURES.split(",")
+    kernels_of = {}
+    for name, entry in recorded["kernels"].items():
+        kernel, architecture = name.split(" sm_")
+        kernels_of.setdefault((entry["file"], kernel), {})[architecture] = entry
+    lines = [
+        "# Kernels for GPUs",
+        "",
+        "What the compiler (nvcc %s) made of each, for compute capability %s. `make check` holds every build to"
+        % (recorded["nvcc"], ", ".join(columns)),
+        "it: nothing spilled, no local memory, no warning of ptxas, no more registers, shared memory or code than",
+        "here. Written by `python tests/cuda/static_kernels.py BUILD --update`; how fast they are a GPU must say.",
+        "",
+        "Registers are those of a thread, one number per capability (–: no kernel for it); shared memory is in bytes;",
+        "code in KiB and instructions by kind are those for 90a, or for the first that there is.",
+        "",
+        "| kernel | threads | shared | registers %s | code | instructions |" % " / ".join(columns),
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for (_, kernel), found in sorted(kernels_of.items()):
+        shown = found.get("90a") or next(iter(found.values()))
+        registers = " / ".join(str(found[column]["registers"]) if column in found else "–" for column in columns)
+        counts = ", ".join(f"{opcode} {count}" for opcode, count in shown["opcodes"].items())
+        cells = (kernel, shown["threads"], shown["shared"], registers, f"{shown['code'] / 1024:.1f}", counts)
+        lines.append("| %s |" % " | ".join(map(str, cells)))
+    sizes = recorded["fatbins"]
+    lines += ["", "| fatbin | bytes |", "| --- | --- |"]
+    lines += [f"| {name} | {sizes[name]:,} |" for name in sorted(sizes)]
+    lines += [f"| together, at most {FATBINS_MOST:,} | {sum(sizes.values()):,} |", ""]
+    return "\n".join(lines)
+
+
 def launched(folder):
     """(kernel, file) of what launchers start: hunze_cuda_kernel's name and fatbin."""
     for path in sorted(folder.glob("*.c")):
@@ -184,6 +220,7 @@ def update(found, recorded, tolerance):
         entries = (f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in sorted(found[part].items()))
         lines.append(f'  "{part}": {{\n' + ",\n".join(entries) + "\n  }")
     RECORD.write_text(",\n".join(lines) + "\n}\n")
+    PAGE.write_text(page(found))
 
 
 def check_reader(build, architectures):
@@ -233,7 +270,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, nargs="?", default=ROOT / "build" / "gcc")
     parser.add_argument("--architectures", default=ARCHITECTURES)
-    parser.add_argument("--check", choices=("bars", "ratchet", "reader"))
+    parser.add_argument("--check", choices=("bars", "ratchet", "reader", "page"))
     parser.add_argument("--update", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -242,6 +279,11 @@ def main():
         wrong, count = check_reader(options.build, architectures)
         print("\n".join(wrong) or f"{count} probes read as they are")
         return 1 if wrong else 0
+    if options.check == "page":
+        if PAGE.exists() and PAGE.read_text() == page(json.loads(RECORD.read_text())):
+            return 0
+        print(f"{PAGE.relative_to(ROOT)} is not what {RECORD.name} makes: static_kernels.py BUILD --update")
+        return 1
     found, warned = figures(options.build, architectures)
     recorded = {"tolerance": 0.05, "nvcc": None, "fatbins": {}, "kernels": {}}
     if RECORD.exists():
