@@ -3,6 +3,7 @@ README, made from its records."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,11 @@ def verify(folder, out, *options, **env):
         text=True,
     )
     return done.returncode, [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+
+
+def says(*found):
+    """A program's text that prints these results."""
+    return "\n".join("echo 'RESULT %s'" % json.dumps(result) for result in found)
 
 
 @pytest.fixture
@@ -225,6 +231,37 @@ def test_a_record_becomes_a_line(folder, tmp_path, monkeypatch):
     assert line.startswith("| Pretended H100 | 13.0 | abc1234 |") and "1 passed; 1 failed: 2_fails" in line
     assert "1 not here: memcheck" in line
     assert gpu_table.keep(tmp_path / "out") != kept  # nothing is overwritten
+
+
+def test_figures_of_the_newest_run_are_shown(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_table, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu_table, "RESULTS", tmp_path / "bench" / "results")
+    product = {"case": "gemm bf16 8192x8192x8192 nn", "kernel": "gemm_bf16_cuda", "microseconds": 2000.0}
+    product |= {"tera_operations": 549.7, "gigabytes": 201.3, "floor": "peak", "of_floor": 0.5604}
+    moved = {"case": "quantize f32 s8", "kernel": "quantize_s8_cuda", "microseconds": 500.0, "floor": "copy"}
+    moved |= {"tera_operations": 0.5, "gigabytes": 2684.4, "of_floor": 0.8912}
+    beside = {"case": "gemm bf16 8192x8192x8192 nn", "torch_microseconds": 1500.0, "ratio": 0.75}
+    program(folder / "bin" / "gpu_bench", says(product, moved))
+    program(folder / "scripts" / "peers.py", says(beside))
+    verify(folder, tmp_path / "out", PYTHON="sh")
+    gpu_table.keep(tmp_path / "out")
+    lines = gpu_table.table().splitlines()
+    assert "| gemm bf16 8192x8192x8192 nn | gemm_bf16_cuda | 549.7 T/s | 0.56 of the peak | 0.75 |" in lines
+    assert "| quantize f32 s8 | quantize_s8_cuda | 2684 GB/s | 0.89 of copies | not measured |" in lines
+    assert len(lines) == 3 + 3 + 4
+    program(folder / "bin" / "gpu_bench", says(moved))
+    verify(folder, tmp_path / "out")
+    gpu_table.keep(tmp_path / "out")
+    assert "549.7" not in gpu_table.table() and "2684" in gpu_table.table()
+
+
+def test_every_figure_is_a_case_of_the_benchmarks():
+    text = (HERE / "gpu_bench.c").read_text()
+    for name in gpu_table.FIGURES:
+        operation, kind, *sizes = name.split()
+        assert operation in text and kind in text, name
+        for size in re.findall(r"[0-9]{2,}", " ".join(sizes)):
+            assert re.search(r"\b%s\b" % size, text), name
 
 
 def test_a_trial_run_is_no_record(folder, tmp_path):
