@@ -82,6 +82,10 @@ typedef struct hunze_cuda_float_product {
     int64_t m, n, k; /* m: of a phase, the most */
     uint32_t tiles_m, tiles_n;
     double alpha, beta; /* alpha is 0 where k is */
+    /* Not NULL: sums of K blocks, [K block][matrix][row of tiles][column of tiles][vector][thread], of tiles that the fold kernel has.  Each
+     * K block has blocks of threads of its own, which write them; the fold kernel adds them to D. */
+    void *partial;
+    uint32_t k_blocks, products, partial_rows, partial_columns;
     hunze_cuda_strided a, b;
     const void *c; /* NULL: beta is 0 */
     int64_t c_row, c_column;
@@ -102,7 +106,9 @@ enum {
     HUNZE_CUDA_F32_SMALL_GATHER = 2848,
     HUNZE_CUDA_F64_TILE = 64,
     HUNZE_CUDA_F64_SHARED = 51712,
-    HUNZE_CUDA_F64_GATHER = 2848
+    HUNZE_CUDA_F64_GATHER = 2848,
+    HUNZE_CUDA_F64_FOLD = 32,
+    HUNZE_CUDA_F64_FOLD_SHARED = 26624
 };
 
 /* ------------------------------------------------------------------ weights of a convolution, packed

@@ -63,25 +63,33 @@ static void add_groups(const hunze_conv_shape *shape, const hunze_conv_operands 
                                                   n * operands->residual_c});
 }
 
+/* Rows of a product, and how many products there are. */
+static int64_t rows_in_place(const hunze_conv_shape *shape, const hunze_conv_operands *operands, positions_in_place *at,
+                             int64_t *products)
+{
+    const int64_t extent[3] = {shape->n, shape->out[0], shape->out[1]};
+    const int64_t residual[3] = {operands->residual_n, operands->residual_axis[0], operands->residual_axis[1]};
+    int64_t m = 1;
+    if (operands->residual) {
+        const int axes = hunze_axes_of_one_stride(extent, residual, &at->residual);
+        at->axes = axes < at->axes ? axes : at->axes;
+    }
+    *products = shape->groups;
+    for (int axis = 0; axis < 3; axis++)
+        *(axis < 3 - at->axes ? products : &m) *= extent[axis];
+    return m;
+}
+
 static hunze_status launch_in_place(const struct hunze_plan *plan, const hunze_conv_operands *operands,
                                     positions_in_place at, hunze_cuda_float_product *p, const hunze_cuda_run *run)
 {
     const hunze_conv_shape *shape = &plan->conv;
-    const int64_t extent[3] = {shape->n, shape->out[0], shape->out[1]}, n = shape->k / shape->groups;
-    const int64_t residual[3] = {operands->residual_n, operands->residual_axis[0], operands->residual_axis[1]};
+    const int64_t extent[2] = {shape->n, shape->out[0]}, n = shape->k / shape->groups;
+    const int64_t residual[2] = {operands->residual_n, operands->residual_axis[0]};
     const int64_t x[2] = {shape->x_n, shape->stride[0] * shape->x_axis[0]}, y[2] = {shape->y_n, shape->y_axis[0]};
-    if (operands->residual) {
-        const int axes = hunze_axes_of_one_stride(extent, residual, &at.residual);
-        at.axes = axes < at.axes ? axes : at.axes;
-    }
-    int64_t products = shape->groups, x_steps = 0;
-    p->m = 1;
-    for (int axis = 0; axis < 3; axis++) {
-        if (axis >= 3 - at.axes) {
-            p->m *= extent[axis];
-            continue;
-        }
-        products *= extent[axis];
+    int64_t products, x_steps = 0;
+    p->m = rows_in_place(shape, operands, &at, &products);
+    for (int axis = 0; axis < 3 - at.axes; axis++) {
         x_steps |= extent[axis] > 1 ? x[axis] : 0;
         add_axis(&p->matrices, extent[axis],
                  (const int64_t[HUNZE_CUDA_OF_COUNT]){y[axis], x[axis], 0, 0, 0, residual[axis]});
@@ -94,7 +102,7 @@ static hunze_status launch_in_place(const struct hunze_plan *plan, const hunze_c
     const bool grouped = shape->groups > 1;
     p->a.load = hunze_cuda_load_of(&p->a, p->m, x_steps | (grouped ? p->k * shape->x_c : 0), operands->x_bytes);
     p->b.load = hunze_cuda_load_of(&p->b, n, grouped ? n * shape->w_k : 0, operands->x_bytes);
-    return hunze_cuda_start_float_product(p, false, products, run);
+    return hunze_cuda_start_float_product(p, false, products, run->workspace, run);
 }
 
 /* ------------------------------------------------------------------ gathered */
@@ -184,8 +192,28 @@ static hunze_status pack(const struct hunze_plan *plan, const hunze_conv_operand
     p.tiles_n = hunze_ceil_div(p.stride, HUNZE_CUDA_PACK_TILE);
     if (not_finite)
         TRY(hunze_cuda_clear(run, not_finite, 0, sizeof *not_finite));
-    return hunze_cuda_start(run, hunze_cuda_float_kernels_of(plan->row->d)->pack, p.groups * p.tiles_k * p.tiles_n, 1,
-                            1, &p, sizeof p);
+    return hunze_cuda_start(run, hunze_cuda_float_pack_of(plan->row->d), p.groups * p.tiles_k * p.tiles_n, 1, 1, &p,
+                            sizeof p);
+}
+
+static int64_t phases_of(const struct hunze_plan *plan, int axis)
+{
+    const hunze_conv_shape *shape = &plan->conv;
+    return plan->op == HUNZE_OP_CONV ? 1 : hunze_least(shape->stride[axis], shape->out[axis]);
+}
+
+/* Rows of the largest phase, and how many products there are. */
+static int64_t rows_gathered(const struct hunze_plan *plan, int64_t *products)
+{
+    const hunze_conv_shape *shape = &plan->conv;
+    int64_t m = shape->n;
+    *products = shape->groups;
+    for (int axis = 0; axis < 2; axis++) {
+        const int64_t phases = phases_of(plan, axis);
+        m *= phases == 0 ? 0 : hunze_ceil_div(shape->out[axis], phases);
+        *products *= phases;
+    }
+    return m;
 }
 
 static hunze_status launch_gathered(const struct hunze_plan *plan, const hunze_conv_operands *operands,
@@ -197,7 +225,7 @@ static hunze_status launch_gathered(const struct hunze_plan *plan, const hunze_c
     const int64_t stride = packed_columns(shape), channels = shape->c / shape->groups;
     uint32_t *not_finite = transposed && (shape->stride[0] > 1 || shape->stride[1] > 1) ? run->workspace : NULL;
     void *weights = (char *)run->workspace + FLAG_BYTES;
-    int64_t products = shape->groups;
+    int64_t products;
     p->gather = (hunze_cuda_gather){
         .image = shape->x_n,
         .channel = shape->x_c,
@@ -205,18 +233,16 @@ static hunze_status launch_gathered(const struct hunze_plan *plan, const hunze_c
         .drops = hunze_gemm_k_blocks(p->k, kc) == 1,
         .not_finite = not_finite,
     };
-    p->m = shape->n;
-    for (int axis = 0; axis < 2; axis++) {
+    p->m = rows_gathered(plan, &products);
+    for (int axis = 0; axis < 2; axis++)
         p->gather.axis[axis] = gather_axis(shape, axis, transposed);
-        p->m *= hunze_ceil_div(shape->out[axis], p->gather.axis[axis].phases);
-        products *= p->gather.axis[axis].phases;
-    }
     const bool along_k = channels > 1 && llabs(shape->x_c) <= llabs(p->gather.axis[1].row_step * shape->x_axis[1]);
     p->a = (hunze_cuda_strided){.data = operands->x, .load = along_k ? HUNZE_CUDA_ALONG_K : HUNZE_CUDA_ALONG_ROWS};
     p->b = (hunze_cuda_strided){.data = weights, .row_step = 1, .k_step = stride, .load = HUNZE_CUDA_VECTORS};
     add_groups(shape, operands, p->k * stride, &p->matrices);
     TRY(pack(plan, operands, run, not_finite, weights));
-    return hunze_cuda_start_float_product(p, true, products, run);
+    return hunze_cuda_start_float_product(p, true, products,
+                                          (char *)run->workspace + hunze_cuda_workspace_conv_float(plan), run);
 }
 
 /* ------------------------------------------------------------------ both */
@@ -239,13 +265,27 @@ hunze_status hunze_cuda_launch_conv_float(const struct hunze_plan *plan, const h
                                      : launch_gathered(plan, &operands, &p, run);
 }
 
-size_t hunze_cuda_workspace_product_float(const struct hunze_plan *plan)
+void hunze_cuda_choose_conv_float(struct hunze_plan *plan, const hunze_call *call)
+{
+    const hunze_conv_shape *shape = &plan->conv;
+    hunze_conv_operands operands;
+    positions_in_place at = {0};
+    int64_t products;
+    hunze_conv_operands_of(plan, call, plan->flags, &operands);
+    const int64_t m =
+        reads_in_place(plan, &at) ? rows_in_place(shape, &operands, &at, &products) : rows_gathered(plan, &products);
+    hunze_cuda_choose_float_tile(plan, m, shape->k / shape->groups, taps_of(shape), products);
+}
+
+/* The sums of K blocks follow, aligned to 256 bytes. */
+size_t hunze_cuda_workspace_conv_float(const struct hunze_plan *plan)
 {
     positions_in_place at;
-    if (plan->op == HUNZE_OP_GEMM || reads_in_place(plan, &at))
+    if (reads_in_place(plan, &at))
         return 0;
-    return FLAG_BYTES + (size_t)(plan->conv.groups * taps_of(&plan->conv) * packed_columns(&plan->conv)) *
-                            hunze_type_bytes(plan->row->d);
+    const size_t weights = (size_t)(plan->conv.groups * taps_of(&plan->conv) * packed_columns(&plan->conv)) *
+                           hunze_type_bytes(plan->row->d);
+    return FLAG_BYTES + (weights + FLAG_BYTES - 1) / FLAG_BYTES * FLAG_BYTES;
 }
 
 const char *hunze_cuda_refuses_conv_float(const struct hunze_plan *plan)
@@ -263,7 +303,7 @@ const char *hunze_cuda_refuses_conv_float(const struct hunze_plan *plan)
         return why;
     m = shape->n;
     for (int axis = 0; axis < 2; axis++) {
-        const int64_t phases = plan->op == HUNZE_OP_CONV ? 1 : hunze_least(shape->stride[axis], shape->out[axis]);
+        const int64_t phases = phases_of(plan, axis);
         if (phases == 0)
             return NULL;
         if (__builtin_mul_overflow(m, hunze_ceil_div(shape->out[axis], phases), &m) ||

@@ -35,6 +35,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/product_integer.c
   cuda/quantize.c
   cuda/stream.c
+  cuda/tiles_float.c
   cuda/timing.c
 )
 

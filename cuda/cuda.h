@@ -23,12 +23,16 @@ typedef struct hunze_cuda_device {
     int32_t l2_bytes;
 } hunze_cuda_device;
 
+/* Where a plan's operands live. */
+const hunze_cuda_device *hunze_cuda_device_of(const struct hunze_plan *plan);
+
 typedef struct hunze_cuda_run {
     const struct hunze_plan *plan;
     hunze_context *context;
     const hunze_cuda_device *device;
     void *stream; /* a CUstream of the current context; NULL: its legacy default stream */
-    /* Device memory, 256-byte aligned, as much as the row's `launch_workspace` said; NULL if that was 0. */
+    /* Device memory, 256-byte aligned, as much as the row's `launch_workspace` said; NULL if that was 0, and where nothing can be
+     * allocated for sums of K blocks (plan->choice) alone. */
     void *workspace;
     size_t workspace_bytes;
     uint32_t flags; /* of context and call together */

@@ -110,6 +110,8 @@ hunze_status hunze_device_bundles(hunze_device device, uint32_t *bundles)
     return HUNZE_OK;
 }
 
+const hunze_cuda_device *hunze_cuda_device_of(const hunze_plan *plan) { return &gpus[plan->device.id].device; }
+
 const char *hunze_device_text(hunze_device device, char text[HUNZE_DEVICE_TEXT])
 {
     const hunze_gpu *gpu = &gpus[device.id];

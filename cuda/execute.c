@@ -73,6 +73,8 @@ static hunze_status find_workspace(const hunze_plan *plan, const hunze_run *run,
             TRY(hunze_pointer_check(scope, "hunze_run.workspace", run->workspace));
         to->workspace = run->workspace;
     } else if (bytes > 0) {
+        if (scope->captured && bytes == plan->choice.partial_bytes)
+            return HUNZE_OK; /* K blocks then go one after another */
         if (scope->captured)
             return hunze_fail(HUNZE_ERR_CAPTURE,
                               "the stream is being captured, so nothing is allocated: give %zu bytes as "

@@ -151,13 +151,13 @@ HUNZE_INLINE gather_moves gather_moves_of(const hunze_cuda_gather &g, const gath
     return m;
 }
 
-/* Thread `thread` of the 16: its place in the first tile. */
-HUNZE_INLINE gather_walk gather_walk_of(const gather_moves &m, const gather_phase &phase, int thread)
+/* The place of k, of which phases have less than 2^31. */
+HUNZE_INLINE gather_walk gather_walk_of(const gather_moves &m, const gather_phase &phase, int k)
 {
     gather_walk w;
-    w.channel = thread % m.channels;
-    w.column = thread / m.channels % m.columns;
-    w.row = thread / m.channels / m.columns;
+    w.channel = k % m.channels;
+    w.column = k / m.channels % m.columns;
+    w.row = k / m.channels / m.columns;
     w.y = gather_step_of(phase.taps_y.start + (int64_t)w.row * phase.taps_y.step, m.divisor_y);
     w.x = gather_step_of(phase.taps_x.start + (int64_t)w.column * phase.taps_x.step, m.divisor_x);
     return w;
@@ -209,10 +209,10 @@ template <typename T, int GROUPS> struct gathered_loads {
 
     /* All threads; SYNC_BLOCK follows. */
     HUNZE_MEMBER gathered_loads(const hunze_cuda_float_product &p_, tables_of &tables_, const gather_phase &phase,
-                                int64_t row, int64_t column, int64_t a, int64_t b)
+                                int64_t row, int64_t column, int64_t a, int64_t b, int64_t first, int64_t count)
         : p(p_), tables(tables_), x(static_cast<const T *>(p.a.data) + a),
           weights(static_cast<const T *>(p.b.data) + b + column), rows(least(phase.m - row)),
-          columns(least(p.b.k_step - column)), k(phase.k), skips(phase.skips)
+          columns(least(p.b.k_step - column)), k(count), skips(phase.skips)
     {
         const int thread = thread_index();
         for (int i = thread; i < rows; i += mine::THREADS)
@@ -220,7 +220,7 @@ template <typename T, int GROUPS> struct gathered_loads {
         if (thread >= 16)
             return;
         const gather_moves moves = gather_moves_of(p.gather, phase);
-        gather_walk walk = gather_walk_of(moves, phase, thread);
+        gather_walk walk = gather_walk_of(moves, phase, (int)first + thread);
         for (uint32_t i = 0; i < GATHER_TILES - 1; i++)
             put_tap(moves, walk, i);
         put_walk(walk);

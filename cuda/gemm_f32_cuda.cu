@@ -25,4 +25,5 @@ KERNEL(hunze_conv_f32_cuda_64, HUNZE_CUDA_FLOAT_THREADS, 2, hunze_cuda_float_pro
 {
     product_gathered<1>(arguments);
 }
+KERNEL(hunze_fold_f32_cuda, HUNZE_CUDA_FLOAT_THREADS, 2, hunze_cuda_float_product) { product_fold(arguments); }
 KERNEL(hunze_pack_f32_cuda, HUNZE_CUDA_PACK_THREADS, 4, hunze_cuda_pack) { pack_weights<float>(arguments); }

@@ -5,9 +5,10 @@
 
 #include "cuda.h"
 
-/* Each family's hunze_cuda_workspace_fn, hunze_cuda_refusal_fn and list of kernels. */
+/* Each family's hunze_cuda_choose_fn, hunze_cuda_workspace_fn, hunze_cuda_refusal_fn and list of kernels. */
 
-/* ------------------------------------------------------------------ product_float.c, convolution_float.c */
+/* ------------------------------------------------------------------ product_float.c, convolution_float.c, tiles_float.c */
+hunze_cuda_choose_fn hunze_cuda_choose_product_float;
 hunze_cuda_workspace_fn hunze_cuda_workspace_product_float;
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_float;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[], *const hunze_cuda_kernels_gemm_f64[];

@@ -7,24 +7,15 @@
 #include "arguments_float.h"
 #include "../src/conv.h"
 
-/* Kernels of one type, and how much a tile is worth. */
-typedef struct hunze_cuda_float_tile {
-    int32_t tile;      /* rows and columns */
-    double efficiency; /* of a multiprocessor that has enough of them */
-    const hunze_cuda_kernel *strided, *gathered;
-} hunze_cuda_float_tile;
-typedef struct hunze_cuda_float_kernels {
-    const hunze_cuda_float_tile *tiles; /* smallest first */
-    int count;
-    const hunze_cuda_kernel *pack;
-} hunze_cuda_float_kernels;
-const hunze_cuda_float_kernels *hunze_cuda_float_kernels_of(hunze_type type);
-
+/* tiles_float.c */
 /* NULL if so many products of m x n fit a grid. */
 const char *hunze_cuda_refuses_grid(int64_t m, int64_t n, int64_t products);
-/* Fills in the tiles and starts `products` of them. */
+/* Fills in plan->choice for so many products of these extents. */
+void hunze_cuda_choose_float_tile(struct hunze_plan *plan, int64_t m, int64_t n, int64_t k, int64_t products);
+/* Fills in the tiles and starts `products` of them as the plan chose; partial: plan->choice.partial_bytes of workspace. */
 hunze_status hunze_cuda_start_float_product(hunze_cuda_float_product *product, bool gathered, int64_t products,
-                                            const hunze_cuda_run *run);
+                                            void *partial, const hunze_cuda_run *run);
+const hunze_cuda_kernel *hunze_cuda_float_pack_of(hunze_type type);
 
 /* How an operand of so many rows is loaded; others: all its other strides, or'ed. */
 uint32_t hunze_cuda_load_of(const hunze_cuda_strided *operand, int64_t rows, int64_t others, int64_t bytes);
@@ -39,5 +30,7 @@ void hunze_cuda_conv_float_epilogue(const hunze_conv_shape *shape, const hunze_c
 hunze_status hunze_cuda_launch_conv_float(const struct hunze_plan *plan, const hunze_call *call,
                                           const hunze_cuda_run *run);
 const char *hunze_cuda_refuses_conv_float(const struct hunze_plan *plan);
+void hunze_cuda_choose_conv_float(struct hunze_plan *plan, const hunze_call *call);
+size_t hunze_cuda_workspace_conv_float(const struct hunze_plan *plan); /* but for plan->choice's */
 
 #endif

@@ -65,12 +65,26 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
                                         });
     p.a.load = hunze_cuda_load_of(&p.a, shape->m, between_matrices(&p.matrices, HUNZE_CUDA_OF_A), bytes);
     p.b.load = hunze_cuda_load_of(&p.b, shape->n, between_matrices(&p.matrices, HUNZE_CUDA_OF_B), bytes);
-    return hunze_cuda_start_float_product(&p, false, shape->batch, run);
+    return hunze_cuda_start_float_product(&p, false, shape->batch, run->workspace, run);
 }
 
 hunze_status hunze_cuda_launch_product_float(const hunze_plan *plan, const hunze_call *call, const hunze_cuda_run *run)
 {
     return plan->op == HUNZE_OP_GEMM ? launch_gemm(plan, call, run) : hunze_cuda_launch_conv_float(plan, call, run);
+}
+
+void hunze_cuda_choose_product_float(hunze_plan *plan, const hunze_call *call)
+{
+    const hunze_gemm_shape *shape = &plan->gemm_shape;
+    if (plan->op == HUNZE_OP_GEMM)
+        hunze_cuda_choose_float_tile(plan, shape->m, shape->n, shape->k, shape->batch);
+    else
+        hunze_cuda_choose_conv_float(plan, call);
+}
+
+size_t hunze_cuda_workspace_product_float(const hunze_plan *plan)
+{
+    return plan->choice.partial_bytes + (plan->op == HUNZE_OP_GEMM ? 0 : hunze_cuda_workspace_conv_float(plan));
 }
 
 const char *hunze_cuda_refuses_product_float(const hunze_plan *plan)

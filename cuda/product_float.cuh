@@ -19,7 +19,8 @@ static_assert(PRODUCT_KC % 16 == 0, "K blocks are whole tiles");
 
 struct product_place {
     int64_t row, column; /* of D; rows of a phase */
-    uint32_t phase;
+    uint32_t phase, k_block;
+    uint32_t matrix; /* with phases and K blocks, which are the slowest */
     int64_t offset[HUNZE_CUDA_OF_COUNT];
 };
 
@@ -33,7 +34,8 @@ HUNZE_INLINE product_place product_place_of(const hunze_cuda_float_product &p, u
     const uint32_t first = index / (ROWS * p.tiles_n) * ROWS,
                    height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
     index -= first * p.tiles_n;
-    product_place place = {(int64_t)(first + index % height) * tile, (int64_t)(index / height) * tile, 0, {0}};
+    product_place place = {
+        (int64_t)(first + index % height) * tile, (int64_t)(index / height) * tile, 0, 0, matrix, {0}};
     const uint32_t phases = (uint32_t)p.gather.axis[0].phases * (uint32_t)p.gather.axis[1].phases;
     place.phase = matrix % phases;
     matrix /= phases;
@@ -43,7 +45,29 @@ HUNZE_INLINE product_place product_place_of(const hunze_cuda_float_product &p, u
         for (int operand = 0; operand < HUNZE_CUDA_OF_COUNT; operand++)
             place.offset[operand] += at * p.matrices.stride[axis][operand];
     }
+    place.k_block = matrix;
     return place;
+}
+
+/* What a block of threads has of k. */
+struct product_range {
+    int64_t first, count;
+};
+
+HUNZE_INLINE product_range product_range_of(const hunze_cuda_float_product &p, uint32_t k_block, int64_t k)
+{
+    if (!p.partial)
+        return {0, k};
+    const int64_t first = (int64_t)k_block * PRODUCT_KC;
+    return {first, k_block + 1 < p.k_blocks ? (int64_t)PRODUCT_KC : k - first};
+}
+
+/* Where the sums of a tile of SPAN begin, in a matrix of a K block. */
+HUNZE_INLINE scalar *product_partial(const hunze_cuda_float_product &p, uint32_t matrix, int64_t row, int64_t column)
+{
+    enum { SPAN = tile_shape<scalar, 1>::SPAN };
+    const int64_t tile = ((int64_t)matrix * p.partial_rows + row / SPAN) * p.partial_columns + column / SPAN;
+    return static_cast<scalar *>(p.partial) + tile * SPAN * SPAN;
 }
 
 /* ------------------------------------------------------------------ shared memory */
@@ -142,6 +166,41 @@ template <int GROUPS> struct product_sums {
         PRODUCT_EACH(g, i, h, j)
         found |= vf_bits(sum[g][i][h][j]) == SIGN_BITS;
         return found;
+    }
+
+    /* The totals, which are the sums of one K block. */
+    HUNZE_MEMBER void put_partial(const hunze_cuda_float_product &p, const product_place &place) const
+    {
+#pragma unroll
+        for (int g = 0; g < GROUPS; g++)
+#pragma unroll
+            for (int h = 0; h < GROUPS; h++) {
+                const int64_t row = place.row + g * SPAN, column = place.column + h * SPAN;
+                if (!INSIDE(row < p.m && column < p.n))
+                    continue;
+                vector *to = reinterpret_cast<vector *>(product_partial(p, place.matrix, row, column)) + thread_index();
+#pragma unroll
+                for (int i = 0; i < VECTOR; i++) {
+                    vector v;
+#pragma unroll
+                    for (int j = 0; j < VECTOR; j++)
+                        v.at[j] = total[g][i][h][j];
+                    store_global(to + i * shape::THREADS, v);
+                }
+            }
+    }
+
+    /* Of a tile of SPAN. */
+    HUNZE_MEMBER void get_partial(const scalar *from)
+    {
+        const vector *mine = reinterpret_cast<const vector *>(from) + thread_index();
+#pragma unroll
+        for (int i = 0; i < VECTOR; i++) {
+            const vector v = load_global(mine + i * shape::THREADS);
+#pragma unroll
+            for (int j = 0; j < VECTOR; j++)
+                sum[0][i][0][j] = v.at[j];
+        }
     }
 
     /* by_columns: columns are the slow axis. */
@@ -254,13 +313,17 @@ template <int GROUPS> struct strided_loads {
     strided_loader<scalar, GROUPS, false> b;
     int64_t k;
 
-    HUNZE_MEMBER strided_loads(const hunze_cuda_float_product &p, const product_place &place)
-        : a(p.a, static_cast<const scalar *>(p.a.data) + place.offset[HUNZE_CUDA_OF_A] + place.row * p.a.row_step,
-            least(p.m - place.row)),
-          b(p.b, static_cast<const scalar *>(p.b.data) + place.offset[HUNZE_CUDA_OF_B] + place.column * p.b.row_step,
-            least(p.n - place.column)),
-          k(p.k)
+    HUNZE_MEMBER strided_loads(const hunze_cuda_float_product &p, const product_place &place,
+                               const product_range &range)
+        : a(p.a, first(p.a, place.offset[HUNZE_CUDA_OF_A], place.row, range), least(p.m - place.row)),
+          b(p.b, first(p.b, place.offset[HUNZE_CUDA_OF_B], place.column, range), least(p.n - place.column)),
+          k(range.count)
     {
+    }
+    HUNZE_MEMBER static const scalar *first(const hunze_cuda_strided &matrix, int64_t offset, int64_t row,
+                                            const product_range &range)
+    {
+        return static_cast<const scalar *>(matrix.data) + offset + row * matrix.row_step + range.first * matrix.k_step;
     }
     HUNZE_MEMBER static int least(int64_t left) { return left < tile::TILE ? (int)left : tile::TILE; }
     HUNZE_MEMBER void get(tile &a_tile, tile &b_tile, uint32_t, int left)
@@ -356,9 +419,13 @@ template <int GROUPS> HUNZE_INLINE void product_strided(const hunze_cuda_float_p
     shared_memory &shared = SHARED(shared_memory);
     const product_place place = product_place_of(p, (uint32_t)block_x(), TILE);
     product_sums<GROUPS> sums(p, place);
-    strided_loads<GROUPS> loads(p, place);
+    strided_loads<GROUPS> loads(p, place, product_range_of(p, place.k_block, p.k));
     product_accumulate(sums, loads, shared, (scalar)p.alpha);
-    product_finish(p, product_place_of(p, (uint32_t)anew(block_x()), TILE), product_phase_of_matrix(p), sums, shared);
+    const product_place end = product_place_of(p, (uint32_t)anew(block_x()), TILE);
+    if (p.partial)
+        sums.put_partial(p, end);
+    else
+        product_finish(p, end, product_phase_of_matrix(p), sums, shared);
 }
 
 /* A is gathered from images. */
@@ -372,12 +439,37 @@ template <int GROUPS> HUNZE_INLINE void product_gathered(const hunze_cuda_float_
     if (place.row >= phase.m)
         return;
     product_sums<GROUPS> sums(p, place);
+    const product_range range = product_range_of(p, place.k_block, phase.k);
     gathered_loads<scalar, GROUPS> loads(p, shared.tables, phase, place.row, place.column,
-                                         place.offset[HUNZE_CUDA_OF_A], place.offset[HUNZE_CUDA_OF_B]);
+                                         place.offset[HUNZE_CUDA_OF_A], place.offset[HUNZE_CUDA_OF_B], range.first,
+                                         range.count);
     SYNC_BLOCK(); /* the tables are there */
     product_accumulate(sums, loads, shared.product, (scalar)p.alpha);
     const product_place end = product_place_of(p, (uint32_t)anew(block_x()), TILE);
-    product_finish(p, end, gather_phase_of(p, end.phase), sums, shared.product);
+    if (p.partial)
+        sums.put_partial(p, end);
+    else
+        product_finish(p, end, gather_phase_of(p, end.phase), sums, shared.product);
+}
+
+/* Adds the sums of K blocks in their order. */
+HUNZE_INLINE void product_fold(const hunze_cuda_float_product &p)
+{
+    typedef product_shared<1> shared_memory;
+    shared_memory &shared = SHARED(shared_memory);
+    const product_place place = product_place_of(p, (uint32_t)block_x(), tile_shape<scalar, 1>::TILE);
+    const gather_phase phase = gather_phase_of(p, place.phase);
+    if (place.row >= phase.m)
+        return;
+    product_sums<1> sums(p, place);
+    const scalar *from = product_partial(p, place.matrix, place.row, place.column);
+    const int64_t step = product_partial(p, p.products, 0, 0) - product_partial(p, 0, 0, 0);
+#pragma unroll 4
+    for (uint32_t k_block = 0; k_block < p.k_blocks; k_block++, from += step) {
+        sums.get_partial(from);
+        sums.fold((scalar)p.alpha);
+    }
+    product_finish(p, place, phase, sums, shared);
 }
 
 #endif

@@ -145,6 +145,14 @@ typedef struct hunze_operands {
     uint8_t misaligned[HUNZE_ROLE_COUNT];
 } hunze_operands;
 
+/* What a row of a device chose for a plan: rows and columns of D that a block of threads has; K blocks that have blocks of threads of their own, or
+ * 0, and the workspace of their sums. */
+typedef struct hunze_launch_choice {
+    int32_t tile;
+    uint32_t k_blocks;
+    size_t partial_bytes;
+} hunze_launch_choice;
+
 /* A driver runs a whole op; which one follows from the op and the row's op alone. */
 typedef hunze_status hunze_driver_fn(const struct hunze_plan *plan, const hunze_call *call, hunze_exec *exec);
 
@@ -162,6 +170,7 @@ struct hunze_plan {
     };
     uint64_t operations, bytes; /* per run: multiplications and additions; operands read once and written once */
     hunze_device device;        /* that computes: HUNZE_DEVICE_CPU, or HUNZE_DEVICE_CUDA with its id */
+    hunze_launch_choice choice; /* on a device */
     uint8_t alignment[HUNZE_ROLE_COUNT]; /* of operands, on a device: bytes that divide their addresses, at most 16 */
     /* Below: the runtime's own. */
     uint32_t bundles, allowed; /* masks of bundles: that the CPU or the device has, and that the context allows */

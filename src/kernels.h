@@ -222,13 +222,15 @@ typedef void hunze_minmax_fn(int64_t n, const float *x, float range[2], bool *ha
 
 /* ------------------------------------------------------------------ launchers (cuda/cuda.h), for operands on a device
  *
- * launch computes the whole op: it puts kernels on the run's stream and does not wait.  workspace: bytes of device memory that it needs.
+ * launch computes the whole op: it puts kernels on the run's stream and does not wait.  choose: what can be chosen when a plan is made, into
+ * plan->choice.  workspace: bytes of device memory that it needs, asked for afterwards.
  * refusal: NULL if it takes the plan's call, else why not, in words that follow the row's name ("needs …"). */
 struct hunze_plan;
 struct hunze_cuda_run;
 struct hunze_cuda_kernel;
 typedef hunze_status hunze_cuda_launch_fn(const struct hunze_plan *plan, const hunze_call *call,
                                           const struct hunze_cuda_run *run);
+typedef void hunze_cuda_choose_fn(struct hunze_plan *plan, const hunze_call *call);
 typedef size_t hunze_cuda_workspace_fn(const struct hunze_plan *plan);
 typedef const char *hunze_cuda_refusal_fn(const struct hunze_plan *plan);
 
@@ -254,7 +256,8 @@ typedef struct hunze_row {
     hunze_depthwise_plane_fn *depthwise_plane;
     hunze_quantize_fn *quantize;
     hunze_minmax_fn *minmax;
-    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, which has none of the next three either */
+    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, which has none of the next four either */
+    hunze_cuda_choose_fn *launch_choose;       /* NULL: there is nothing to choose */
     hunze_cuda_workspace_fn *launch_workspace; /* NULL: none */
     hunze_cuda_refusal_fn *launch_refusal;     /* NULL: takes all calls of its types */
     /* All that it may start, then NULL: hunze_plan_prepare loads them. */

@@ -173,6 +173,8 @@ static hunze_status fill(const hunze_request *request, hunze_plan *plan)
     plan->idle = !plan->writes || !on_cpu;
     if (!on_cpu) {
         plan->useful_threads = 1;
+        if (plan->row->launch_choose)
+            plan->row->launch_choose(plan, request->call);
         plan->workspace_bytes = device_workspace(plan);
         return HUNZE_OK;
     }
@@ -380,6 +382,9 @@ static void add_device(hunze_text *text, const hunze_plan *plan)
                                 "kernel when it is first used, and keeps it in ~/.nv/ComputeCache (CUDA_CACHE_PATH)"
                               : NULL);
     hunze_text_add(text, ", ");
+    if (plan->choice.tile)
+        hunze_text_add(text, "\"tile\": %d, \"parallel_k_blocks\": %u, ", plan->choice.tile,
+                       plan->choice.k_blocks ? plan->choice.k_blocks : 1);
 }
 
 hunze_status hunze_plan_explain(const hunze_plan *plan, char **out)

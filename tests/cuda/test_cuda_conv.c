@@ -183,6 +183,31 @@ static void blocks_of_k(void)
     hunze_context_release(context);
 }
 
+/* K blocks side by side: several tiles and groups. */
+static void k_blocks_apart(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {88};
+    for (int turn = 0; turn < 8; turn++) {
+        convolution v = {.op = turn & 2 ? HUNZE_OP_CONV_TRANSPOSE : HUNZE_OP_CONV,
+                         .type = types[turn % 2],
+                         .spatial = 2,
+                         .images = 2,
+                         .groups = 1 + (turn >> 2),
+                         .channels = turn % 2 ? 60 : 120,
+                         .outputs = harness_between(&rng, 30, 70)};
+        for (int axis = 0; axis < 2; axis++) {
+            v.in[axis] = harness_between(&rng, 6, 7);
+            v.kernel[axis] = 3;
+            v.stride[axis] = v.op == HUNZE_OP_CONV ? 1 : harness_between(&rng, 1, 2);
+            v.dilation[axis] = v.before[axis] = 1;
+        }
+        any_layout(&rng, &v);
+        check_convolution(context, &rng, &v);
+    }
+    hunze_context_release(context);
+}
+
 /* Outputs and channels about tiles of 64 and 128; kernels of one tap, whose x may be read where it is. */
 static void tiles(void)
 {
@@ -339,7 +364,9 @@ static void banks_large(void) { banks(true); }
 static const cuda_case cases[] = {
     {"convolutions", convolutions, NULL, NULL},
     {"transposed", transposed, NULL, NULL},
-    {"blocks_of_k", blocks_of_k, NULL, NULL},
+    {"blocks_of_k", blocks_of_k, "sms=1", NULL},
+    {"blocks_of_k_apart", blocks_of_k, "sms=16", NULL},
+    {"k_blocks_apart", k_blocks_apart, "sms=132", NULL},
     {"tiles", tiles, "sms=16", NULL},
     {"large_tiles", tiles, "sms=1", NULL},
     {"depthwise", depthwise, NULL, NULL},

@@ -281,6 +281,209 @@ static const char *kernel_of(hunze_type type, bool large)
                                   : "hunze_gemm_f32_cuda_64";
 }
 
+/* More matrices than a grid has in y or z. */
+static void many_matrices(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {81};
+    product p = plain_product(HUNZE_TYPE_F32, 1, 2, 0);
+    p.batch = 65537;
+    p.with = WITH_C;
+    p.beta = 0.5;
+    check_product(context, &rng, &p);
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ the choice of tiles and of K blocks side by side */
+
+/* Without data. */
+static hunze_status plan_of(hunze_context *context, hunze_type type, int64_t batch, int64_t m, int64_t n, int64_t k,
+                            hunze_plan **plan)
+{
+    const hunze_dtype dtype = {HUNZE_FLOAT, type == HUNZE_TYPE_F64 ? 64 : 32, 1};
+    const int64_t a_shape[3] = {batch, m, k}, b_shape[3] = {batch, k, n}, d_shape[3] = {batch, m, n};
+    array a, b, d;
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_GEMM,
+                             .a = view(&a, cuda0, dtype, NULL, 3, a_shape, NULL),
+                             .b = view(&b, cuda0, dtype, NULL, 3, b_shape, NULL),
+                             .d = view(&d, cuda0, dtype, NULL, 3, d_shape, NULL)};
+    return hunze_plan_create(context, &call, plan);
+}
+
+/* Grids have 2^31 - 1 blocks in x. */
+static void more_tiles_than_a_grid(void)
+{
+    hunze_context *context = new_context(NULL);
+    const int64_t most = INT64_C(64) * INT32_MAX, million = 1 << 20;
+    hunze_plan *plan;
+    for (int t = 0; t < 2; t++) {
+        OK(plan_of(context, types[t], 1, most, 64, 1, &plan));
+        hunze_plan_release(plan);
+        REFUSED(UNSUPPORTED, plan_of(context, types[t], 1, most + 1, 64, 1, &plan), "2^31 tiles of 64 x 64");
+        REFUSED(UNSUPPORTED, plan_of(context, types[t], million, 64, 64 * 2048, 1, &plan), "2^31 tiles of 64 x 64");
+        OK(plan_of(context, types[t], million, 64, 64 * 2047, 1, &plan));
+        hunze_plan_release(plan);
+    }
+    hunze_context_release(context);
+}
+
+typedef struct choice {
+    hunze_type type;
+    int64_t batch, m, n, k;
+    int tile, k_blocks;
+    size_t workspace;
+} choice;
+
+/* What a plan says. */
+static void check_choices(const choice *choices, size_t count)
+{
+    hunze_context *context = new_context(NULL);
+    for (const choice *c = choices; c < choices + count; c++) {
+        hunze_plan *plan;
+        char *text, words[80];
+        OK(plan_of(context, c->type, c->batch, c->m, c->n, c->k, &plan));
+        OK(hunze_plan_explain(plan, &text));
+        snprintf(words, sizeof words, "\"tile\": %d, \"parallel_k_blocks\": %d, ", c->tile, c->k_blocks);
+        check(strstr(text, words), "case %td: not %s in %s", c - choices, words, text);
+        check(hunze_plan_workspace(plan, 0) == c->workspace, "case %td: %zu bytes of workspace, not %zu", c - choices,
+              hunze_plan_workspace(plan, 0), c->workspace);
+        hunze_string_free(text);
+        hunze_plan_release(plan);
+    }
+    hunze_context_release(context);
+}
+
+/* On one multiprocessor the larger tile, unless much of it is outside D; never K blocks side by side, for nobody is idle. */
+static void choices_of_one(void)
+{
+    static const choice choices[] = {
+        {HUNZE_TYPE_F32, 1, 128, 128, 16, 128, 1, 0},    {HUNZE_TYPE_F32, 1, 64, 64, 16, 64, 1, 0},
+        {HUNZE_TYPE_F32, 1, 64, 256, 4096, 64, 1, 0},    {HUNZE_TYPE_F32, 1, 65, 256, 4096, 128, 1, 0},
+        {HUNZE_TYPE_F32, 5, 64, 64, 1 << 20, 64, 1, 0},  {HUNZE_TYPE_F32, 1, 4096, 4096, 4096, 128, 1, 0},
+        {HUNZE_TYPE_F64, 1, 4096, 4096, 4096, 64, 1, 0}, {HUNZE_TYPE_F64, 1, 64, 64, 1 << 20, 64, 1, 0},
+    };
+    check_choices(choices, sizeof choices / sizeof *choices);
+}
+
+/* On 132: small tiles while large ones leave some without any; K blocks side by side while there are fewer tiles than multiprocessors, k is so long
+ * that adding them is little, and their sums fit 64 MiB. */
+static void choices_of_many(void)
+{
+    enum { TILE_F32 = 64 * 64 * 4, TILE_F64 = 32 * 32 * 8, BLOCKS_F32 = 4096 };
+    static const choice choices[] = {
+        {HUNZE_TYPE_F32, 1, 1024, 1024, 512, 64, 1, 0},
+        {HUNZE_TYPE_F32, 1, 4096, 4096, 512, 128, 1, 0},
+        {HUNZE_TYPE_F32, 4, 1024, 1024, 512, 128, 1, 0},
+        {HUNZE_TYPE_F32, 1, 64, 64, 767, 64, 1, 0},
+        {HUNZE_TYPE_F32, 1, 64, 64, 768, 64, 2, 2 * TILE_F32},
+        {HUNZE_TYPE_F32, 1, 65, 64, 8192, 64, 16, 32 * TILE_F32},
+        {HUNZE_TYPE_F32, 3, 64, 64, 8192, 64, 16, 48 * TILE_F32},
+        {HUNZE_TYPE_F32, 1, 512, 512, 4096, 128, 8, 512 * TILE_F32},
+        {HUNZE_TYPE_F32, 1, 4096, 4096, 4096, 128, 1, 0},
+        {HUNZE_TYPE_F32, 1, 64, 64, BLOCKS_F32 * HUNZE_KC_F32, 64, BLOCKS_F32, BLOCKS_F32 * TILE_F32},
+        {HUNZE_TYPE_F32, 1, 64, 64, BLOCKS_F32 * HUNZE_KC_F32 + HUNZE_KC_F32, 64, 1, 0},
+        {HUNZE_TYPE_F64, 1, 64, 64, 383, 64, 1, 0},
+        {HUNZE_TYPE_F64, 1, 64, 33, 4096, 64, 16, 64 * TILE_F64},
+        {HUNZE_TYPE_F64, 1, 32, 32, 4096, 64, 16, 16 * TILE_F64},
+    };
+    check_choices(choices, sizeof choices / sizeof *choices);
+}
+
+/* K blocks side by side: several tiles, whole ones and cut ones, and matrices, with everything that an epilogue has. */
+static void k_blocks_apart(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {79};
+    for (int turn = 0; turn < 12; turn++) {
+        const hunze_type type = types[turn % 2];
+        product p = any_product(&rng, type, harness_between(&rng, 1, 70), harness_between(&rng, 60, 70),
+                                kc_of(type) * harness_between(&rng, 2, 3) + harness_between(&rng, -20, 20));
+        p.batch = harness_between(&rng, 1, 2);
+        check_product(context, &rng, &p);
+    }
+    hunze_context_release(context);
+}
+
+/* Each block of threads has its part of A and B once for each column and row of tiles; the sums are written once and read once. */
+static void count_apart(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {80};
+    device_count_banks(true);
+    for (int t = 0; t < 2; t++) {
+        const int64_t kc = kc_of(types[t]), m = 100, n = 60, k = 3 * kc + 20, size = (int64_t)harness_bytes(types[t]),
+                      span = t ? 32 : 64, cells = (m + span - 1) / span * ((n + span - 1) / span) * span * span;
+        const product p = plain_product(types[t], m, n, k);
+        device_case c;
+        make(context, &rng, &p, &c);
+        device_reset_counters();
+        device_check(context, &c);
+        const hunze_emulator_counters sums = device_counters(kernel_of(p.type, false)),
+                                      fold = device_counters(t ? "hunze_fold_f64_cuda" : "hunze_fold_f32_cuda");
+        check(sums.launches == 1 && sums.blocks == 3 * 2 && fold.launches == 1 &&
+                  fold.blocks == (uint64_t)(cells / span / span),
+              "%s: %llu and %llu blocks", c.text, (unsigned long long)sums.blocks, (unsigned long long)fold.blocks);
+        check(sums.global_read_bytes == (uint64_t)((m + 2 * n) * k * size) &&
+                  sums.global_write_bytes == (uint64_t)(3 * cells * size),
+              "%s: the sums read %llu bytes and write %llu", c.text, (unsigned long long)sums.global_read_bytes,
+              (unsigned long long)sums.global_write_bytes);
+        check(fold.global_read_bytes == (uint64_t)(3 * cells * size) &&
+                  fold.global_write_bytes == (uint64_t)(m * n * size),
+              "%s: the fold reads %llu bytes and writes %llu", c.text, (unsigned long long)fold.global_read_bytes,
+              (unsigned long long)fold.global_write_bytes);
+        check(fold.shared_requests > 0 && fold.bank_conflicts == 0, "%s: %llu bank conflicts in %llu requests", c.text,
+              (unsigned long long)fold.bank_conflicts, (unsigned long long)fold.shared_requests);
+    }
+    hunze_context_release(context);
+}
+
+/* Under capture nothing is allocated for sums: K blocks go one after another, to the same bits. */
+static void captured(void)
+{
+    enum { K = 3 * HUNZE_KC_F32 };
+    static float values[2 * K], expected, got;
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {82};
+    harness_fill(&rng, HUNZE_TYPE_F32, values, 2 * K, HARNESS_UNIFORM);
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    const int64_t row[2] = {1, K}, column[2] = {K, 1}, one[2] = {1, 1};
+    array a, b, d;
+    OK(hunze_gemm(context, view(&a, cpu, f32, values, 2, row, NULL), view(&b, cpu, f32, values + K, 2, column, NULL),
+                  NULL, view(&d, cpu, f32, &expected, 2, one, NULL), NULL, NULL));
+    void *a_gpu = to_gpu(context, cuda0, NULL, values, K), *b_gpu = to_gpu(context, cuda0, NULL, values + K, K),
+         *d_gpu = to_gpu(context, cuda0, NULL, &got, 1), *stream = NULL;
+    CUcontext primary = NULL;
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    hunze_plan *plan;
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_GEMM,
+                             .a = view(&a, cuda0, f32, a_gpu, 2, row, NULL),
+                             .b = view(&b, cuda0, f32, b_gpu, 2, column, NULL),
+                             .d = view(&d, cuda0, f32, d_gpu, 2, one, NULL)};
+    OK(hunze_plan_create(context, &call, &plan));
+    check(hunze_plan_workspace(plan, 0) > 0, "K blocks do not go side by side");
+    OK(hunze_plan_prepare(plan));
+    OK(hunze_stream_create(context, cuda0, &stream));
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    const hunze_run run = {.struct_size = sizeof run, .stream = stream};
+    OK(hunze_plan_run(plan, &call, &run));
+    DRIVER_OK(DRIVER(cuStreamEndCapture, 10000)(stream, &graph));
+    DRIVER_OK(DRIVER(cuGraphInstantiateWithFlags, 11040)(&exec, graph, 0));
+    DRIVER_OK(DRIVER(cuGraphLaunch, 10000)(exec, stream));
+    from_gpu(context, cuda0, stream, d_gpu, &got, 1);
+    OK(hunze_stream_synchronize(context, cuda0, stream));
+    check(memcmp(&got, &expected, sizeof got) == 0, "%g, not %g", (double)got, (double)expected);
+    hunze_plan_release(plan);
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ counts */
+
 /* A is read once for each column of tiles, B for each row of tiles; one fma is done for each product and each element of a K block.  whole: tiles
  * are, too, and no access to shared memory takes more than one pass. */
 static void count(bool large, int64_t m, int64_t n, bool whole)
@@ -329,7 +532,15 @@ static const cuda_case cases[] = {
     {"sizes_of_large_tiles", sizes, "sms=1", NULL},
     {"contiguous_rows", contiguous_rows, NULL, NULL},
     {"many_tiles", many_tiles, "sms=1", NULL},
-    {"blocks_of_k", blocks_of_k, NULL, NULL},
+    {"blocks_of_k", blocks_of_k, "sms=1", NULL},
+    {"blocks_of_k_apart", blocks_of_k, "sms=16", NULL},
+    {"k_blocks_apart", k_blocks_apart, "sms=132", NULL},
+    {"many_matrices", many_matrices, NULL, NULL},
+    {"more_tiles_than_a_grid", more_tiles_than_a_grid, NULL, NULL},
+    {"choices_of_one", choices_of_one, "sms=1", NULL},
+    {"choices_of_many", choices_of_many, "sms=132", NULL},
+    {"captured", captured, "sms=132", NULL},
+    {"count_apart", count_apart, "sms=132", NULL},
     {"epilogues", epilogues, NULL, NULL},
     {"reproducible", reproducible, NULL, NULL},
     {"in_place", in_place, NULL, NULL},
