@@ -11,6 +11,7 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/arrays.c
   bindings/python/bound.c
   bindings/python/conv.c
+  bindings/python/device_rates.c
   bindings/python/dlpack.c
   bindings/python/dlpack_export.c
   bindings/python/docs.c
@@ -18,6 +19,9 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/elementwise.c
   bindings/python/matmul.c
   bindings/python/module.c
+  bindings/python/offload.c
+  bindings/python/offload_call.c
+  bindings/python/offload_run.c
   bindings/python/pack.c
   bindings/python/run.c
   bindings/python/types.c

@@ -28,7 +28,8 @@ enum { MAX_AXES = 64 }; /* NumPy's own limit */
 #define KEYWORDS(X)                                                                                                    \
     X(bias)                                                                                                            \
     X(residual)                                                                                                        \
-    X(activation) X(out) X(dtype) X(threads) X(reproducible) X(out_scale) X(out_zero_point) X(out_dtype) X(kernel)
+    X(activation)                                                                                                      \
+    X(out) X(dtype) X(threads) X(reproducible) X(out_scale) X(out_zero_point) X(out_dtype) X(kernel) X(device)
 typedef enum Keyword {
 #define ENUM(name) KEYWORD_##name,
     KEYWORDS(ENUM)
@@ -55,6 +56,8 @@ typedef struct State {
     PyObject *settings_get; /* ContextVar.get of hunze.options */
     PyTypeObject *context_type, *settings_type, *plan_type, *request_type, *bound_type, *meter_type, *export_type;
     PyObject *quantized_type, *packed_type; /* hunze.QArray, hunze.PackedWeights */
+    PyObject *choose;                       /* hunze._offload: whether a device is sooner; or NULL */
+    int64_t slice_bytes;                    /* of what goes over to a device at a time */
     PyObject *keywords[KEYWORD_COUNT];
     PyObject *attributes[ATTRIBUTE_COUNT];
     PyObject *dlpack_version; /* (1, 3) */
@@ -67,6 +70,7 @@ typedef struct Active {
     hunze_context *context;
     uint32_t flags;
     int32_t threads; /* 0: the context's */
+    int offload;     /* what device= says (offload.h) */
 } Active;
 bool active_settings(State *state, Active *active);
 /* Raises the exception that belongs to a status, with the library's message; returns NULL. */
@@ -216,6 +220,10 @@ hunze_plan *plan_of(PyObject *plan);
 /* forced: the kernel name that the plan was made with, as bytes, or NULL. */
 PyObject *plan_wrap(State *state, hunze_plan *plan, PyObject *forced);
 PyObject *plan_forced(PyObject *plan); /* borrowed */
+/* What a plan of a call that is brought to a device moves: (device, bytes once, over in slices, back, slices); taken over. */
+void plan_set_moves(PyObject *plan, PyObject *moves);
+/* Where to: OFFLOAD_NONE, or OFFLOAD_CUDA and the device's number. */
+int plan_moves_to(PyObject *plan);
 
 /* ------------------------------------------------------------------ functions by file */
 
@@ -226,6 +234,7 @@ PyObject *binding_activate(PyObject *module, PyObject *const *arguments, Py_ssiz
 PyObject *binding_quantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_dequantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_pack(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *binding_device_rate(PyObject *module, PyObject *arguments);
 PyObject *binding_as_array(PyObject *module, PyObject *object);
 extern PyType_Spec context_spec, settings_spec, plan_spec, request_spec, bound_spec, meter_spec, export_spec;
 extern const char matmul_doc[], linear_doc[], activate_doc[];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hunze.conv1d, conv2d, conv_transpose1d and conv_transpose2d: one function behind the keyword wrappers of _ops.py. */
+#include "offload.h"
 #include "packed.h"
 
 #include <string.h>
@@ -29,6 +30,7 @@ enum {
     OUT_ZERO_POINT,
     OUT_DTYPE,
     KERNEL,
+    DEVICE,
     VALUES
 };
 
@@ -227,6 +229,9 @@ static bool output_shape(Conv *c)
 static bool take_operands(Conv *c, PyObject *const *v)
 {
     State *state = c->call.state;
+    PyObject *w = v[W];
+    if (!offload_weights(&c->call, &w, "w"))
+        return false;
     c->x_quant.present = c->w_quant.present = c->y_quant.present = false;
     if (is_quantized(state, v[X])) {
         if (!call_take_quantized(&c->call, v[X], "x", &c->x, -1, &c->x_quant))
@@ -236,19 +241,19 @@ static bool take_operands(Conv *c, PyObject *const *v)
             return false;
         call_keep(&c->call, &c->x);
     }
-    c->w_packed = is_packed(state, v[W]);
+    c->w_packed = is_packed(state, w);
     if (c->w_packed) {
-        if (!packed_take(&c->call, v[W], "w", false, &c->w, &c->w_quant, &c->packed))
+        if (!packed_take(&c->call, w, "w", false, &c->w, &c->w_quant, &c->packed))
             return false;
         c->w_shape = c->packed.shape;
         c->w_axes = c->packed.axes;
         return true;
     }
-    if (is_quantized(state, v[W])) {
-        if (!call_take_quantized(&c->call, v[W], "w", &c->w, -1, &c->w_quant))
+    if (is_quantized(state, w)) {
+        if (!call_take_quantized(&c->call, w, "w", &c->w, -1, &c->w_quant))
             return false;
     } else {
-        if (!operand_take(state, v[W], "w", &c->w))
+        if (!operand_take(state, w, "w", &c->w))
             return false;
         call_keep(&c->call, &c->w);
         if (!operands_mix(&c->x, "x", &c->w, "w"))
@@ -376,7 +381,7 @@ PyObject *binding_conv(PyObject *module, PyObject *const *v, Py_ssize_t count)
                     v[KERNEL] == Py_None ? NULL : v[KERNEL]))
         return NULL;
     c.call.names = "y is out";
-    if (take_operands(&c, v) && prepare(&c, v) && call_run(&c.call, &plan))
+    if (call_offload(&c.call, v[DEVICE]) && take_operands(&c, v) && prepare(&c, v) && call_run(&c.call, &plan))
         result = plan ? plan
                       : call_result(&c.call, v[OUT] == Py_None ? NULL : v[OUT], &c.y, &c.x, &c.y_quant,
                                     c.y_quant.present ? c.y_quant.quant.axis : 0);

@@ -4,7 +4,7 @@
 
 #define PRODUCT_KEYWORDS                                                                                               \
     "residual=None, activation=None, out=None, dtype=None, threads=None, reproducible=None, out_scale=None, "          \
-    "out_zero_point=None, out_dtype=None, kernel=None)\n--\n\n"
+    "out_zero_point=None, out_dtype=None, kernel=None, device=None)\n--\n\n"
 
 #define PRODUCT_REST                                                                                                   \
     "residual   an array that broadcasts to the result, added before the activation; beside 16-bit operands bias\n"    \
@@ -18,6 +18,10 @@
     "reproducible  True: the same bits on every instruction set too\n"                                                 \
     "out_scale, out_zero_point, out_dtype  of QArrays: requantise, and return a QArray\n"                              \
     "kernel     forces a row of the kernel table by its name\n"                                                        \
+    "device     'cuda', 'cuda:1': operands in the CPU's memory are copied over, large ones in slices of rows while\n"  \
+    "           others are computed, and the result back; 'auto' does so where the ceilings of `python -m hunze\n"     \
+    "           tune` say that it is sooner; 'cpu' never; None computes where the operands live.  After Ctrl-C or a\n" \
+    "           fault of the device, out may hold a part of the result if that came in slices\n"                       \
     "\n"                                                                                                               \
     "float32, float64, float16 and (ml_dtypes') bfloat16 keep theirs, together they give what NumPy gives; the sums\n" \
     "of 16-bit ones are float32, rounded once; 8-bit integers give exact int32; QArrays give float32.  Raises\n"       \
@@ -55,7 +59,7 @@ const char linear_doc[] = "linear(x, w, /, bias=None, *, " PRODUCT_KEYWORDS
                           "bias       (n,)\n" PRODUCT_REST;
 
 const char activate_doc[] =
-    "activate(x, /, activation, *, out=None, threads=None, kernel=None)\n--\n\n"
+    "activate(x, /, activation, *, out=None, threads=None, kernel=None, device=None)\n--\n\n"
     "activation(x), element by element, with the same bits as where a product ends with it.\n"
     "\n"
     ">>> import numpy as np, hunze as hz\n"
@@ -68,5 +72,6 @@ const char activate_doc[] =
     "out        an array of x's shape and dtype, which is returned; it may be x\n"
     "threads    for this call\n"
     "kernel     forces a row of the kernel table by its name\n"
+    "device     as in hz.matmul\n"
     "\n"
     "Raises ValueError for an activation that is not known, and TypeError for other dtypes.\n";

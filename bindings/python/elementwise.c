@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hunze.activate, quantize and dequantize. */
-#include "binding.h"
+#include "offload.h"
 
 #include <string.h>
 
@@ -37,17 +37,17 @@ static bool take_like(Call *call, PyObject *out, const Operand *x, hunze_dtype d
 
 PyObject *binding_activate(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static const Keyword keywords[] = {KEYWORD_out, KEYWORD_threads, KEYWORD_kernel};
-    static const Signature signature = {"activate", 1, 2, KEYWORD_activation, 3, keywords};
-    PyObject *values[5], *plan = NULL, *result = NULL;
+    static const Keyword keywords[] = {KEYWORD_out, KEYWORD_threads, KEYWORD_kernel, KEYWORD_device};
+    static const Signature signature = {"activate", 1, 2, KEYWORD_activation, 4, keywords};
+    PyObject *values[6], *plan = NULL, *result = NULL;
     State *state = state_of(module);
     Call call;
     Operand x, y;
     if (!parse_arguments(state, &signature, arguments, count, names, values) ||
         !call_begin(state, &call, "activate", HUNZE_OP_ACTIVATION, values[3], NULL, values[4]))
         return NULL;
-    bool good = values[1] != NULL;
-    if (!good)
+    bool good = call_offload(&call, values[5]);
+    if (good && !(good = values[1] != NULL))
         PyErr_SetString(PyExc_TypeError, "activate() needs an activation, such as 'relu' or ('clip', 0.0, 6.0)");
     good = good && take_kept(&call, values[0], "x", &x);
     if (good && !dtype_is(x.tensor.dtype, DTYPE_F32) && !dtype_is(x.tensor.dtype, DTYPE_F64)) {
@@ -93,11 +93,11 @@ static bool take_quant(Call *call, PyObject *scale, PyObject *zero_point, PyObje
     return true;
 }
 
-/* _quantize(x, codes, scale, zero_point, axis, dynamic, threads, kernel): the arrays are made by _ops.py. */
+/* _quantize(x, codes, scale, zero_point, axis, dynamic, threads, kernel, device): the arrays are made by _ops.py. */
 PyObject *binding_quantize(PyObject *module, PyObject *const *v, Py_ssize_t count)
 {
-    if (count != 8) {
-        PyErr_SetString(PyExc_TypeError, "_quantize() takes 8 arguments");
+    if (count != 9) {
+        PyErr_SetString(PyExc_TypeError, "_quantize() takes 9 arguments");
         return NULL;
     }
     Call call;
@@ -107,7 +107,7 @@ PyObject *binding_quantize(PyObject *module, PyObject *const *v, Py_ssize_t coun
     if (!call_begin(state_of(module), &call, "quantize", HUNZE_OP_QUANTIZE, v[6] == Py_None ? NULL : v[6], NULL,
                     v[7] == Py_None ? NULL : v[7]))
         return NULL;
-    if (take_kept(&call, v[0], "x", &x) && take_kept(&call, v[1], "codes", &codes) &&
+    if (call_offload(&call, v[8]) && take_kept(&call, v[0], "x", &x) && take_kept(&call, v[1], "codes", &codes) &&
         take_quant(&call, v[2], v[3], v[4], x.tensor.ndim, &quant)) {
         call.options.quantize.dynamic = v[5] == Py_True;
         call.call.a = &x.tensor;
@@ -120,11 +120,11 @@ PyObject *binding_quantize(PyObject *module, PyObject *const *v, Py_ssize_t coun
     return result;
 }
 
-/* _dequantize(codes, scale, zero_point, axis, out, threads, kernel) */
+/* _dequantize(codes, scale, zero_point, axis, out, threads, kernel, device) */
 PyObject *binding_dequantize(PyObject *module, PyObject *const *v, Py_ssize_t count)
 {
-    if (count != 7) {
-        PyErr_SetString(PyExc_TypeError, "_dequantize() takes 7 arguments");
+    if (count != 8) {
+        PyErr_SetString(PyExc_TypeError, "_dequantize() takes 8 arguments");
         return NULL;
     }
     Call call;
@@ -135,7 +135,8 @@ PyObject *binding_dequantize(PyObject *module, PyObject *const *v, Py_ssize_t co
     if (!call_begin(state, &call, "dequantize", HUNZE_OP_DEQUANTIZE, v[5] == Py_None ? NULL : v[5], NULL,
                     v[6] == Py_None ? NULL : v[6]))
         return NULL;
-    if (take_kept(&call, v[0], "codes", &codes) && take_quant(&call, v[1], v[2], v[3], codes.tensor.ndim, &quant) &&
+    if (call_offload(&call, v[7]) && take_kept(&call, v[0], "codes", &codes) &&
+        take_quant(&call, v[1], v[2], v[3], codes.tensor.ndim, &quant) &&
         take_like(&call, v[4] == Py_None ? NULL : v[4], &codes, DTYPE_F32, &x)) {
         call.call.a = &codes.tensor;
         call.call.d = &x.tensor;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hunze.matmul and hunze.linear: NumPy's shape rules around hunze_gemm. */
+#include "offload.h"
 #include "packed.h"
 
 #include <string.h>
 
 static const Keyword keywords[] = {KEYWORD_residual,  KEYWORD_activation,   KEYWORD_out,       KEYWORD_dtype,
                                    KEYWORD_threads,   KEYWORD_reproducible, KEYWORD_out_scale, KEYWORD_out_zero_point,
-                                   KEYWORD_out_dtype, KEYWORD_kernel,       KEYWORD_bias};
+                                   KEYWORD_out_dtype, KEYWORD_kernel,       KEYWORD_device,    KEYWORD_bias};
 enum {
     RESIDUAL,
     ACTIVATION,
@@ -18,6 +19,7 @@ enum {
     OUT_ZERO_POINT,
     OUT_DTYPE,
     KERNEL,
+    DEVICE,
     BIAS,
     VALUES
 };
@@ -253,6 +255,10 @@ static PyObject *product(State *state, const char *function, PyObject *a, PyObje
     p.transposed = transposed;
     if (!call_begin(state, &p.call, function, HUNZE_OP_GEMM, values[THREADS], values[REPRODUCIBLE], values[KERNEL]))
         return NULL;
+    if (!call_offload(&p.call, values[DEVICE]) || !offload_weights(&p.call, &b, p.b_name)) {
+        call_end(&p.call);
+        return NULL;
+    }
     p.call.names = transposed ? "a is x, b is w, d is out" : "d is out";
     if (take_operands(&p, a, b) && prepare(&p, values) && call_run(&p.call, &plan))
         result = plan ? plan : call_result(&p.call, values[OUT], &p.d, &p.a, &p.d_quant, p.result_axes - 1);

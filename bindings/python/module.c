@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hunze._hunze: the module's state, its functions and its start. */
 #define HUNZE_IMPORTS_NUMPY
-#include "binding.h"
+#include "offload.h"
 
 #include "../../bench/bandwidth.h"
 #include "../../bench/peak.h"
@@ -127,6 +127,7 @@ static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL |
                                 {"_pack", FAST(binding_pack), METH_FASTCALL, NULL},
                                 {"_as_array", binding_as_array, METH_O, NULL},
                                 {"_register", FAST(binding_register), METH_FASTCALL, NULL},
+                                {"_offload", FAST(binding_offload_register), METH_FASTCALL, NULL},
                                 {"_use_settings", binding_use_settings, METH_NOARGS, NULL},
                                 {"_info", binding_info, METH_NOARGS, NULL},
                                 {"_get_threads", binding_get_threads, METH_NOARGS, NULL},
@@ -134,6 +135,7 @@ static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL |
                                 {"_peak", binding_peak, METH_VARARGS, NULL},
                                 {"_peak_all", binding_peak_all, METH_VARARGS, NULL},
                                 {"_bandwidth", binding_bandwidth, METH_VARARGS, NULL},
+                                {"_device_rate", binding_device_rate, METH_VARARGS, NULL},
                                 {0}};
 
 static bool add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
@@ -189,6 +191,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = state_of(module);
     Py_VISIT(state->settings_get);
+    Py_VISIT(state->choose);
     Py_VISIT(state->quantized_type);
     Py_VISIT(state->packed_type);
     Py_VISIT(state->context_type);
@@ -205,6 +208,7 @@ static int module_clear(PyObject *module)
 {
     State *state = state_of(module);
     Py_CLEAR(state->settings_get);
+    Py_CLEAR(state->choose);
     Py_CLEAR(state->quantized_type);
     Py_CLEAR(state->packed_type);
     Py_CLEAR(state->context_type);

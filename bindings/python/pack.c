@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Packed weights: making a blob, and taking one as an operand.  The Python class keeps the source and one blob per context. */
+#include "offload.h"
 #include "packed.h"
 
 #include <string.h>
@@ -93,18 +94,36 @@ static bool take_shape(PyObject *object, Packed *packed)
     return good;
 }
 
-bool packed_take(Call *call, PyObject *object, const char *name, bool transposed, Operand *blob, Quant *quant,
-                 Packed *packed)
+/* Whether the weights were packed for the call's function. */
+static bool fits_function(const Call *call, PyObject *object, const char *name)
 {
     PyObject *made_for = PyObject_GetAttrString(object, "op");
     if (!made_for)
         return false;
-    bool fits = PyUnicode_Check(made_for) && PyUnicode_CompareWithASCIIString(made_for, call->function) == 0;
+    const bool fits = PyUnicode_Check(made_for) && PyUnicode_CompareWithASCIIString(made_for, call->function) == 0;
     if (!fits)
         PyErr_Format(PyExc_TypeError, "%s was packed for %S, not for %s: use hz.pack(hz.%s, w)", name, made_for,
                      call->function, call->function);
     Py_DECREF(made_for);
-    if (!fits || !take_shape(object, packed))
+    return fits;
+}
+
+bool offload_weights(Call *call, PyObject **w, const char *name)
+{
+    if (call->active.offload < OFFLOAD_CUDA || !is_packed(call->state, *w))
+        return true;
+    PyObject *source = fits_function(call, *w, name) ? PyObject_GetAttrString(*w, "_source") : NULL;
+    if (!source)
+        return false;
+    *w = source;
+    Py_DECREF(source); /* the packed weights keep it */
+    return true;
+}
+
+bool packed_take(Call *call, PyObject *object, const char *name, bool transposed, Operand *blob, Quant *quant,
+                 Packed *packed)
+{
+    if (!fits_function(call, object, name) || !take_shape(object, packed))
         return false;
     PyObject *dtype = PyObject_GetAttrString(object, "dtype");
     bool good = dtype && dtype_parse(dtype, "dtype", &packed->dtype);

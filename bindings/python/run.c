@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One call: settings, run by plan or at once, the GIL, Ctrl-C, and what each op shares. */
-#include "binding.h"
+#include "offload.h"
 
 #include <string.h>
 #include <time.h>
@@ -152,8 +152,25 @@ static bool raise_call_status(Call *call, hunze_status status)
     return false;
 }
 
+/* On a device for operands in the CPU's memory. */
+static bool run_offloaded(Call *call, int target, PyObject **plan)
+{
+    hunze_status status;
+    bool good = true;
+    Offload *offload = offload_make(call, target, call->planned ? plan_of(call->planned) : NULL, &status);
+    if (!offload)
+        return status ? raise_call_status(call, status) : false;
+    if (call->plan_only)
+        good = (*plan = offload_plan(offload)) != NULL;
+    else if ((status = offload_run(offload)))
+        good = raise_call_status(call, status);
+    offload_free(offload);
+    return good;
+}
+
 bool call_run(Call *call, PyObject **plan)
 {
+    int target = OFFLOAD_NONE;
     *plan = NULL;
     const char *kernel = call->kernel_text ? PyBytes_AsString(call->kernel_text) : NULL;
     switch (call->call.op) {
@@ -179,6 +196,10 @@ bool call_run(Call *call, PyObject **plan)
         call->options.quantize.kernel = kernel;
     }
     call->call.options = &call->options;
+    if ((call->active.offload || call->planned) && !offload_target(call, &target))
+        return false;
+    if (target)
+        return run_offloaded(call, target, plan);
     if (call->plan_only || call->bind) {
         hunze_plan *made;
         hunze_status status = hunze_plan_create(call->active.context, &call->call, &made);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The module's own types: handles of the library's contexts, plans and meters, and what an options block sets. */
-#include "binding.h"
+#include "offload.h"
 
 #include <structmember.h>
 
@@ -83,15 +83,18 @@ typedef struct SettingsObject {
     PyObject *isa;     /* its name, or None */
     unsigned flags;
     int threads;
+    PyObject *device; /* as device= has it, or None */
+    int offload;      /* that, understood */
 } SettingsObject;
 
 static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    PyObject *context, *isa;
+    PyObject *context, *isa, *device = Py_None;
     unsigned flags;
-    int threads;
+    int threads, offload;
     (void)keywords;
-    if (!PyArg_ParseTuple(arguments, "OOIi:_Settings", &context, &isa, &flags, &threads))
+    if (!PyArg_ParseTuple(arguments, "OOIi|O:_Settings", &context, &isa, &flags, &threads, &device) ||
+        !offload_parse(device, &offload))
         return NULL;
     SettingsObject *self = (SettingsObject *)allocate(type);
     if (!self)
@@ -100,6 +103,8 @@ static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject 
     self->isa = Py_NewRef(isa);
     self->flags = flags;
     self->threads = threads;
+    self->device = Py_NewRef(device);
+    self->offload = offload;
     return (PyObject *)self;
 }
 
@@ -107,10 +112,12 @@ static void settings_dealloc(PyObject *self)
 {
     Py_XDECREF(((SettingsObject *)self)->context);
     Py_XDECREF(((SettingsObject *)self)->isa);
+    Py_XDECREF(((SettingsObject *)self)->device);
     free_self(self);
 }
 
 static PyMemberDef settings_members[] = {{"isa", T_OBJECT_EX, offsetof(SettingsObject, isa), READONLY, NULL},
+                                         {"device", T_OBJECT_EX, offsetof(SettingsObject, device), READONLY, NULL},
                                          {"flags", T_UINT, offsetof(SettingsObject, flags), READONLY, NULL},
                                          {"threads", T_INT, offsetof(SettingsObject, threads), READONLY, NULL},
                                          {0}};
@@ -145,6 +152,7 @@ bool active_settings(State *state, Active *active)
             SettingsObject *settings = (SettingsObject *)found;
             active->flags = settings->flags;
             active->threads = settings->threads;
+            active->offload = settings->offload;
             /* The block's Python object holds the settings, and those the context, until the block ends. */
             if (settings->context != Py_None)
                 active->context = ((ContextObject *)settings->context)->context;
@@ -165,6 +173,7 @@ typedef struct PlanObject {
     PyObject ob_base;
     hunze_plan *plan;
     PyObject *forced; /* the kernel's name as bytes, if the plan was made with one; or NULL */
+    PyObject *moves;  /* of a call that is brought to a device (plan_set_moves); or NULL */
 } PlanObject;
 
 PyObject *plan_wrap(State *state, hunze_plan *plan, PyObject *forced)
@@ -181,11 +190,19 @@ PyObject *plan_wrap(State *state, hunze_plan *plan, PyObject *forced)
 
 hunze_plan *plan_of(PyObject *plan) { return ((PlanObject *)plan)->plan; }
 PyObject *plan_forced(PyObject *plan) { return ((PlanObject *)plan)->forced; }
+void plan_set_moves(PyObject *plan, PyObject *moves) { ((PlanObject *)plan)->moves = moves; }
+
+int plan_moves_to(PyObject *plan)
+{
+    PyObject *moves = ((PlanObject *)plan)->moves;
+    return moves ? OFFLOAD_CUDA + (int)PyLong_AsLong(PyTuple_GetItem(moves, 0)) : OFFLOAD_NONE;
+}
 
 static void plan_dealloc(PyObject *self)
 {
     hunze_plan_release(plan_of(self));
     Py_XDECREF(((PlanObject *)self)->forced);
+    Py_XDECREF(((PlanObject *)self)->moves);
     free_self(self);
 }
 
@@ -210,9 +227,17 @@ static PyObject *plan_explain(PyObject *self, PyObject *nothing)
     return text_result(hunze_plan_explain(plan_of(self), &text), &text, "explain");
 }
 
+static PyObject *plan_get_moves(PyObject *self, void *closure)
+{
+    PyObject *moves = ((PlanObject *)self)->moves;
+    (void)closure;
+    return Py_NewRef(moves ? moves : Py_None);
+}
+
 static PyMethodDef plan_methods[] = {
     {"workspace", plan_workspace, METH_O, NULL}, {"explain", plan_explain, METH_NOARGS, NULL}, {0}};
-static PyGetSetDef plan_attributes[] = {{"kernel", plan_kernel, NULL, NULL, NULL}, {0}};
+static PyGetSetDef plan_attributes[] = {
+    {"kernel", plan_kernel, NULL, NULL, NULL}, {"moves", plan_get_moves, NULL, NULL, NULL}, {0}};
 static PyType_Slot plan_slots[] = {
     {Py_tp_dealloc, plan_dealloc}, {Py_tp_methods, plan_methods}, {Py_tp_getset, plan_attributes}, {0, NULL}};
 PyType_Spec plan_spec = {"hunze._hunze._Plan", sizeof(PlanObject), 0,

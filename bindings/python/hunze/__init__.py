@@ -9,7 +9,7 @@ Arrays come in as NumPy arrays, as anything with ``__dlpack__`` or the buffer pr
 the first operand's library.  ``hz.explain(hz.matmul, a, b)`` says which kernel runs and why.
 """
 
-from . import _hunze, _settings
+from . import _hunze, _offload, _settings
 from ._hunze import activate, linear, matmul
 from ._hunze import version as __version__
 from ._library import get_include, get_library_dir, info, test
@@ -27,6 +27,7 @@ from ._settings import get_num_threads, meter, options, set_num_threads
 from ._weights import PackedWeights, QArray
 
 _hunze._register(QArray, PackedWeights, _settings._current.get)
+_hunze._offload(_offload.choose, _offload.SLICE_BYTES)
 
 __all__ = [
     "PackedWeights",

@@ -90,6 +90,7 @@ def matmul(
     out_zero_point: ArrayLike | None = None,
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def linear(
     x: Array | QArray,
@@ -107,6 +108,7 @@ def linear(
     out_zero_point: ArrayLike | None = None,
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def activate(
     x: Array,
@@ -116,6 +118,7 @@ def activate(
     out: Array | None = None,
     threads: int | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def conv1d(
     x: Array | QArray,
@@ -139,6 +142,7 @@ def conv1d(
     out_zero_point: ArrayLike | None = None,
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def conv2d(
     x: Array | QArray,
@@ -162,6 +166,7 @@ def conv2d(
     out_zero_point: ArrayLike | None = None,
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def conv_transpose1d(
     x: Array,
@@ -182,6 +187,7 @@ def conv_transpose1d(
     threads: int | None = None,
     reproducible: bool | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def conv_transpose2d(
     x: Array,
@@ -202,6 +208,7 @@ def conv_transpose2d(
     threads: int | None = None,
     reproducible: bool | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> Any: ...
 def quantize(
     x: Array,
@@ -213,6 +220,7 @@ def quantize(
     axis: int | None = None,
     threads: int | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> QArray: ...
 def dequantize(
     q: QArray,
@@ -222,6 +230,7 @@ def dequantize(
     out: Array | None = None,
     threads: int | None = None,
     kernel: str | None = None,
+    device: str | None = None,
 ) -> NDArray[Any]: ...
 def pack(
     op: Callable[..., Any],
@@ -239,6 +248,7 @@ class options:
     isa: Isa | None
     reproducible: bool | None
     require_fast: bool | None
+    device: str | None
     def __init__(
         self,
         *,
@@ -246,6 +256,7 @@ class options:
         isa: Isa | None = None,
         reproducible: bool | None = None,
         require_fast: bool | None = None,
+        device: str | None = None,
     ) -> None: ...
     def __enter__(self) -> options: ...
     def __exit__(

@@ -16,6 +16,7 @@ import tempfile
 
 SCHEMA = 1
 UNITS = {"operations/s": "Gop/s", "bytes/s": "GB/s"}  # in a file, and 1e9 of them for people
+DEVICE_UNITS = (*UNITS, "calls/s")
 TUNE = "python -m hunze tune"
 
 # The multiply-add of a product's operands.
@@ -27,7 +28,7 @@ _ARITHMETIC = {
     ("bf16", "bf16"): "bf16",
     ("f16", "f16"): "f32",
 }
-_PRODUCTS = ("gemm", "conv", "conv_transpose")
+PRODUCTS = ("gemm", "conv", "conv_transpose")
 _MOST_BYTES = 1 << 20  # of a file that is read
 
 _read = {}  # path: (what stat said, the entry or None, why there is none)
@@ -79,6 +80,16 @@ def _checked(entry):
         rates += ceiling["one"], ceiling["all"]
         if not ceiling["name"].isprintable() or ceiling["unit"] not in UNITS:
             raise ValueError("a name or a unit is none")
+    for device in entry.get("devices", []):  # of python -m hunze tune where there was a GPU
+        for ceiling in device["ceilings"]:
+            rates.append(ceiling["rate"])
+            if ceiling["unit"] not in DEVICE_UNITS:
+                raise ValueError("a unit is none")
+        names = [ceiling["name"] for ceiling in device["ceilings"]]
+        if not isinstance(device["id"], int) or not {"to", "from", "copy", "calls"} <= set(names):
+            raise ValueError("a device is not whole")
+        if not all(name.isprintable() for name in (device["name"], *names)):
+            raise ValueError("a name is none")
     if not all(math.isfinite(rate) and rate > 0 for rate in rates):
         raise ValueError("a rate is none")
     return entry
@@ -154,7 +165,7 @@ def forget():
     return file
 
 
-def _rate(entry, name, threads):
+def rate_of(entry, name, threads):
     """Operations or bytes per second of so many threads, or None."""
     for ceiling in entry["ceilings"]:
         if ceiling["name"] == name:
@@ -164,28 +175,58 @@ def _rate(entry, name, threads):
     return None
 
 
+def arithmetic(explained):
+    """The name of the multiply-add of a product."""
+    return _ARITHMETIC.get(tuple(explained["dtypes"][:2]), " × ".join(explained["dtypes"][:2]))
+
+
+def device():
+    """The number of the first device that has ceilings, or None: then device="auto" stays on the CPU."""
+    entry, _ = load()
+    devices = entry.get("devices") if entry is not None else None
+    return devices[0]["id"] if devices else None
+
+
+@functools.lru_cache(1024)
+def _chosen(here, there, threads, once, over, back, slices, state):
+    from . import _transfer
+
+    place = _transfer.choice(json.loads(here), json.loads(there), threads, once, over, back, slices)["choice"]
+    return place != "cpu"
+
+
+def is_sooner(here, there, threads, once, over, back, slices):
+    """Whether the device is sooner: explanations of the call here and there as JSON, then what it moves."""
+    load()
+    return _chosen(here, there, threads, once, over, back, slices, _read[path()][0])
+
+
 def floor(explained, threads):
     """The least seconds that the explained call can take with so many threads, by the stored ceilings: a dict.
 
     Multiply-adds on registers alone, or reading the operands from memory once (for elementwise operations: copying),
-    whichever takes longer; operands that lie in cache can beat the second.
+    whichever takes longer; operands that lie in cache can beat the second.  On a device: large products, or copying.
     """
+    if explained.get("device", "cpu") != "cpu":
+        from . import _transfer
+
+        return _transfer.floor(explained)
     entry, why = load()
     if entry is None:
         return {"seconds": None, "why": why}
-    product = explained["op"] in _PRODUCTS
+    product = explained["op"] in PRODUCTS
     if product and explained["isa"] == "portable":
         return {"seconds": None, "why": "ceilings are of vector instructions; there is none for a portable kernel"}
     memory = "read" if product else "copy"
     parts = {memory: explained["bytes"]}
     if product:
-        type_ = _ARITHMETIC.get(tuple(explained["dtypes"][:2]), " × ".join(explained["dtypes"][:2]))
+        type_ = arithmetic(explained)
         if type_ == "u8s8" and explained["kernel"].endswith("_safe"):
             type_ = "u8s8_safe"
         parts = {f"{type_} {explained['isa']}": explained["operations"], **parts}
     seconds = {}
     for name, amount in parts.items():
-        rate = _rate(entry, name, threads)
+        rate = rate_of(entry, name, threads)
         if rate is None:
             return {
                 "seconds": None,

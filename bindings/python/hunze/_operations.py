@@ -30,6 +30,7 @@ def conv1d(
     out_zero_point=None,
     out_dtype=None,
     kernel=None,
+    device=None,
 ):
     """activation(conv(x, w) + bias + residual) along one axis: conv2d without the height.
 
@@ -46,6 +47,7 @@ def conv1d(
     return _convolve(
         "conv1d", False, 1, x, w, bias, stride, padding, dilation, groups, padding_mode, layout, 0, residual,
         activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel,
+        device,
     )  # fmt: skip
 
 
@@ -71,6 +73,7 @@ def conv2d(
     out_zero_point=None,
     out_dtype=None,
     kernel=None,
+    device=None,
 ):
     """activation(conv(x, w) + bias + residual): cross-correlation, as in PyTorch and ONNX.
 
@@ -88,7 +91,8 @@ def conv2d(
     padding    an int; one per spatial axis; one (before, after) pair per spatial axis, as in np.pad; "valid"; "same"
                (the odd one after); "same_lower" (the odd one before)
     residual   an array of the result's shape, added before the activation
-    activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel  as in hz.matmul
+    activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel, device
+               as in hz.matmul; what goes over to a device in slices are images
 
     dtypes are those of hz.matmul.  The result has shape (n, out, ...) or (n, ..., out) with
     floor((in + before + after - dilation * (kernel - 1) - 1) / stride) + 1 along each spatial axis.
@@ -96,6 +100,7 @@ def conv2d(
     return _convolve(
         "conv2d", False, 2, x, w, bias, stride, padding, dilation, groups, padding_mode, layout, 0, residual,
         activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel,
+        device,
     )  # fmt: skip
 
 
@@ -118,6 +123,7 @@ def conv_transpose1d(
     threads=None,
     reproducible=None,
     kernel=None,
+    device=None,
 ):
     """The transposed convolution along one axis: conv_transpose2d without the height.
 
@@ -131,7 +137,7 @@ def conv_transpose1d(
     """
     return _convolve(
         "conv_transpose1d", True, 1, x, w, bias, stride, padding, dilation, groups, "zeros", layout,
-        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel,
+        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel, device,
     )  # fmt: skip
 
 
@@ -154,6 +160,7 @@ def conv_transpose2d(
     threads=None,
     reproducible=None,
     kernel=None,
+    device=None,
 ):
     """activation(transposed conv(x, w) + bias + residual): the data gradient of conv2d, float32 and float64.
 
@@ -173,11 +180,11 @@ def conv_transpose2d(
     """
     return _convolve(
         "conv_transpose2d", True, 2, x, w, bias, stride, padding, dilation, groups, "zeros", layout,
-        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel,
+        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel, device,
     )  # fmt: skip
 
 
-def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, threads=None, kernel=None):
+def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, threads=None, kernel=None, device=None):
     """QArray of x: codes = saturate(round_half_even(x / scale) + zero_point).
 
     >>> import numpy as np, hunze as hz
@@ -193,6 +200,7 @@ def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, thre
                 codes -127 … 127), uint8 is ONNX's DynamicQuantizeLinear (the range always holds 0)
     zero_point  only with scale; has the codes' dtype
     axis        keeps one scale per index of this axis, as ONNX and PyTorch do (it is not an axis to reduce)
+    device      as in hz.matmul
 
     Raises ValueError for NaN where scale is to be found.
     """
@@ -218,7 +226,7 @@ def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, thre
     else:
         result = QArray(codes, scale, zero_point, axis)
     try:
-        plan = _hunze._quantize(array, codes, result.scale, result.zero_point, axis, dynamic, threads, kernel)
+        plan = _hunze._quantize(array, codes, result.scale, result.zero_point, axis, dynamic, threads, kernel, device)
     except NotImplementedError as error:
         if "NaN" in str(error):
             raise ValueError(f"{error}: give scale=") from None
@@ -226,7 +234,7 @@ def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, thre
     return result if plan is None else plan
 
 
-def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None):
+def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None, device=None):
     """The real numbers of a QArray: (codes - zero_point) * scale.
 
     >>> import numpy as np, hunze as hz
@@ -236,6 +244,7 @@ def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None):
     q      a QArray with a scale
     dtype  "float32" or "float64"
     out    a float32 array of q's shape, which is returned
+    device as in hz.matmul
     """
     if not isinstance(q, QArray):
         raise TypeError(f"q is a {type(q).__name__}; dequantize takes a QArray (codes, scale, zero_point)")
@@ -246,7 +255,7 @@ def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None):
         raise TypeError(f"dtype={dtype!r}; real numbers are 'float32' or 'float64'")
     if name == "float64" and out is not None:
         raise TypeError("out needs dtype='float32'")
-    real = _hunze._dequantize(q.codes, q.scale, q.zero_point, q.axis, out, threads, kernel)
+    real = _hunze._dequantize(q.codes, q.scale, q.zero_point, q.axis, out, threads, kernel, device)
     return real.astype("float64") if name == "float64" else real
 
 

@@ -3,7 +3,9 @@
 import json
 
 from . import _hunze, _operations
+from ._settings import _current
 from ._table import Table
+from ._weights import PackedWeights
 
 _PLANNED = (
     _hunze.matmul,
@@ -66,13 +68,16 @@ class Plan:
 
         "floor" is the least time that this machine's ceilings leave for it, in seconds: operations by the kernel's
         multiply-add, or bytes by memory, with the threads in force.  Where `python -m hunze tune` has not measured
-        them, its seconds are None, and it says why.
+        them, its seconds are None, and it says why.  "transfer" is there where device= brings the operands to a device:
+        the bytes that go over and back, in how many slices, and the seconds of each part by the device's ceilings.
         """
-        from . import _ceilings
+        from . import _ceilings, _transfer
 
         explained = json.loads(self._handle.explain())
         refused = explained.pop("refused")
         explained["floor"] = _ceilings.floor(explained, self._threads(explained["threads"]))
+        if self._handle.moves is not None:
+            explained["transfer"] = _transfer.transfer(explained, *self._handle.moves[1:])
         return Explanation({**explained, "refused": refused})
 
     def _threads(self, planned):
@@ -103,17 +108,48 @@ def plan(op, /, *operands, **options):
         raise TypeError("out= is given when the plan is called")
     request = _hunze._PlanRequest(options.pop("kernel", None))
     handle = op(*operands, **options, kernel=request)
+    if handle.moves is not None:  # packed weights need to know
+        options["device"] = f"cuda:{handle.moves[0]}"
     return Plan(handle, op, options)
 
 
 def explain(op, /, *operands, **options):
     """Which kernel op(*operands, **options) would run, and why: a dict that prints as a table and shows as HTML.
 
-    "floor" is the least time that this machine's ceilings leave for the call: Plan.explain.
+    "floor" is the least time that this machine's ceilings leave for the call, "transfer" what device="cuda" moves:
+    Plan.explain.  With device="auto", "auto" says what is taken, and why.
 
     >>> import numpy as np, hunze as hz
     >>> a = np.ones((64, 64), "float32")
     >>> hz.explain(hz.matmul, a, a)["operations"]
     524288
     """
-    return plan(op, *operands, **options).explain()
+    chosen = plan(op, *operands, **options)
+    explained = chosen.explain()
+    settings = _current.get()
+    if (options.get("device") or (settings.device if settings is not None else None)) == "auto":
+        refused = explained.pop("refused")
+        explained = Explanation({**explained, "auto": _automatic(chosen, operands, options), "refused": refused})
+    return explained
+
+
+def _automatic(chosen, operands, options):
+    """What device="auto" takes, and why."""
+    from . import _ceilings, _transfer
+
+    explained = json.loads(chosen._handle.explain())
+    number = _ceilings.device()
+    if explained["device"] != "cpu" and chosen._handle.moves is None:
+        return {"choice": explained["device"], "why": "the operands live there"}
+    if any(isinstance(operand, PackedWeights) for operand in operands):
+        return {"choice": "cpu", "why": "the weights are packed for the CPU's kernels"}
+    if number is None:
+        return {"choice": "cpu", "why": _transfer.NONE}
+    try:
+        here = plan(op := chosen._op, *operands, **{**options, "device": "cpu"})
+        there = plan(op, *operands, **{**options, "device": f"cuda:{number}"})
+    except (NotImplementedError, ValueError, OSError, RuntimeError, MemoryError) as error:
+        return {"choice": "cpu", "why": str(error)}
+    here_explained = json.loads(here._handle.explain())
+    threads = here._threads(here_explained["threads"])
+    return _transfer.choice(here_explained, json.loads(there._handle.explain()), threads, *there._handle.moves[1:])

@@ -42,13 +42,15 @@ class options:
     isa           the highest instruction set allowed: "portable", "avx2", "avxvnni", "avx512", "avx512vnni"
     reproducible  True: the same bits on every instruction set
     require_fast  True: a call that only a portable kernel would run raises RuntimeError
+    device        "cuda" or "cuda:1": operands in the CPU's memory are copied over and the result back; "auto": where
+                  the ceilings of `python -m hunze tune` say that this is sooner; "cpu": not
 
     Raises ValueError or NotImplementedError when the block is entered, if this CPU has no such instruction set.
     """
 
-    __slots__ = ("_entered", "_token", "isa", "reproducible", "require_fast", "threads")
+    __slots__ = ("_entered", "_token", "device", "isa", "reproducible", "require_fast", "threads")
 
-    def __init__(self, *, threads=None, isa=None, reproducible=None, require_fast=None):
+    def __init__(self, *, threads=None, isa=None, reproducible=None, require_fast=None, device=None):
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads={threads!r} is not a positive integer")
         for name, value in (("reproducible", reproducible), ("require_fast", require_fast)):
@@ -56,11 +58,13 @@ class options:
                 raise TypeError(f"{name}={value!r} is neither True nor False")
         if isa is not None and not isinstance(isa, str):
             raise TypeError(f"isa={isa!r} is not a name such as 'avx2'")
+        _hunze._Settings(None, None, 0, 0, device)  # ValueError for what is no device
+        self.device = device
         self.threads, self.isa, self.reproducible, self.require_fast = threads, isa, reproducible, require_fast
         self._entered, self._token = False, None
 
     def __repr__(self):
-        names = ("threads", "isa", "reproducible", "require_fast")
+        names = ("threads", "isa", "reproducible", "require_fast", "device")
         given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name) is not None]
         return f"hunze.options({', '.join(given)})"
 
@@ -77,7 +81,8 @@ class options:
                 flags = flags | flag if value else flags & ~flag
         isa = self.isa or (outer.isa if outer else None)
         threads = self.threads or (outer.threads if outer else 0)
-        settings = _hunze._Settings(_context(isa), isa, flags, threads)
+        device = self.device or (outer.device if outer else None)
+        settings = _hunze._Settings(_context(isa), isa, flags, threads, device)
         _hunze._use_settings()
         self._token, self._entered = _current.set(settings), True
         return self

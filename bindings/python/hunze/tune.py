@@ -1,8 +1,9 @@
 """python -m hunze tune: measures this machine's ceilings and stores them, for the floor that hunze.explain shows.
 
 Ceilings are multiply-adds on registers alone, for each instruction set that Hunze may use, and reading and copying
-memory; each for one core and for all.  The file is $XDG_CACHE_HOME/hunze/ceilings-….json, one per machine (CPU, its
-flags, number of cores).  Nothing else writes it, and no call measures anything by itself.
+memory; each for one core and for all.  Where there is a GPU: copies to it, from it and on it, products, and calls.
+The file is $XDG_CACHE_HOME/hunze/ceilings-….json, one per machine (CPU, its flags, number of cores).  Nothing else
+writes it, and no call measures anything by itself.
 """
 
 import argparse
@@ -11,10 +12,19 @@ import json
 import os
 import sys
 
-from . import _ceilings, _hunze, info
+import numpy as np
+
+from . import _ceilings, _hunze, activate, info, plan
 from ._table import Table
 
 _TYPES = ("f32", "f64", "bf16", "u8s8", "u8s8_safe")
+_DEVICE = (
+    ("to", "bytes/s"),  # from pinned memory
+    ("from", "bytes/s"),
+    ("copy", "bytes/s"),  # on the device: read and written
+    *((kind, "operations/s") for kind in ("f32", "f64", "bf16", "f16", "u8s8")),
+    ("calls", "calls/s"),  # one small call after the other
+)
 ROUNDS = 3  # of each measurement; the best counts, because other programs only ever take away
 
 
@@ -61,7 +71,34 @@ def measure(seconds, say=lambda text: None):
         "seconds": seconds,
         "load": load,
         "ceilings": ceilings,
+        "devices": measure_devices(seconds, say),
     }
+
+
+def devices():
+    """(number, name) of each device that calls can be brought to."""
+    one, found = np.zeros(1, np.float32), []
+    while True:
+        try:
+            there = plan(activate, one, "relu", device=f"cuda:{len(found)}")
+        except (ValueError, RuntimeError, OSError, NotImplementedError, MemoryError):
+            return found
+        text = json.loads(there._handle.explain())["device_name"]  # cuda:0 (its name, capability 9.0)
+        found.append((len(found), text.partition(" (")[2].rpartition(", ")[0]))
+
+
+def measure_devices(seconds, say=lambda text: None):
+    """The ceilings of every device, each measured for about `seconds`."""
+    entries = []
+    for number, name in devices():
+        ceilings = []
+        for what, unit in _DEVICE:
+            say(f"cuda:{number}: {what}")
+            rate = _hunze._device_rate(number, what, seconds)
+            if rate > 0:  # else there is no kernel
+                ceilings.append({"name": what, "unit": unit, "rate": rate})
+        entries.append({"id": number, "name": name, "ceilings": ceilings})
+    return entries
 
 
 def shown(entry, file):
@@ -74,6 +111,12 @@ def shown(entry, file):
         unit = _ceilings.UNITS[ceiling["unit"]]
         one, every = ceiling["one"] / 1e9, ceiling["all"] / 1e9
         table[ceiling["name"]] = f"{one:8.1f} {unit} one core, {every:8.1f} {unit} all"
+    for device in entry.get("devices", ()):
+        table[f"cuda:{device['id']}"] = device["name"]
+        for ceiling in device["ceilings"]:
+            unit, rate = _ceilings.UNITS.get(ceiling["unit"]), ceiling["rate"]
+            text = f"{rate / 1e9:8.1f} {unit}" if unit else f"{1e6 / rate:8.1f} us each"
+            table[f"cuda:{device['id']} {ceiling['name']}"] = text
     return Table(table)
 
 
@@ -119,7 +162,7 @@ def main(argv=None):
     try:
         entry = measure(arguments.seconds, lambda text: print(f"- {text}", file=sys.stderr, flush=True))
         file = _ceilings.store(entry)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
         print(f"python -m hunze tune: {error}", file=sys.stderr)
         return 1
     return _print(entry, file, arguments.json)
