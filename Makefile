@@ -8,7 +8,7 @@ help:
 	@echo 'make check-fast  the inner loop: one build, fast C and Python tests (2 minutes)'
 	@echo 'make check-long  what takes hours: all 2^32 inputs of every activation'
 	@echo 'make bench       every kernel beside the limits of this machine and other libraries; FULL=1 all rows, RECORD=1 keeps the result'
-	@echo 'make wheel       dist/hunze-*.whl'
+	@echo 'make wheel       dist/hunze-*.whl, with CUDA unless CUDA=0'
 	@echo 'make gpu-folder  build/gpu-folder, to be run on a machine with a GPU: sh verify.sh'
 	@echo 'make clean       remove build/, dist/ and .venv'
 	@echo 'PYTHON=python3.12 chooses the interpreter, 3.11 or later; CUDA=1 fetches nvcc and builds the CUDA backend, CUDA=0 leaves it out (neither: it is built if nvcc is here).'
@@ -17,6 +17,8 @@ demo: bootstrap-demo
 	@$(VENV_PYTHON) tools/wheel.py
 	@$(VENV_PYTHON) tools/demo.py
 
+# What is published carries CUDA; CUDA=0 leaves it out.
+wheel: export CUDA := $(or $(CUDA),1)
 wheel: bootstrap-demo
 	@$(VENV_PYTHON) tools/wheel.py
 

@@ -1,13 +1,16 @@
 """Builds dist/hunze-*.whl and installs it into .venv.  Incremental: build/wheel keeps the objects."""
 
+import os
 import shutil
 
 from steps import NINJA, PYTHON, ROOT, VENV, Steps, forget_foreign_cache, run, stop, wanted
 
 
-def cuda():
-    """CMake's HUNZE_CUDA: a wheel carries CUDA with CUDA=1, for Python reaches no device yet."""
-    return "ON" if wanted("CUDA") else "OFF"
+def cuda(fatbins):
+    """CMake's HUNZE_CUDA.  Where nobody says CUDA=1 or CUDA=0, a wheel carries CUDA if nvcc is here or has been."""
+    if fatbins or wanted("CUDA"):
+        return "ON"
+    return "OFF" if os.environ.get("CUDA") else "AUTO"
 
 
 def build_wheel(steps, fatbins):
@@ -28,7 +31,7 @@ def build_wheel(steps, fatbins):
         "--wheel-dir",
         fresh,
         "--config-settings=build-dir=build/wheel",
-        "--config-settings=cmake.define.HUNZE_CUDA=%s" % cuda(),
+        "--config-settings=cmake.define.HUNZE_CUDA=%s" % cuda(fatbins),
         "--config-settings=cmake.define.HUNZE_CUDA_FATBINS=%s" % (fatbins or ""),
         ".",
         quiet=True,

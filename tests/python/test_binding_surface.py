@@ -4,6 +4,7 @@ import ast
 import doctest
 import inspect
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -121,7 +122,12 @@ def test_import_brings_little_and_starts_no_thread():
 
 def test_library_is_small_and_self_contained():
     library = Path(hz.get_library_dir()) / "libhunze.so.1"
-    assert library.stat().st_size <= 3_000_000
+    sections = subprocess.run(["readelf", "-SW", library], capture_output=True, text=True, check=True).stdout
+    found = re.search(r" \.hunze_fatbin +PROGBITS +\w+ +\w+ +(\w+)", sections)
+    fatbins = int(found[1], 16) if found else 0  # code of devices, which a CPU never reads
+    assert library.stat().st_size - fatbins <= 3_000_000
+    assert fatbins <= 4 << 20
+    assert bool(fatbins) == ("built without CUDA" not in str(hz.info()["cuda_reason"]))
     assert (Path(hz.get_include()) / "hunze.h").read_text().count("HUNZE_VERSION")
     loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libhunze" in line}
     assert {Path(path).resolve().name for path in loaded} == {library.resolve().name}
