@@ -9,7 +9,7 @@
 
 typedef struct peak {
     CUkernel kernel;
-    unsigned grid[3];
+    unsigned grid[3], shared_bytes;
     hunze_peak_call call;
     size_t bytes;
     void *stream;
@@ -26,7 +26,7 @@ static void run_kernel(const gpu_job *job, int turn)
 {
     peak *p = job->self;
     (void)turn;
-    gpu_launch(p->kernel, p->grid, HUNZE_PEAK_THREADS, 0, &p->call, p->stream);
+    gpu_launch(p->kernel, p->grid, HUNZE_PEAK_THREADS, p->shared_bytes, &p->call, p->stream);
 }
 
 void gpu_ceilings_make(gpu_job *jobs, const char *images, long bytes, bool small, void *stream)
@@ -43,8 +43,10 @@ void gpu_ceilings_make(gpu_job *jobs, const char *images, long bytes, bool small
                     2.0 * 16 * 8 * 32 * HUNZE_PEAK_PRODUCTS * HUNZE_PEAK_THREADS / 32},
         [GPU_HALF] = {"peak of mma.sync, bf16", "hunze_peak_bf16",
                       2.0 * 16 * 8 * 16 * HUNZE_PEAK_PRODUCTS * HUNZE_PEAK_THREADS / 32},
+        [GPU_WGMMA] = {"peak of wgmma, bf16", "hunze_peak_wgmma_bf16", 2.0 * 2 * 64 * 256 * 64},
     };
-    const CUlibrary library = gpu_load(images, "gpu_peaks.fatbin");
+    enum { WGMMA_BYTES = (2 * 64 + 256) * 128 };
+    const CUlibrary libraries[2] = {gpu_load(images, "gpu_peaks.fatbin"), gpu_load(images, "gpu_peaks_sm90a.fatbin")};
     const unsigned blocks = 2 * (unsigned)gpu_attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
     CUdeviceptr from, to;
     NEED(cuMemAlloc(&from, (size_t)bytes));
@@ -60,15 +62,17 @@ void gpu_ceilings_make(gpu_job *jobs, const char *images, long bytes, bool small
         jobs[i] = (gpu_job){.self = p, .peak = -1};
         *p = (peak){.bytes = (size_t)bytes, .stream = stream, .grid = {blocks, 1, 1}};
         p->call = (hunze_peak_call){(const uint32_t *)from, (uint32_t *)to, small ? 2 : 2000, 0.75, 0.3};
-        if (!all[i].name)
-            continue;
         snprintf(jobs[i].name, sizeof jobs[i].name, "%s", all[i].name);
-        p->kernel = all[i].kernel ? gpu_kernel(library, all[i].kernel) : NULL;
+        p->kernel = all[i].kernel ? gpu_kernel(libraries[i == GPU_WGMMA], all[i].kernel) : NULL;
         if (i == GPU_COPY || p->kernel)
             jobs[i].run = i == GPU_COPY ? run_copy : run_kernel;
         if (i == GPU_COPY_KERNEL) {
             p->call.iterations = bytes / 16;
             p->grid[0] = 8 * blocks;
+        }
+        if (i == GPU_WGMMA) {
+            p->grid[0] = blocks / 2;
+            p->shared_bytes = WGMMA_BYTES;
         }
         if (i <= GPU_COPY_KERNEL)
             jobs[i].bytes = 2.0 * (double)bytes;

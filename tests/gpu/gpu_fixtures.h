@@ -3,6 +3,8 @@
 #ifndef HUNZE_TESTS_GPU_FIXTURES_H
 #define HUNZE_TESTS_GPU_FIXTURES_H
 
+#include "../../cuda/tensor_map.h"
+
 #include <stdint.h>
 
 enum {
@@ -26,5 +28,13 @@ typedef struct hunze_fixture_call {
     uint32_t *out;
     int64_t operation;
 } hunze_fixture_call;
+
+/* A copy of a box: `bytes` of shared memory are given back. */
+enum { HUNZE_FIXTURE_BOX_WORDS = 2048 };
+typedef struct hunze_fixture_tile_call {
+    hunze_tensor_map map;
+    uint32_t *out;
+    int64_t bytes, at[3];
+} hunze_fixture_tile_call;
 
 #endif

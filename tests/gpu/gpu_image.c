@@ -47,8 +47,10 @@ CUlibrary gpu_load(const char *folder, const char *name)
     const bool whole = fread(image, 1, bytes, file) == bytes;
     fclose(file);
     CUlibrary library = NULL;
-    if (whole)
-        NEED(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0));
+    const CUresult result =
+        whole ? hunze_cu->cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0) : CUDA_ERROR_FILE_NOT_FOUND;
+    if (result != CUDA_ERROR_NO_BINARY_FOR_GPU)
+        gpu_need(result, path);
     free(image);
     return library;
 }

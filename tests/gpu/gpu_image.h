@@ -13,7 +13,7 @@ void gpu_need(CUresult result, const char *what);
 void gpu_open(void);
 int gpu_attribute(CUdevice_attribute attribute);
 
-/* An image from FOLDER/NAME; NULL if it is not there. */
+/* An image from FOLDER/NAME; NULL if it is not there, or for other devices. */
 CUlibrary gpu_load(const char *folder, const char *name);
 /* NULL where there is no such kernel. */
 CUkernel gpu_kernel(CUlibrary library, const char *name);

@@ -157,13 +157,16 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     assert status == 0 and not wrong, "%s\n%s" % (wrong, logs)
     ended = {record["step"]: record for record in records}
     assert ended["device"]["results"][0]["devices"]
-    assert {result["fixture"] for result in ended["fixtures"]["results"]} >= {"mma_u8s8", "mma_s8s8", "fma", "divide"}
+    asked = {result["fixture"] for result in ended["fixtures"]["results"]}
+    assert asked >= {"mma_s8s8", "mma_bf16", "ldmatrix", "wgmma_bf16_nt", "tiles", "fma", "divide", "round_f16"}
     tests = [record["step"] for record in records if record["kind"] == "test"]
     assert {"test_cuda_gemm", "test_cuda_conv", "test_cuda_integer", "test_cuda_quantize"} <= set(tests)
     bench = next(record for record in records if record["kind"] == "bench")["results"]
     compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
     assert len(compared) >= 16 and not [result for result in bench if result.get("checked") == "WRONG"]
-    assert {"peak of fma, f32", "copy by a kernel", "host time of gemm f32 64"} <= {result["case"] for result in bench}
+    assert {"peak of fma, f32", "peak of wgmma, bf16", "host time of gemm f32 64"} <= {
+        result["case"] for result in bench
+    }
 
 
 # ---------------------------------------------------------------- beside PyTorch
