@@ -79,14 +79,15 @@ static void join_taps(hunze_cuda_bytes *bytes)
     set_taps(bytes, bytes->k, bytes->k, 1);
 }
 
-/* row_step: bytes between neighbouring rows, where they are neighbours; steps: all other strides that are used, or'ed. */
+/* row_step: bytes between neighbouring rows, where they are neighbours; steps: all other strides that are used, or'ed.  A copy of a matrix may end
+ * behind k; one of a gathered row may not, since where that is padding all of the copy is. */
 static void set_load(hunze_cuda_bytes *bytes, int64_t rows, int64_t row_step, bool gathered, int64_t steps)
 {
     const bool one_tap = bytes->k <= bytes->channels;
     if (!one_tap)
         steps |= bytes->tap[0] | bytes->tap[1];
     steps |= (int64_t)(uintptr_t)bytes->data;
-    const int64_t along = (rows > 1 ? row_step : 0) | steps, channels = one_tap ? 0 : bytes->channels;
+    const int64_t along = (rows > 1 ? row_step : 0) | steps, channels = one_tap && !gathered ? 0 : bytes->channels;
     const int64_t k_step = bytes->channels > 1 ? bytes->channel_step : bytes->tap[1];
     if (bytes->channel_step == 1 && (along | channels) % 16 == 0)
         bytes->load = HUNZE_CUDA_COPY_16;

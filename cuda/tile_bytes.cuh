@@ -189,9 +189,8 @@ template <int ROWS, int THREADS, typename Rows> struct tile_loader {
             const bool there = INSIDE(row < rows.count && left > 0);
             const uint8_t *from;
             uint8_t *to = tile + tile_at(row, first);
-            if (!rows.find(rows.start(row), tap, &from) && there) {
-                store_shared(reinterpret_cast<copied_words<WIDTH> *>(to), copied_words<WIDTH>(rows.padding()));
-            } else if (there && left < WIDTH) { /* k ends here */
+            const bool found = rows.find(rows.start(row), tap, &from);
+            if (Rows::STRIDED && there && left < WIDTH) { /* k ends here; the copies of gathered rows are whole */
 #pragma unroll 1
                 for (int at_word = 0; at_word < WIDTH; at_word += 4) {
                     uint32_t word = 0;
@@ -201,6 +200,8 @@ template <int ROWS, int THREADS, typename Rows> struct tile_loader {
                             word |= (uint32_t)load_global(from + at_word + q) << 8 * q;
                     store_shared(reinterpret_cast<uint32_t *>(to + at_word), word);
                 }
+            } else if (!found && there) {
+                store_shared(reinterpret_cast<copied_words<WIDTH> *>(to), copied_words<WIDTH>(rows.padding()));
             } else {
                 /* Zeros, too, come from an aligned address. */
                 copy_async<WIDTH>(to, there ? from : from - (uintptr_t)from % WIDTH, there);

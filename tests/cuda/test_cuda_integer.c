@@ -383,6 +383,36 @@ static void depthwise(void **unused)
         random_conv(&rng, turn, true);
 }
 
+/* Of a position outside the image there is x's zero point for each channel, and nothing behind them: 17 channels come in copies of 16 bytes
+ * where positions lie 32 bytes apart, and the weights' zero point multiplies the sum of each row. */
+static void conv_of_padding_within_a_copy(void **unused)
+{
+    (void)unused;
+    for (int turn = 0; turn < 4; turn++) {
+        const int64_t channels = turn < 2 ? 17 : 5, apart = turn < 2 ? 32 : 8, in = 3, out = 5, outputs = 6;
+        harness_rng rng = {68};
+        problem p = {.a_type = turn % 2 ? HUNZE_TYPE_S8 : HUNZE_TYPE_U8, .d_type = HUNZE_TYPE_S32};
+        harness_case("%s, %lld channels every %lld bytes", hunze_type_name(p.a_type), (long long)channels,
+                     (long long)apart);
+        make_channels_last(&p.a, p.a_type, 4, (int64_t[]){1, apart, in, in});
+        make_channels_last(&p.b, HUNZE_TYPE_S8, 4, (int64_t[]){outputs, channels, 1, 1});
+        make(&p.d, &rng, p.d_type, 4, (int64_t[]){1, outputs, out, out});
+        fill_bytes(&p.a, &rng, 0);
+        fill_bytes(&p.b, &rng, 0);
+        p.a.shape[1] = channels;
+        make_parameters(&p.a_quant, &rng, p.a_type, -1, 1, false, true);
+        make_parameters(&p.b_quant, &rng, HUNZE_TYPE_S8, 0, outputs, false, true);
+        p.a_quant.zero[0] = 77;
+        const hunze_conv_options options = {.struct_size = sizeof options,
+                                            .pad_before = {1, 1},
+                                            .pad_after = {1, 1},
+                                            .x_quant = &p.a_quant.quant,
+                                            .w_quant = &p.b_quant.quant};
+        run_conv(&p, &options, gemm_kernel(&p));
+        drop_problem(&p);
+    }
+}
+
 /* ------------------------------------------------------------------ what the kernels do to memory */
 
 /* Operands without gaps; major: the axis along which neighbours lie, of A and of B. */
@@ -517,6 +547,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_wraps),
         cmocka_unit_test(conv),
         cmocka_unit_test(depthwise),
+        cmocka_unit_test(conv_of_padding_within_a_copy),
         cmocka_unit_test(gemm_reads_as_its_tiles_say),
         cmocka_unit_test(gemm_loops_without_bank_conflicts),
         cmocka_unit_test(conv_reads_as_its_tiles_say),
