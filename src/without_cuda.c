@@ -63,13 +63,15 @@ hunze_status hunze_devices(hunze_context *context, char **out)
         return hunze_fail(HUNZE_ERR_NULL, "%s is NULL", context ? "text" : "context");
     hunze_text text;
     hunze_text_start(&text);
-    hunze_text_add(&text, "{\"driver\": null, \"reason\": \"built without CUDA\", \"devices\": []}");
+    hunze_text_add(&text, "{\"driver\": null, \"reason\": \"built without CUDA\", \"note\": null, \"devices\": []}");
     return hunze_text_finish(&text, out);
 }
 
 hunze_status hunze_memory_alloc(hunze_context *context, hunze_device device, size_t bytes, void *stream, void **pointer)
 {
-    (void)context, (void)device, (void)bytes, (void)stream, (void)pointer;
+    (void)context, (void)device, (void)bytes, (void)stream;
+    if (pointer)
+        *pointer = NULL;
     return none();
 }
 
@@ -86,7 +88,9 @@ hunze_status hunze_memory_trim(hunze_context *context)
 
 hunze_status hunze_stream_create(hunze_context *context, hunze_device device, void **stream)
 {
-    (void)context, (void)device, (void)stream;
+    (void)context, (void)device;
+    if (stream)
+        *stream = NULL;
     return none();
 }
 

@@ -111,7 +111,7 @@ static void without_cuda(void **state)
 {
     (void)state;
     hunze_context *context = NULL;
-    void *pointer = NULL;
+    void *pointer;
     char *text = NULL;
     const hunze_device cuda = {HUNZE_DEVICE_CUDA, 0};
     int64_t shape[1] = {8};
@@ -121,9 +121,13 @@ static void without_cuda(void **state)
     harness_begin("without_cuda");
     harness_case("each function of devices");
     assert_int_equal(hunze_context_create(NULL, &context), HUNZE_OK);
+    pointer = x;
     refused(hunze_memory_alloc(context, cuda, 64, NULL, &pointer));
+    harness_check(!pointer, "a refused call gave something");
+    pointer = x;
     refused(hunze_memory_free(context, cuda, x, 64, NULL));
     refused(hunze_stream_create(context, cuda, &pointer));
+    harness_check(!pointer, "a refused call gave something");
     refused(hunze_stream_destroy(context, cuda, x));
     refused(hunze_stream_synchronize(context, cuda, NULL));
     refused(hunze_stream_wait(context, cuda, NULL, NULL));
@@ -133,7 +137,9 @@ static void without_cuda(void **state)
     harness_check(hunze_memory_trim(context) == HUNZE_OK, "%s", hunze_last_error());
     harness_case("what it tells");
     assert_int_equal(hunze_devices(context, &text), HUNZE_OK);
-    harness_check(json_is_valid(text) && json_says(text, "reason", "built without CUDA"), "%s", text);
+    harness_check(json_is_valid(text) && json_says(text, "reason", "built without CUDA") &&
+                      strncmp(json_member(text, "note"), "null", 4) == 0,
+                  "%s", text);
     hunze_string_free(text);
     assert_int_equal(hunze_context_info(context, &text), HUNZE_OK);
     harness_check(json_is_valid(text) && json_says(text, "cuda_reason", "built without CUDA"), "%s", text);
