@@ -76,15 +76,19 @@ static rows find_rows(const copying *c)
     return found;
 }
 
+static hunze_status copy_each_row(const copying *c, const rows *r, char *to, const char *from)
+{
+    for (int64_t i = 0; i < r->height; i++)
+        TRY(copy_bytes(c, to + i * r->to_pitch, from + i * r->from_pitch, r->width));
+    return HUNZE_OK;
+}
+
 static hunze_status copy_one_rows(const copying *c, const rows *r, char *to, const char *from)
 {
     if (r->height == 1)
         return copy_bytes(c, to, from, r->width);
-    if (!is_pitch(r->to_pitch, r->width) || !is_pitch(r->from_pitch, r->width)) { /* backwards, or the same again */
-        for (int64_t i = 0; i < r->height; i++)
-            TRY(copy_bytes(c, to + i * r->to_pitch, from + i * r->from_pitch, r->width));
-        return HUNZE_OK;
-    }
+    if (!is_pitch(r->to_pitch, r->width) || !is_pitch(r->from_pitch, r->width)) /* backwards, or the same again */
+        return copy_each_row(c, r, to, from);
     const CUDA_MEMCPY2D copy = {
         .srcMemoryType = c->from.type,
         .srcHost = from,
@@ -97,8 +101,11 @@ static hunze_status copy_one_rows(const copying *c, const rows *r, char *to, con
         .WidthInBytes = r->width,
         .Height = (size_t)r->height,
     };
-    return hunze_driver_check(hunze_cu->cuMemcpy2DAsync(&copy, c->scope->stream), "a copy of %lld rows on cuda:%d",
-                              (long long)r->height, c->scope->gpu->device.id);
+    const CUresult result = hunze_cu->cuMemcpy2DAsync(&copy, c->scope->stream);
+    if (result == CUDA_ERROR_INVALID_VALUE && !c->from.cpu &&
+        !c->to.cpu) /* as it may for pitches that it did not choose */
+        return copy_each_row(c, r, to, from);
+    return hunze_driver_check(result, "a copy of %lld rows on cuda:%d", (long long)r->height, c->scope->gpu->device.id);
 }
 
 static int64_t copies_of(const copying *c, const rows *r)
@@ -222,7 +229,7 @@ static hunze_status copy_in_slices(const copying *c)
         status = copy_slices(c, slices);
     if (pinned) {
         if (c->context->flags & HUNZE_WIPE) {
-            (void)hunze_cu->cuStreamSynchronize(c->scope->stream);
+            (void)hunze_scope_wait(c->scope);
             hunze_wipe(pinned, SLICES * bytes);
         }
         const hunze_status freed = hunze_pinned_free(c->context, c->scope, pinned, SLICES * bytes);
@@ -246,7 +253,8 @@ static bool is_dense(const hunze_tensor *tensor)
     return runs.axes == 0 && (runs.length == 1 || runs.step[0] == 1);
 }
 
-/* Whether the CPU's memory has to be left alone until the stream came so far: the driver copies from pageable memory before it returns. */
+/* Whether the CPU's memory has to be left alone until the stream came so far: the driver reads pageable memory before it returns, unless the
+ * device itself reaches that. */
 static bool must_wait(const copying *c, bool simple)
 {
     const side *cpu = c->from.cpu ? &c->from : c->to.cpu ? &c->to : NULL;
@@ -255,7 +263,7 @@ static bool must_wait(const copying *c, bool simple)
     unsigned type = 0;
     CUpointer_attribute attribute = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
     void *value = &type;
-    return c->to.cpu || !simple ||
+    return c->to.cpu || !simple || c->scope->gpu->reaches_host ||
            hunze_cu->cuPointerGetAttributes(1, &attribute, &value, (CUdeviceptr)cpu->data) != CUDA_SUCCESS || type != 0;
 }
 
@@ -290,8 +298,7 @@ static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hu
         return copy_in_slices(c);
     }
     TRY(copy_rows(c, &r));
-    return must_wait(c, simple) ? hunze_driver_check(hunze_cu->cuStreamSynchronize(c->scope->stream), "the copy")
-                                : HUNZE_OK;
+    return must_wait(c, simple) ? hunze_driver_check(hunze_scope_wait(c->scope), "the copy") : HUNZE_OK;
 }
 
 hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,

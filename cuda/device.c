@@ -184,9 +184,12 @@ static hunze_status primary_of(hunze_gpu *gpu, CUcontext *context)
 {
     hunze_status status = HUNZE_OK;
     pthread_mutex_lock(&lock);
-    if (!gpu->primary)
+    if (!gpu->primary) {
+        const hunze_relaxed mode = hunze_relax();
         status = hunze_driver_check(hunze_cu->cuDevicePrimaryCtxRetain(&gpu->primary, gpu->handle),
                                     "the context of cuda:%d", gpu->device.id);
+        hunze_unrelax(mode);
+    }
     *context = gpu->primary;
     pthread_mutex_unlock(&lock);
     return status;
@@ -219,7 +222,7 @@ static hunze_status find_context(hunze_gpu *gpu, CUstream stream, CUcontext curr
     return HUNZE_OK;
 }
 
-hunze_status hunze_scope_enter(hunze_scope *scope, hunze_gpu *gpu, void *stream)
+static hunze_status enter_context(hunze_scope *scope, hunze_gpu *gpu, void *stream)
 {
     CUcontext current = NULL;
     *scope = (hunze_scope){.gpu = gpu, .stream = stream};
@@ -229,6 +232,12 @@ hunze_status hunze_scope_enter(hunze_scope *scope, hunze_gpu *gpu, void *stream)
         TRY(hunze_driver_check(hunze_cu->cuCtxPushCurrent(scope->context), "the context of cuda:%d", gpu->device.id));
         scope->pushed = true;
     }
+    return HUNZE_OK;
+}
+
+hunze_status hunze_scope_enter(hunze_scope *scope, hunze_gpu *gpu, void *stream)
+{
+    TRY(enter_context(scope, gpu, stream));
     CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
     const hunze_status status =
         hunze_driver_check(hunze_cu->cuStreamIsCapturing(stream, &capture), "the stream on cuda:%d", gpu->device.id);
@@ -237,6 +246,8 @@ hunze_status hunze_scope_enter(hunze_scope *scope, hunze_gpu *gpu, void *stream)
         hunze_scope_leave(scope);
     return status;
 }
+
+hunze_status hunze_scope_enter_device(hunze_scope *scope, hunze_gpu *gpu) { return enter_context(scope, gpu, NULL); }
 
 void hunze_scope_leave(const hunze_scope *scope)
 {
@@ -256,4 +267,12 @@ void hunze_unrelax(hunze_relaxed mode)
 {
     if (mode.changed)
         (void)hunze_cu->cuThreadExchangeStreamCaptureMode(&mode.before);
+}
+
+CUresult hunze_scope_wait(const hunze_scope *scope)
+{
+    const hunze_relaxed mode = hunze_relax();
+    const CUresult result = hunze_cu->cuStreamSynchronize(scope->stream);
+    hunze_unrelax(mode);
+    return result;
 }

@@ -64,6 +64,12 @@ static const char *advice(CUresult result)
     case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
         return "the driver is too old to compile the library's PTX for this device: CUDA 13.0 (R580) or later is "
                "needed";
+    case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
+        return "the library has no machine code for this device, and the driver's compiler of PTX is not installed: "
+               "libnvidia-ptxjitcompiler.so.1 must be where libcuda.so.1 is";
+    case CUDA_ERROR_DEVICE_UNAVAILABLE:
+        return "another process has the device for itself: nvidia-smi shows which, and whether the device's compute "
+               "mode is exclusive";
     case CUDA_ERROR_NO_BINARY_FOR_GPU: return "the library has no kernel for this device";
     case CUDA_ERROR_OPERATING_SYSTEM:
         return "the operating system does not let this process use the GPU: /dev/nvidia* must be there and writable";
@@ -184,6 +190,7 @@ bool hunze_driver_is_fault(CUresult result)
     case CUDA_ERROR_INVALID_ADDRESS_SPACE:
     case CUDA_ERROR_INVALID_PC:
     case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_MPS_CLIENT_TERMINATED:
     case CUDA_ERROR_EXTERNAL_DEVICE:
     case CUDA_ERROR_CONTAINED:
     case CUDA_ERROR_TENSOR_MEMORY_LEAK: return true;

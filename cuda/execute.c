@@ -158,7 +158,7 @@ hunze_status hunze_device_prepare(const hunze_plan *plan)
     hunze_scope scope;
     hunze_status status = HUNZE_OK;
     TRY(hunze_gpu_find(plan->device.id, &gpu));
-    TRY(hunze_scope_enter(&scope, gpu, CU_STREAM_PER_THREAD));
+    TRY(hunze_scope_enter_device(&scope, gpu));
     const hunze_cuda_kernel *const *kernel = plan->row->launch_kernels;
     for (; kernel && *kernel && status == HUNZE_OK; kernel++)
         status = hunze_kernel_prepare(*kernel, &scope);

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 /* Read without a lock, written under one; a kernel never leaves it. */
-enum { PLACES = 1024, FATBINS = 128, DEFAULT_SHARED_BYTES = 48 << 10, MOST_X = INT32_MAX, MOST_YZ = 65535 };
+enum { PLACES = 1024, DEFAULT_SHARED_BYTES = 48 << 10, MOST_X = INT32_MAX, MOST_YZ = 65535 };
 typedef struct loaded_kernel {
     _Atomic(const hunze_cuda_kernel *) kernel;
     CUkernel handle;
@@ -18,7 +18,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     const hunze_fatbin *fatbin;
     CUlibrary library;
-} libraries[FATBINS];
+} libraries[HUNZE_FATBIN_COUNT];
 _Static_assert(HUNZE_MAX_DEVICES <= 64, "a mask has a bit for each device");
 
 /* The kernel's place, or the free one where it belongs. */
@@ -36,9 +36,9 @@ static loaded_kernel *place_of(const hunze_cuda_kernel *kernel)
 static hunze_status load_library(const hunze_fatbin *fatbin, CUlibrary *library)
 {
     int at = 0;
-    while (at < FATBINS - 1 && libraries[at].fatbin && libraries[at].fatbin != fatbin)
+    while (libraries[at].fatbin && libraries[at].fatbin != fatbin)
         at++;
-    if (libraries[at].fatbin != fatbin) {
+    if (!libraries[at].fatbin) {
         CUlibrary made = NULL;
         TRY(hunze_driver_check(hunze_cu->cuLibraryLoadData(&made, fatbin->image, NULL, NULL, 0, NULL, NULL, 0),
                                "the kernels of %s", fatbin->name));
@@ -84,8 +84,9 @@ static __attribute__((noinline)) hunze_status make_ready(const hunze_cuda_kernel
 static inline hunze_status find_kernel(const hunze_cuda_kernel *kernel, const hunze_gpu *gpu, CUkernel *handle)
 {
     loaded_kernel *place = place_of(kernel);
-    if (__builtin_expect(!(atomic_load_explicit(&place->ready, memory_order_acquire) & UINT64_C(1) << gpu->device.id),
-                         0)) {
+    const uint64_t ready = atomic_load_explicit(&place->ready, memory_order_acquire);
+    /* A place that was free may be another kernel's by now, and ready. */
+    if (__builtin_expect(!(ready & UINT64_C(1) << gpu->device.id) || atomic_load(&place->kernel) != kernel, 0)) {
         TRY(make_ready(kernel, gpu));
         place = place_of(kernel);
     }

@@ -51,9 +51,9 @@ static void free_block(hunze_context *context, hunze_block *block, bool pinned)
         (void)hunze_cu->cuEventSynchronize(block->event);
         (void)(pinned ? hunze_cu->cuMemFreeHost(block->pointer) : hunze_cu->cuMemFree((CUdeviceptr)block->pointer));
         hunze_unrelax(mode);
+        (void)hunze_cu->cuEventDestroy(block->event);
         (void)hunze_cu->cuCtxPopCurrent(&popped);
-    }
-    (void)hunze_cu->cuEventDestroy(block->event);
+    } /* else somebody destroyed the context, and with it block and event */
     hunze_deallocate(context, block, sizeof *block);
 }
 
@@ -132,7 +132,7 @@ static hunze_status keep_block(hunze_context *context, const hunze_scope *scope,
 static hunze_status free_at_once(const hunze_scope *scope, void *pointer, bool pinned, hunze_status status)
 {
     const hunze_relaxed mode = hunze_relax();
-    CUresult result = hunze_cu->cuStreamSynchronize(scope->stream);
+    CUresult result = hunze_scope_wait(scope);
     if (result == CUDA_SUCCESS)
         result = pinned ? hunze_cu->cuMemFreeHost(pointer) : hunze_cu->cuMemFree((CUdeviceptr)pointer);
     hunze_unrelax(mode);
@@ -287,8 +287,8 @@ hunze_status hunze_pinned_alloc(hunze_context *context, const hunze_scope *scope
     }
     hunze_unrelax(mode);
     if (result == CUDA_ERROR_OUT_OF_MEMORY)
-        return hunze_fail(HUNZE_ERR_NOMEM, "the operating system pins no %zu bytes: too much is pinned, or ulimit -l",
-                          bytes);
+        return hunze_fail(HUNZE_ERR_NOMEM,
+                          "the operating system pins no %zu bytes: too much of its memory is in use or pinned", bytes);
     return hunze_driver_check(result, "%zu bytes of pinned memory", bytes);
 }
 
@@ -346,7 +346,7 @@ static hunze_status wipe(const hunze_scope *scope, hunze_device device, void *po
     if (device.type == HUNZE_DEVICE_CUDA)
         return hunze_driver_check(hunze_cu->cuMemsetD8Async((CUdeviceptr)pointer, 0, bytes, scope->stream),
                                   "memory that is wiped on cuda:%d", device.id);
-    TRY(hunze_driver_check(hunze_cu->cuStreamSynchronize(scope->stream), "pinned memory that is wiped"));
+    TRY(hunze_driver_check(hunze_scope_wait(scope), "pinned memory that is wiped"));
     hunze_wipe(pointer, bytes);
     return HUNZE_OK;
 }
@@ -384,8 +384,11 @@ hunze_status hunze_memory_trim(hunze_context *context)
         pthread_mutex_lock(&memory->lock);
         const CUmemoryPool pool = memory->pools[id];
         pthread_mutex_unlock(&memory->lock);
-        if (pool && status == HUNZE_OK)
+        if (pool && status == HUNZE_OK) {
+            const hunze_relaxed mode = hunze_relax();
             status = hunze_driver_check(hunze_cu->cuMemPoolTrimTo(pool, 0), "the memory pool of cuda:%d", id);
+            hunze_unrelax(mode);
+        }
         free_blocks(context, &memory->blocks[id], false);
     }
     free_blocks(context, &memory->pinned, true);
@@ -399,12 +402,14 @@ void hunze_device_release(hunze_context *context)
         return;
     if (hunze_driver_open() == HUNZE_OK) { /* else the process was forked: they are the parent's */
         hunze_device_settle(context);
+        const hunze_relaxed mode = hunze_relax();
         for (int32_t id = 0; id < HUNZE_MAX_DEVICES; id++) {
             free_blocks(context, &memory->blocks[id], false);
             if (memory->pools[id])
                 (void)hunze_cu->cuMemPoolDestroy(memory->pools[id]);
         }
         free_blocks(context, &memory->pinned, true);
+        hunze_unrelax(mode);
     }
     pthread_mutex_destroy(&memory->lock);
     hunze_deallocate(context, memory, sizeof *memory);

@@ -31,7 +31,11 @@ typedef struct hunze_scope {
     bool captured; /* the stream is being captured */
 } hunze_scope;
 hunze_status hunze_scope_enter(hunze_scope *scope, hunze_gpu *gpu, void *stream);
+/* For what belongs to no stream. */
+hunze_status hunze_scope_enter_device(hunze_scope *scope, hunze_gpu *gpu);
 void hunze_scope_leave(const hunze_scope *scope);
+/* Waits for the scope's stream, which is not captured. */
+CUresult hunze_scope_wait(const hunze_scope *scope);
 
 /* Whether kernels in the scope may use the pointer as the operand `name` on its device. */
 hunze_status hunze_pointer_check(const hunze_scope *scope, const char *name, const void *pointer);

@@ -2,28 +2,35 @@
 /* Streams: made, waited for, ordered, given back. */
 #include "runtime.h"
 
-/* The scope of a stream that the caller names. */
-static hunze_status enter(hunze_context *context, hunze_device device, void *stream, hunze_scope *scope)
+static hunze_status find_gpu(hunze_context *context, hunze_device device, hunze_gpu **gpu)
 {
-    hunze_gpu *gpu = NULL;
     if (!context)
         return hunze_fail(HUNZE_ERR_NULL, "context is NULL");
     if (device.type != HUNZE_DEVICE_CUDA)
         return hunze_fail(HUNZE_ERR_DEVICE, "a stream of device type %d is asked for; streams are of %d (CUDA)",
                           device.type, HUNZE_DEVICE_CUDA);
-    TRY(hunze_gpu_find(device.id, &gpu));
+    return hunze_gpu_find(device.id, gpu);
+}
+
+/* The scope of a stream that the caller names. */
+static hunze_status enter(hunze_context *context, hunze_device device, void *stream, hunze_scope *scope)
+{
+    hunze_gpu *gpu = NULL;
+    TRY(find_gpu(context, device, &gpu));
     return hunze_scope_enter(scope, gpu, stream);
 }
 
 /* It waits for the legacy default stream and that one for it, so that work given to either stays in order. */
 hunze_status hunze_stream_create(hunze_context *context, hunze_device device, void **stream)
 {
+    hunze_gpu *gpu = NULL;
     hunze_scope scope;
     CUstream made = NULL;
     if (!stream)
         return hunze_fail(HUNZE_ERR_NULL, "stream is NULL");
     *stream = NULL;
-    TRY(enter(context, device, CU_STREAM_PER_THREAD, &scope));
+    TRY(find_gpu(context, device, &gpu));
+    TRY(hunze_scope_enter_device(&scope, gpu));
     const hunze_status status =
         hunze_driver_check(hunze_cu->cuStreamCreate(&made, CU_STREAM_DEFAULT), "a stream on cuda:%d", device.id);
     hunze_scope_leave(&scope);
@@ -52,7 +59,7 @@ hunze_status hunze_stream_synchronize(hunze_context *context, hunze_device devic
     const hunze_status status =
         scope.captured
             ? hunze_fail(HUNZE_ERR_CAPTURE, "the stream is being captured: its work runs when the graph is launched")
-            : hunze_driver_check(hunze_cu->cuStreamSynchronize(scope.stream), "work on cuda:%d", device.id);
+            : hunze_driver_check(hunze_scope_wait(&scope), "work on cuda:%d", device.id);
     hunze_scope_leave(&scope);
     return status;
 }

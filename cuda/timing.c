@@ -73,8 +73,7 @@ static void settle(hunze_context *context, hunze_device_memory *memory, bool wai
             if (hunze_timed_read(&timing->timed, &nanoseconds) == HUNZE_OK)
                 hunze_meter_add_time(context, nanoseconds);
             (void)hunze_cu->cuCtxPopCurrent(&popped);
-        }
-        hunze_timed_drop(&timing->timed);
+        } /* else somebody destroyed the context, and with it the events */
         hunze_deallocate(context, timing, sizeof *timing);
     }
 }

@@ -163,6 +163,21 @@ static void returns_when_read(void)
     hunze_context_release(context);
 }
 
+/* Rows on the device go one by one where the driver takes no such pitch. */
+static void pitches_of_the_driver(void)
+{
+    const layout *with_gaps = &layouts[3], *backwards = &layouts[6];
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    hunze_context *context = new_context(NULL);
+    for (size_t i = 0; i < sizeof source; i++)
+        source[i] = (unsigned char)(i * 2654435761u >> 13);
+    standin_failures("cuMemcpy2DAsync:*:CUDA_ERROR_INVALID_VALUE");
+    copy_once(context, cuda0, cuda0, with_gaps, backwards, f32);
+    copy_once(context, cuda0, cuda0, &layouts[4], with_gaps, f32);
+    standin_check(standin_count("cuMemcpy2DAsync") > 0, "no copy of rows");
+    hunze_context_release(context);
+}
+
 static void scalars_and_empty(void)
 {
     hunze_context *context = new_context(NULL);
@@ -226,6 +241,8 @@ static const cuda_case cases[] = {
     {"every_layout", every_layout, NULL, NULL},
     {"in_slices", in_slices, NULL, NULL},
     {"returns_when_read", returns_when_read, NULL, NULL},
+    {"returns_when_read_by_the_device", returns_when_read, "pageable=1", NULL},
+    {"pitches_of_the_driver", pitches_of_the_driver, NULL, NULL},
     {"scalars_and_empty", scalars_and_empty, NULL, NULL},
     {"refused", refused, "devices=2", NULL},
 };

@@ -298,10 +298,14 @@ static void capture(void)
     hunze_context_release(context);
 }
 
-/* What is allocated on one stream does not end the capture of another. */
+/* What is allocated, copied and waited for on one stream does not end the capture of another. */
 static void capture_elsewhere(void)
 {
-    hunze_context *context = new_context(NULL);
+    const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_WIPE};
+    const int64_t rows[2] = {10, 10}, transposed[2] = {1, 10};
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    float result[N];
+    hunze_context *context = new_context(&options);
     CUcontext primary = NULL;
     CUstream captured = NULL, other = NULL;
     make_values();
@@ -317,6 +321,18 @@ static void capture_elsewhere(void)
     OK(hunze_memory_alloc(context, pinned, 5000, other, &pointer));
     OK(hunze_memory_free(context, pinned, pointer, 5000, other));
     OK(relu(context, cuda0, x, y, N, other)); /* loads its kernel now */
+    const hunze_run run = {.struct_size = sizeof run, .stream = other};
+    array a, b;
+    OK(hunze_copy(context, floats(&a, cuda0, y, N), floats(&b, cpu, result, N), &run));
+    check(result[6] == 3, "%g came back", (double)result[6]);
+    OK(hunze_copy(context, view(&a, cpu, f32, values, 2, rows, transposed), view(&b, cuda0, f32, x, 2, rows, NULL),
+                  &run));
+    OK(hunze_copy(context, view(&a, cuda0, f32, x, 2, rows, NULL), view(&b, cpu, f32, result, 2, rows, transposed),
+                  &run));
+    for (int i = 0; i < N; i++)
+        check(result[i] == values[i], "element %d came back as %g", i, (double)result[i]);
+    OK(hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run));
+    OK(hunze_stream_synchronize(context, cuda0, other));
     OK(hunze_memory_trim(context));
     OK(relu(context, cuda0, x, y, N, captured));
     (void)end_capture(captured);
@@ -324,6 +340,96 @@ static void capture_elsewhere(void)
     DRIVER_OK(DRIVER(cuThreadExchangeStreamCaptureMode, 10010)(&mode));
     check(mode == CU_STREAM_CAPTURE_MODE_GLOBAL, "the thread's mode stays %d", mode);
     expect_floats(context, cuda0, other, y, true);
+    hunze_context_release(context);
+}
+
+/* Nor does the first work on another device, or the end of a context. */
+static void capture_elsewhere_on_another_device(void)
+{
+    hunze_context *context = new_context(NULL), *brief = new_context(NULL);
+    CUcontext primary = NULL;
+    CUstream captured = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N), *pointer = NULL;
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    OK(hunze_memory_alloc(brief, cuda0, 64, NULL, &pointer));
+    OK(hunze_memory_free(brief, cuda0, pointer, 64, NULL));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&captured, CU_STREAM_NON_BLOCKING));
+    DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(captured, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(hunze_memory_alloc(context, cuda1, 64, NULL, &pointer));
+    OK(hunze_memory_free(context, cuda1, pointer, 64, NULL));
+    hunze_context_release(brief);
+    OK(relu(context, cuda0, x, y, N, captured));
+    (void)end_capture(captured);
+    hunze_context_release(context);
+}
+
+/* Where no stream is named, none is asked about: the per-thread one is none of a green context. */
+static void no_stream_is_asked(void)
+{
+    hunze_context *context = new_context(NULL);
+    void *stream = NULL;
+    make_values();
+    void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N);
+    hunze_plan *plan = make_plan(context, x, y);
+    standin_failures("cuStreamIsCapturing:*:CUDA_ERROR_INVALID_HANDLE");
+    OK(hunze_plan_prepare(plan));
+    OK(hunze_stream_create(context, cuda0, &stream));
+    REFUSED(DEVICE, relu(context, cuda0, x, y, N, stream), "CUDA_ERROR_INVALID_HANDLE");
+    standin_failures("");
+    OK(hunze_stream_destroy(context, cuda0, stream));
+    standin_check(standin_depth() == 0, "a context stays");
+    hunze_plan_release(plan);
+    hunze_context_release(context);
+}
+
+/* A context that its owner destroyed took with it what Hunze kept there. */
+static void context_destroyed(void)
+{
+    hunze_context *context = new_context(NULL);
+    hunze_meter *meter = NULL;
+    CUcontext own = NULL, popped;
+    CUstream stream = NULL;
+    void *block = NULL;
+    char *text = NULL;
+    make_values();
+    OK(hunze_memory_alloc(context, cuda0, 64, NULL, &block));
+    DRIVER_OK(DRIVER(cuCtxCreate, 12050)(&own, NULL, 0, 0));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&stream, 0));
+    DRIVER_OK(DRIVER(cuCtxPopCurrent, 4000)(&popped));
+    void *x = to_gpu(context, cuda0, stream, values, N), *y = to_gpu(context, cuda0, stream, old, N);
+    OK(hunze_meter_start(context, &meter));
+    OK(relu(context, cuda0, x, y, N, stream));
+    OK(hunze_memory_free(context, cuda0, x, BYTES, stream));
+    OK(hunze_memory_alloc(context, pinned, BYTES, stream, &block));
+    OK(hunze_memory_free(context, pinned, block, BYTES, stream));
+    DRIVER_OK(DRIVER(cuCtxDestroy, 4000)(own));
+    OK(hunze_meter_stop(meter, &text));
+    check(atoi(json_member(text, "calls")) == 1, "%s", text);
+    hunze_string_free(text);
+    OK(hunze_memory_trim(context));
+    x = to_gpu(context, cuda0, NULL, values, N);
+    y = to_gpu(context, cuda0, NULL, old, N);
+    OK(relu(context, cuda0, x, y, N, NULL));
+    expect_floats(context, cuda0, NULL, y, true);
+    hunze_context_release(context);
+}
+
+/* Where a device reaches all memory of the process, an operand may lie anywhere. */
+static void memory_of_the_process(void)
+{
+    hunze_context *context = new_context(NULL);
+    static float host[N];
+    make_values();
+    memcpy(host, values, BYTES);
+    void *y = to_gpu(context, cuda0, NULL, old, N);
+    OK(relu(context, cuda0, host, y, N, NULL));
+    expect_floats(context, cuda0, NULL, y, true);
+    OK(relu(context, cuda0, host, host, N, NULL));
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    check(host[0] == 0 && host[6] == 3, "%g, %g", (double)host[0], (double)host[6]);
     hunze_context_release(context);
 }
 
@@ -350,6 +456,28 @@ static void fault_of_earlier_work(void)
     hunze_context_release(context);
 }
 
+/* What is said of devices and services that others hold. */
+static void device_of_another_process(void)
+{
+    hunze_context *context = new_context(NULL);
+    void *pointer = NULL;
+    standin_failures("cuDevicePrimaryCtxRetain:1:CUDA_ERROR_DEVICE_UNAVAILABLE");
+    REFUSED(DRIVER, hunze_memory_alloc(context, cuda0, 64, NULL, &pointer), "the context of cuda:0", "exclusive",
+            "CUDA_ERROR_DEVICE_UNAVAILABLE");
+    OK(hunze_memory_alloc(context, cuda0, 64, NULL, &pointer));
+    hunze_context_release(context);
+}
+
+static void end_of_the_server(void)
+{
+    hunze_context *context = new_context(NULL);
+    void *pointer = NULL;
+    OK(hunze_memory_alloc(context, cuda0, 64, NULL, &pointer));
+    standin_failures("cuStreamSynchronize:1:CUDA_ERROR_MPS_CLIENT_TERMINATED");
+    REFUSED(FAULT, hunze_stream_synchronize(context, cuda0, NULL), "CUDA_ERROR_MPS_CLIENT_TERMINATED", "restart");
+    hunze_context_release(context);
+}
+
 /* What a launch reports by itself. */
 static void launch_refused(void)
 {
@@ -360,6 +488,7 @@ static void launch_refused(void)
         {"cuLaunchKernelEx:1:CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel for this device", HUNZE_ERR_UNSUPPORTED},
         {"cuLaunchKernelEx:1:CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "R580", HUNZE_ERR_DRIVER},
         {"cuLaunchKernelEx:1:CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_OUT_OF_MEMORY", HUNZE_ERR_NOMEM},
+        {"cuLaunchKernelEx:1:CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "libnvidia-ptxjitcompiler", HUNZE_ERR_DRIVER},
         {"cuLaunchKernelEx:1:CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources", HUNZE_ERR_DRIVER},
         {"cuPointerGetAttributes:1:CUDA_ERROR_INVALID_VALUE", "the pointer of", HUNZE_ERR_DRIVER},
     };
@@ -609,7 +738,14 @@ static const cuda_case cases[] = {
     {"capture", capture, NULL, NULL},
     {"capture_elsewhere", capture_elsewhere, NULL, NULL},
     {"capture_elsewhere_without_pools", capture_elsewhere, "pools=0", NULL},
+    {"capture_elsewhere_on_another_device", capture_elsewhere_on_another_device, "devices=2", NULL},
+    {"no_stream_is_asked", no_stream_is_asked, NULL, NULL},
+    {"context_destroyed", context_destroyed, NULL, NULL},
+    {"context_destroyed_without_pools", context_destroyed, "pools=0", NULL},
+    {"memory_of_the_process", memory_of_the_process, "pageable=1", NULL},
     {"fault_of_earlier_work", fault_of_earlier_work, NULL, NULL},
+    {"end_of_the_server", end_of_the_server, NULL, NULL},
+    {"device_of_another_process", device_of_another_process, NULL, NULL},
     {"launch_refused", launch_refused, NULL, NULL},
     {"traces", traces, NULL, NULL},
     {"meters", meters, NULL, NULL},

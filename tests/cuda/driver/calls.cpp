@@ -74,6 +74,7 @@ uint32_t standin_random()
     X(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                                                          \
     X(CUDA_ERROR_TENSOR_MEMORY_LEAK, "tensor memory was not given back")                                               \
     X(CUDA_ERROR_EXTERNAL_DEVICE, "an external device failed")                                                         \
+    X(CUDA_ERROR_MPS_CLIENT_TERMINATED, "MPS client has been terminated by the server")                                \
     X(CUDA_ERROR_NOT_PERMITTED, "operation not permitted")                                                             \
     X(CUDA_ERROR_NOT_SUPPORTED, "operation not supported")                                                             \
     X(CUDA_ERROR_SYSTEM_NOT_READY, "system not yet initialized")                                                       \
@@ -146,6 +147,7 @@ static bool is_sticky(CUresult code)
     case CUDA_ERROR_MISALIGNED_ADDRESS:
     case CUDA_ERROR_INVALID_ADDRESS_SPACE:
     case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_MPS_CLIENT_TERMINATED:
     case CUDA_ERROR_LAUNCH_FAILED: return true;
     default: return false;
     }
@@ -184,6 +186,8 @@ static void describe(const char *text)
             m.multiprocessors = (int)value;
         else if (name == "pools")
             m.pools = (int)value;
+        else if (name == "pageable")
+            m.pageable = (int)value;
         else if (name == "memory" && strcmp(unit, "MiB") == 0)
             m.memory = (size_t)value << 20;
         else

@@ -78,6 +78,7 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = m.capability % 10; break;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = m.multiprocessors; break;
     case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: *value = m.pools; break;
+    case CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS: *value = m.pageable; break;
     case CU_DEVICE_ATTRIBUTE_WARP_SIZE: *value = 32; break;
     case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
     case CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X: *value = 1024; break;
@@ -143,7 +144,7 @@ static void destroy_context(CUctx_st *context)
         at = (*at)->context == context ? s.streams.erase(at) : std::next(at);
     for (auto at = s.events.begin(); at != s.events.end();)
         if ((*at)->context == context) {
-            delete *at;
+            s.destroyed_events.insert(*at);
             at = s.events.erase(at);
         } else
             ++at;
@@ -158,8 +159,11 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
     if (!is_device(device))
         return CUDA_ERROR_INVALID_DEVICE;
     CUctx_st *&primary = standin().primary[device];
-    if (!primary)
+    if (!primary) { /* memory is allocated for it */
+        if (const CUresult refused = refuse_under_capture())
+            return refused;
         primary = make_context(device, 0);
+    }
     primary->retained++;
     *context = primary;
     return CUDA_SUCCESS;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies and fills.  Pageable memory is copied during the call, as the driver does by staging; pinned memory when the operation runs. */
+/* Copies and fills.  Pageable memory is copied during the call, as the driver does by staging, unless devices reach it; pinned memory when the
+ * operation runs. */
 #include "state.h"
 
 #include <string.h>
@@ -50,7 +51,7 @@ static CUresult copy_rows(CUstream handle, const rows &r, bool waits)
         return CUDA_ERROR_INVALID_VALUE;
 
     std::shared_ptr<std::vector<char>> staged;
-    if (!from.known && to.known && !stream->captured) {
+    if (!from.known && to.known && !stream->captured && !standin().the_machine.pageable) {
         const char *begin = (const char *)r.from;
         staged.reset(new std::vector<char>(begin, begin + (r.count - 1) * r.from_pitch + r.bytes));
     }

@@ -99,6 +99,10 @@ bool find_range(void *user, uintptr_t address, hunze_emulator_range *range)
         *range = {found->begin, found->begin + found->bytes, shift_of(*found)};
         return true;
     }
+    if (standin().the_machine.pageable && !found && !is_device_address(address)) {
+        *range = {address / PAGE * PAGE, address / PAGE * PAGE + PAGE, 0};
+        return true;
+    }
     uintptr_t nearest = UINTPTR_MAX;
     *range = {};
     for (const auto &entry : standin().allocations) {
@@ -292,7 +296,7 @@ CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties)
 /* What it still gives out lives on until it is freed. */
 CUresult cuMemPoolDestroy(CUmemoryPool pool)
 {
-    CALL(0);
+    CALL(CALL_UNSAFE);
     FIND_POOL(pool);
     trim(pool, 0);
     standin().pools.erase(pool);
@@ -340,7 +344,7 @@ CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attribute,
 
 CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t keep)
 {
-    CALL(0);
+    CALL(CALL_UNSAFE);
     FIND_POOL(pool);
     trim(pool, keep > pool->used ? keep - pool->used : 0);
     return CUDA_SUCCESS;

@@ -6,7 +6,8 @@
  * with a sentence and exit status HUNZE_EMULATOR_STATUS.
  *
  * Environment, read by the first call:
- *   HUNZE_FAKE_CUDA       "devices=2,capability=90,driver=13000,memory=512MiB,sms=4,pools=0": the machine; each part is optional
+ *   HUNZE_FAKE_CUDA       "devices=2,capability=90,driver=13000,memory=512MiB,sms=4,pools=0,pageable=1": the machine; each part is optional.
+ *                         pageable: devices reach all memory of the process, and copies read it when they run
  *   HUNZE_FAKE_CUDA_FAIL  "cuMemAlloc:2:CUDA_ERROR_OUT_OF_MEMORY,…": the second call of cuMemAlloc fails; `*` in place of 2: each does.  A code
  *                         that a context does not survive comes back from all its later calls; work that is given to a stream fails when it runs.
  *

@@ -118,7 +118,7 @@ struct CUfunc_st {
 /* ------------------------------------------------------------------ all */
 
 struct machine {
-    int devices = 1, capability = 90, driver = 13000, multiprocessors = 4, pools = 1;
+    int devices = 1, capability = 90, driver = 13000, multiprocessors = 4, pools = 1, pageable = 0;
     size_t memory = (size_t)512 << 20;
 };
 
@@ -137,6 +137,7 @@ struct standin_state {
     std::set<CUstream_st *> streams; /* made by cuStreamCreate and alive */
     std::set<CUstream_st *> queues;  /* every stream that ever was */
     std::set<CUevent_st *> events;
+    std::set<CUevent_st *> destroyed_events; /* with their context */
     std::set<capture_ref> captures;
     std::set<CUgraph_st *> graphs;
     std::set<CUgraphExec_st *> graph_execs;

@@ -252,6 +252,8 @@ CUresult cuEventCreate(CUevent *event, unsigned int flags)
 CUresult cuEventDestroy(CUevent event)
 {
     CALL(0);
+    if (standin().destroyed_events.count(event))
+        standin_fail("an event is destroyed that is gone with its context");
     if (!standin().events.erase(event))
         return CUDA_ERROR_INVALID_HANDLE;
     delete event;
