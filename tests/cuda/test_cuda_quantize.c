@@ -201,8 +201,10 @@ static void each_element_is_read_once(void **unused)
         hunze_quant quant;
         hunze_quantize_options options = p.options;
         options.quant = quant_to_device(&p.quant, &quant);
-        if (turn == 0)
-            check_status(hunze_quantize(context, x, code, &options, NULL), HUNZE_OK); /* opens the driver */
+        if (turn == 0) { /* opens the driver */
+            check_status(hunze_quantize(context, x, code, &options, NULL), HUNZE_OK);
+            free(from_device(code)); /* and is over */
+        }
         reset_counters();
         check_status(hunze_quantize(context, x, code, &options, NULL), HUNZE_OK);
         free(from_device(code));
