@@ -3,7 +3,6 @@
 Library, tests, images and the Python package, built here for glibc 2.34 and later; `sh verify.sh` there runs them."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -57,7 +56,6 @@ def make(build, wheel, folder):
 
 
 def main():
-    os.environ["CUDA"] = "1"  # whatever the caller said: the package is for devices too
     steps = Steps()
     build = ROOT / "build" / "gcc"
     configure_and_build(steps, "gcc")

@@ -27,7 +27,7 @@ file(REAL_PATH ${HUNZE_CMOCKA} cmocka)
 install(FILES ${cmocka} DESTINATION lib RENAME libcmocka.so.0 COMPONENT gpu)
 install(PROGRAMS tests/gpu/verify.sh DESTINATION . COMPONENT gpu)
 install(DIRECTORY tests/gpu/fixtures DESTINATION . COMPONENT gpu)
-file(GLOB scripts CONFIGURE_DEPENDS tests/gpu/peers.py tests/gpu/interop.py)
+file(GLOB scripts CONFIGURE_DEPENDS tests/gpu/peers.py tests/gpu/offload.py tests/gpu/interop.py)
 install(FILES ${scripts} DESTINATION scripts COMPONENT gpu)
 
 # Questions to single instructions: machine code where there is nvcc, and a stand-in driver that can be asked too.

@@ -161,6 +161,8 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     assert asked >= {"mma_s8s8", "mma_bf16", "ldmatrix", "wgmma_bf16_nt", "tiles", "fma", "divide", "round_f16"}
     tests = [record["step"] for record in records if record["kind"] == "test"]
     assert {"test_cuda_gemm", "test_cuda_conv", "test_cuda_integer", "test_cuda_quantize"} <= set(tests)
+    offload = {result["case"]: result for result in ended["offload"]["results"]}
+    assert offload["numpy float32 37x41x70"]["same_bits"] and offload["cuda:0 calls"]["rate"] > 0
     bench = next(record for record in records if record["kind"] == "bench")["results"]
     compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
     assert len(compared) >= 16 and not [result for result in bench if result.get("checked") == "WRONG"]

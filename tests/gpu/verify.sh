@@ -87,7 +87,7 @@ step bench hunze 150 "$here/bin/gpu_bench" $small "$here/bin"
 # Runs a program that this machine may not have.
 if_here='command -v "$0" >/dev/null || { echo "no $0"; exit 77; }; exec "$0" "$@"'
 export PYTHONPATH="$here/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
-for script in peers interop; do
+for script in peers offload interop; do
     [ -e "$here/scripts/$script.py" ] || continue
     step python $script 120 sh -c "$if_here" "${PYTHON:-python3}" "$here/scripts/$script.py" $small
 done
