@@ -19,9 +19,8 @@ ROUNDS = 5
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # what is measured here stays out of the user's home
 try:
-    import numpy as np
-
     import hunze
+    import numpy as np
     from hunze import tune
 except ImportError as error:
     print("Hunze's package cannot be imported: %s" % error)
