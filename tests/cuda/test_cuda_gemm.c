@@ -482,6 +482,40 @@ static void captured(void)
     hunze_context_release(context);
 }
 
+/* What a call asks of the driver when its like has run before: the context and its device, whether the stream is captured, whose each of three
+ * pointers is, and the launch.  Where K blocks go side by side, workspace is taken in relaxed mode and given back, and there are two
+ * launches. */
+static void calls_of_the_driver(void)
+{
+    static const struct {
+        int64_t k;
+        uint64_t calls, launches;
+    } sizes[] = {{8, 7, 1}, {2 * HUNZE_KC_F32, 7 + 4 + 1, 2}};
+    hunze_context *context = new_context(NULL);
+    CUcontext primary = NULL;
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    void *memory = NULL;
+    OK(hunze_memory_alloc(context, cuda0, 4096 * sizeof(float), NULL, &memory));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    for (int i = 0; i < 2; i++) {
+        const int64_t row[2] = {1, sizes[i].k}, column[2] = {sizes[i].k, 1}, one[2] = {1, 1};
+        array a, b, d;
+        view(&a, cuda0, f32, memory, 2, row, NULL);
+        view(&b, cuda0, f32, (float *)memory + 2048, 2, column, NULL);
+        view(&d, cuda0, f32, (float *)memory + 4095, 2, one, NULL);
+        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, NULL, NULL));
+        const uint64_t calls = standin_count(NULL), launches = standin_count("cuLaunchKernelEx");
+        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, NULL, NULL));
+        standin_check(standin_count(NULL) - calls == sizes[i].calls &&
+                          standin_count("cuLaunchKernelEx") - launches == sizes[i].launches,
+                      "k %lld: %llu calls of the driver, %llu of them launches", (long long)sizes[i].k,
+                      (unsigned long long)(standin_count(NULL) - calls),
+                      (unsigned long long)(standin_count("cuLaunchKernelEx") - launches));
+    }
+    hunze_context_release(context);
+}
+
 /* ------------------------------------------------------------------ counts */
 
 /* A is read once for each column of tiles, B for each row of tiles; one fma is done for each product and each element of a K block.  whole: tiles
@@ -540,6 +574,7 @@ static const cuda_case cases[] = {
     {"choices_of_one", choices_of_one, "sms=1", NULL},
     {"choices_of_many", choices_of_many, "sms=132", NULL},
     {"captured", captured, "sms=132", NULL},
+    {"calls_of_the_driver", calls_of_the_driver, "sms=132", NULL},
     {"count_apart", count_apart, "sms=132", NULL},
     {"epilogues", epilogues, NULL, NULL},
     {"reproducible", reproducible, NULL, NULL},
