@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Offsets beyond 32 bits: the first halves of operands lie in a device's memory, the second ones in pinned memory, which is far from it.  The bits
- * are those of compact operands. */
+/* Offsets beyond 32 bits, and more matrices than 16 bits count.  The first halves of operands lie in a device's memory, the second ones in pinned
+ * memory, which is far from it.  The bits are those of compact operands. */
 #include "device_case.h"
 
 enum { HALF = 4096 }; /* elements of memory for half an operand */
@@ -159,8 +159,34 @@ static void activations(void)
     hunze_context_release(context);
 }
 
+/* More matrices than a grid has blocks in y or z: D = C / 2. */
+static void many_matrices(void)
+{
+    enum { MATRICES = 65537 };
+    static float c_values[2 * MATRICES], got[2 * MATRICES];
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {104};
+    harness_fill(&rng, HUNZE_TYPE_F32, c_values, 2 * MATRICES, HARNESS_UNIFORM);
+    void *c_gpu = to_gpu(context, cuda0, NULL, c_values, 2 * MATRICES),
+         *d_gpu = to_gpu(context, cuda0, NULL, got, 2 * MATRICES);
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    const int64_t a_shape[3] = {MATRICES, 1, 0}, b_shape[3] = {MATRICES, 0, 2}, d_shape[3] = {MATRICES, 1, 2};
+    const double half = 0.5;
+    const hunze_gemm_options options = {.struct_size = sizeof options, .beta = &half};
+    array of_a, of_b, of_c, of_d;
+    OK(hunze_gemm(context, view(&of_a, cuda0, f32, NULL, 3, a_shape, NULL),
+                  view(&of_b, cuda0, f32, NULL, 3, b_shape, NULL), view(&of_c, cuda0, f32, c_gpu, 3, d_shape, NULL),
+                  view(&of_d, cuda0, f32, d_gpu, 3, d_shape, NULL), &options, NULL));
+    from_gpu(context, cuda0, NULL, d_gpu, got, 2 * MATRICES);
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    for (int i = 0; i < 2 * MATRICES; i++)
+        check(got[i] == c_values[i] / 2, "element %d is %g, not %g", i, (double)got[i], (double)c_values[i] / 2);
+    hunze_context_release(context);
+}
+
 static const cuda_case cases[] = {{"products", products, NULL, NULL},
                                   {"convolutions", convolutions, NULL, NULL},
-                                  {"activations", activations, NULL, NULL}};
+                                  {"activations", activations, NULL, NULL},
+                                  {"many_matrices", many_matrices, NULL, NULL}};
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }

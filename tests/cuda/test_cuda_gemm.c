@@ -281,19 +281,6 @@ static const char *kernel_of(hunze_type type, bool large)
                                   : "hunze_gemm_f32_cuda_64";
 }
 
-/* More matrices than a grid has in y or z. */
-static void many_matrices(void)
-{
-    hunze_context *context = new_context(NULL);
-    harness_rng rng = {81};
-    product p = plain_product(HUNZE_TYPE_F32, 1, 2, 0);
-    p.batch = 65537;
-    p.with = WITH_C;
-    p.beta = 0.5;
-    check_product(context, &rng, &p);
-    hunze_context_release(context);
-}
-
 /* ------------------------------------------------------------------ the choice of tiles and of K blocks side by side */
 
 /* Without data. */
@@ -569,7 +556,6 @@ static const cuda_case cases[] = {
     {"blocks_of_k", blocks_of_k, "sms=1", NULL},
     {"blocks_of_k_apart", blocks_of_k, "sms=16", NULL},
     {"k_blocks_apart", k_blocks_apart, "sms=132", NULL},
-    {"many_matrices", many_matrices, NULL, NULL},
     {"more_tiles_than_a_grid", more_tiles_than_a_grid, NULL, NULL},
     {"choices_of_one", choices_of_one, "sms=1", NULL},
     {"choices_of_many", choices_of_many, "sms=132", NULL},
