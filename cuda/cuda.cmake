@@ -25,6 +25,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/driver.c
   cuda/execute.c
   cuda/fatbins.c
+  cuda/image_strides.c
   cuda/launch.c
   cuda/matrices.c
   cuda/memory.c
@@ -33,6 +34,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/operands_runs.c
   cuda/product_float.c
   cuda/product_integer.c
+  cuda/product_wgmma.c
   cuda/quantize.c
   cuda/stream.c
   cuda/tiles_float.c
@@ -125,11 +127,11 @@ function(hunze_compile_cuda output source directory kind arch)
   set(${output} ${file} PARENT_SCOPE)
 endfunction()
 
-# FATBIN out of such cubins and PTX.
+# FATBIN out of such cubins, and of PTX that devices of later architectures can compile.
 function(hunze_fatbin fatbin)
   set(images)
   foreach(part IN LISTS ARGN)
-    if(part MATCHES "\\.compute_([0-9a-z]+)\\.ptx$")
+    if(part MATCHES "\\.compute_([0-9]+)\\.ptx$")
       list(APPEND images --image3=kind=ptx,sm=${CMAKE_MATCH_1},file=${part})
     elseif(part MATCHES "\\.sm_([0-9a-z]+)\\.cubin$")
       list(APPEND images --image3=kind=elf,sm=${CMAKE_MATCH_1},file=${part})
@@ -158,8 +160,10 @@ else()
   foreach(name IN LISTS HUNZE_CUDA_FILES)
     set(source ${CMAKE_SOURCE_DIR}/cuda/${name}.cu)
     set(parts)
-    if(name MATCHES "_sm90a$") # instructions that no other architecture has
+    if(name MATCHES "_sm90a$") # instructions that no other architecture has; the PTX is for the tests' figures only
       set(architectures 90a)
+      hunze_compile_cuda(part ${source} ${HUNZE_CUDA_FOLDER} ptx 90a)
+      list(APPEND parts ${part})
     else()
       set(architectures ${HUNZE_CUDA_ARCHITECTURES})
       hunze_compile_cuda(part ${source} ${HUNZE_CUDA_FOLDER} ptx 80)

@@ -13,6 +13,10 @@ hunze_cuda_workspace_fn hunze_cuda_workspace_product_float;
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_float;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[], *const hunze_cuda_kernels_gemm_f64[];
 
+/* ------------------------------------------------------------------ product_wgmma.c */
+hunze_cuda_refusal_fn hunze_cuda_refuses_product_wgmma;
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16_sm90a[], *const hunze_cuda_kernels_gemm_f16_sm90a[];
+
 /* ------------------------------------------------------------------ depthwise_float.c */
 hunze_cuda_refusal_fn hunze_cuda_refuses_depthwise_float;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[];

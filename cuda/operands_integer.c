@@ -17,17 +17,6 @@ hunze_cuda_parameter hunze_cuda_zero_point(const hunze_quant *quant)
     return parameter(quant ? quant->zero_point : NULL);
 }
 
-hunze_cuda_image_strides hunze_cuda_image_strides_of(const hunze_tensor *tensor, uint32_t layout)
-{
-    const bool last = layout == HUNZE_CHANNELS_LAST;
-    const int spatial = tensor->ndim - 2;
-    hunze_cuda_image_strides strides = {.image = hunze_stride(tensor, 0),
-                                        .channel = hunze_stride(tensor, last ? spatial + 1 : 1)};
-    for (int axis = 0; axis < spatial; axis++)
-        strides.axis[2 - spatial + axis] = hunze_stride(tensor, (last ? 1 : 2) + axis);
-    return strides;
-}
-
 hunze_cuda_int_epilogue hunze_cuda_int_epilogue_of(const hunze_tensor *d, const hunze_quant *a, const hunze_quant *b,
                                                    const hunze_quant *output, const hunze_activation *activation,
                                                    uint32_t flags)

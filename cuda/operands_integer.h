@@ -5,6 +5,7 @@
 
 #include "cuda.h"
 #include "arguments_integer.h"
+#include "image_strides.h"
 
 /* Per tensor: stride 0. */
 typedef struct hunze_cuda_parameter {
@@ -13,12 +14,6 @@ typedef struct hunze_cuda_parameter {
 } hunze_cuda_parameter;
 hunze_cuda_parameter hunze_cuda_scale(const hunze_quant *quant);
 hunze_cuda_parameter hunze_cuda_zero_point(const hunze_quant *quant);
-
-/* Elements between an image's neighbours; missing axes are 0, as in hunze_conv_shape. */
-typedef struct hunze_cuda_image_strides {
-    int64_t image, channel, axis[2];
-} hunze_cuda_image_strides;
-hunze_cuda_image_strides hunze_cuda_image_strides_of(const hunze_tensor *tensor, uint32_t layout);
 
 /* All of an epilogue but what bias and residual are, their strides and d's. */
 hunze_cuda_int_epilogue hunze_cuda_int_epilogue_of(const hunze_tensor *d, const hunze_quant *a, const hunze_quant *b,

@@ -8,7 +8,7 @@
  *   BARRIER_ARRIVE(barrier)             what this thread did before is seen after the phase's end
  *   BARRIER_ARRIVE_EXPECT(barrier, n)   the same, and n bytes of copies are announced
  *   BARRIER_WAIT(barrier, parity)       until the phase of that parity has ended; the first phase has parity 0, and that before it, 1, is over
- *   SYNC_NAMED(id, threads)             as many threads meet, in whole warps; id: 1 … 15
+ *   SYNC_NAMED(id, threads)             as many threads meet, in whole warps; id: 1 … 15, threads a constant
  *   uniform(x)                          x, which is the same in all threads of a warp
  *   prefetch_tensor_map(map)            of the kernel's argument
  *   copy_tile_3d(shared, map, barrier, x, y, z)   one thread starts the copy of a box whose first element has these coordinates, x along
@@ -67,7 +67,7 @@ HUNZE_INLINE void barrier_wait(uint64_t *barrier, uint32_t parity)
 #define BARRIER_ARRIVE(barrier) barrier_arrive(barrier)
 #define BARRIER_ARRIVE_EXPECT(barrier, bytes) barrier_arrive_expect(barrier, bytes)
 #define BARRIER_WAIT(barrier, parity) barrier_wait(barrier, parity)
-#define SYNC_NAMED(id, threads) asm volatile("bar.sync %0, %1;" : : "n"(id), "n"(threads) : "memory")
+#define SYNC_NAMED(id, threads) asm volatile("bar.sync %0, %1;" : : "r"(id), "n"((int)(threads)) : "memory")
 
 HUNZE_INLINE int uniform(int x) { return __shfl_sync(0xFFFFFFFFu, x, 0); }
 

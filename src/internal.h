@@ -115,6 +115,7 @@ typedef struct hunze_conv_shape {
     int64_t y_n, y_c, y_axis[2];
     int64_t w_k, w_c, w_axis[2]; /* over output channels, input channels and taps, whichever op; 0 if packed */
     bool packed;
+    bool channels_last;
 } hunze_conv_shape;
 
 typedef struct hunze_quantize_shape {

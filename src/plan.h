@@ -30,6 +30,11 @@ const char *hunze_role_name(hunze_op op, int role); /* what messages call an ope
 int32_t hunze_operand_alignment(const hunze_tensor *tensor);
 /* The bits of a key's first word that say how operands on a device are aligned. */
 extern const uint64_t hunze_key_alignments;
+/* An operand of a product, from D to the residual, as the plan knows it: without data, and with shape and strides in the plan.  False: there is
+ * none. */
+bool hunze_plan_operand(const hunze_plan *plan, int role, hunze_tensor *tensor);
+/* Whether a gemm transposes A or B. */
+bool hunze_plan_transposes(const hunze_plan *plan, int role);
 
 /* ------------------------------------------------------------------ plan_gemm.c, plan_conv.c, plan_map.c
  * Everything that can be said without data.  They fill the plan's types, shape, operations and bytes. */

@@ -118,8 +118,12 @@ hunze_status hunze_check_conv(const hunze_request *request, hunze_plan *plan)
         return hunze_fail(HUNZE_ERR_SHAPE, "y has shape %s; x %s needs %d axes", hunze_shape_text(y, text),
                           hunze_shape_text(x, other), x->ndim);
     hunze_conv_shape *shape = &plan->conv;
-    *shape = (hunze_conv_shape){
-        .spatial = x->ndim - 2, .groups = or_one(options->groups), .in = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}};
+    *shape = (hunze_conv_shape){.spatial = x->ndim - 2,
+                                .groups = or_one(options->groups),
+                                .in = {1, 1},
+                                .stride = {1, 1},
+                                .dilation = {1, 1},
+                                .channels_last = options->layout == HUNZE_CHANNELS_LAST};
     TRY(check_options(options, shape->spatial, transposed));
     const int channel = options->layout == HUNZE_CHANNELS_FIRST ? 1 : x->ndim - 1,
               first_axis = options->layout == HUNZE_CHANNELS_FIRST ? 2 : 1;

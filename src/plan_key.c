@@ -183,20 +183,26 @@ static hunze_status put_gemm(hunze_request *request)
     return put_kernel(request, options->kernel);
 }
 
+/* The part of a convolution's options that is plain numbers. */
+enum {
+    CONV_FIRST = offsetof(hunze_conv_options, layout),
+    CONV_BYTES = offsetof(hunze_conv_options, reserved) + 4 - CONV_FIRST,
+    CONV_WORDS = (CONV_BYTES + 7) / 8
+};
+
 static hunze_status put_conv(hunze_request *request)
 {
     const hunze_call *call = request->call;
     const hunze_conv_options *options = call->options;
-    enum { FIRST = offsetof(hunze_conv_options, layout), BYTES = offsetof(hunze_conv_options, reserved) + 4 - FIRST };
-    uint64_t words[(BYTES + 7) / 8] = {0};
+    uint64_t words[CONV_WORDS] = {0};
     TRY(check_options(options, sizeof *options, "hunze_conv_options", options->flags));
     put_head(request, options->flags);
     put(request, 0);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
     TRY(put_required(request, HUNZE_ROLE_A, call->a));
     TRY(put_weights(request, call->b));
-    memcpy(words, (const char *)options + FIRST, BYTES);
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    memcpy(words, (const char *)options + CONV_FIRST, CONV_BYTES);
+    for (size_t i = 0; i < CONV_WORDS; i++)
         put(request, words[i]);
     TRY(put_optional(request, HUNZE_ROLE_BIAS, options->bias));
     TRY(put_optional(request, HUNZE_ROLE_RESIDUAL, options->residual));
@@ -334,4 +340,34 @@ hunze_status hunze_request_build(hunze_context *context, const hunze_call *call,
     request->key[request->words] = 0; /* the hash takes words in pairs */
     request->hash = hash_words(request->key, request->words);
     return HUNZE_OK;
+}
+
+bool hunze_plan_operand(const hunze_plan *plan, int role, hunze_tensor *tensor)
+{
+    const uint64_t *key = plan->key + 2;
+    if (!(plan->roles & 1u << role))
+        return false;
+    for (int at = HUNZE_ROLE_D;; at++) {
+        if (!(plan->roles & 1u << at))
+            continue;
+        const uint64_t head = *key++ ^ (uint64_t)at << 24;
+        const int32_t ndim = (int32_t)(head & 0xff);
+        const bool strides = head >> 23 & 1;
+        if (at == role) {
+            *tensor = (hunze_tensor){.device = plan->device, .ndim = ndim, .shape = (int64_t *)(uintptr_t)key};
+            memcpy(&tensor->dtype, (const char *)&head + sizeof tensor->ndim, sizeof tensor->dtype);
+            tensor->strides = strides ? tensor->shape + ndim : NULL;
+            return true;
+        }
+        key += strides ? 2 * ndim : ndim;
+        if (at == HUNZE_ROLE_B && plan->packed)
+            key += sizeof(hunze_packed_header) / sizeof *key;
+        if (at == HUNZE_ROLE_B && plan->op != HUNZE_OP_GEMM)
+            key += CONV_WORDS;
+    }
+}
+
+bool hunze_plan_transposes(const hunze_plan *plan, int role)
+{
+    return role == HUNZE_ROLE_A ? plan->key[1] >> 32 != 0 : (uint32_t)plan->key[1] != 0;
 }

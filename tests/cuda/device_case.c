@@ -104,16 +104,29 @@ static hunze_status run(hunze_context *context, device_case *c, bool on_gpu)
     }
 }
 
-void device_check(hunze_context *context, device_case *c)
+void device_run(hunze_context *context, device_case *c, char *memory)
+{
+    const hunze_status status = run(context, c, true);
+    check(status == HUNZE_OK, "%s: on the device: %s: %s", c->text, hunze_status_name(status), hunze_last_error());
+    copy_memory(context, &c->d, false, memory);
+}
+
+void device_drop(hunze_context *context, device_case *c)
 {
     device_operand *const operands[] = {&c->a, &c->b, &c->c, &c->d, &c->bias, &c->residual};
-    hunze_status status = run(context, c, false);
+    if (c->a.memory == c->d.memory || c->c.memory == c->d.memory) /* in place */
+        c->d.memory = NULL;
+    for (int i = 0; i < 6; i++)
+        device_free(context, operands[i]);
+}
+
+void device_check(hunze_context *context, device_case *c)
+{
+    const hunze_status status = run(context, c, false);
     check(status == HUNZE_OK, "%s: on the CPU: %s: %s", c->text, hunze_status_name(status), hunze_last_error());
-    status = run(context, c, true);
-    check(status == HUNZE_OK, "%s: on the device: %s: %s", c->text, hunze_status_name(status), hunze_last_error());
     char *got = malloc(c->d.bytes);
     const size_t size = harness_bytes(c->d.type);
-    copy_memory(context, &c->d, false, got);
+    device_run(context, c, got);
     for (size_t at = 0; at < c->d.bytes; at += size) {
         const char *mine = got + at, *expected = c->d.memory + at;
         check(c->flags & HUNZE_REPRODUCIBLE ? !memcmp(mine, expected, size) : harness_same(c->d.type, mine, expected),
@@ -121,10 +134,7 @@ void device_check(hunze_context *context, device_case *c)
               harness_show(c->d.type, mine), harness_show(c->d.type, expected));
     }
     free(got);
-    if (c->a.memory == c->d.memory || c->c.memory == c->d.memory) /* in place */
-        c->d.memory = NULL;
-    for (int i = 0; i < 6; i++)
-        device_free(context, operands[i]);
+    device_drop(context, c);
 }
 
 /* ------------------------------------------------------------------ what the emulator counted */

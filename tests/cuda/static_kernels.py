@@ -32,24 +32,28 @@ ARCHITECTURES = "80,90a,100,120"
 FATBINS_MOST = 4 * 2**20
 # What a block may have where a device has the least of the architecture, and on sm_90.
 SHARED_MOST, SHARED_MOST_SM90A = 101_376, 232_448
+# Of kernels for sm_90a alone: products of warpgroups, and copies of tiles by what is contiguous in A and B.
+WGMMA = re.compile(r"hunze_gemm_b?f16_cuda_sm90a_([km])([kn]) ")
+HGMMA, UTMALDG = 4, {"k": 1, "m": 2, "n": 4}
 # At least one kernel of such a file has the instruction.
 WANTED = (
     (r"^gemm_f32_", "FFMA"),
     (r"^gemm_f64_", "DFMA"),
     (r"^gemm_[us]8s8_", "IMMA"),
     (r"^gemm_(bf|f)16_cuda$", "HMMA"),
-    (r"_sm90a$", "HGMMA"),
-    (r"_sm90a$", "UTMALDG"),
 )
 
 
 def figures_of(folder, name, architectures):
     """({"KERNEL sm_ARCH": its figures}, warnings) of one file."""
     made, warned = {}, []
+    ptx = folder / f"{name}.compute_80.ptx"
     if name.endswith("_sm90a"):
         architectures = ["90a"]
-    ptx = folder / f"{name}.compute_80.ptx"
-    dynamic = shared_bytes(ptx.read_text()) if ptx.exists() else {}
+        ptx = folder / f"{name}.compute_90a.ptx"
+    if not ptx.exists():
+        sys.exit(f"no {ptx}: build first")
+    dynamic = shared_bytes(ptx.read_text())
     for architecture in architectures:
         path = folder / f"{name}.sm_{architecture}.cubin"
         if not path.exists():
@@ -172,6 +176,12 @@ def faults(found, warned):
         most = SHARED_MOST_SM90A if entry["file"].endswith("_sm90a") else SHARED_MOST
         if entry["shared"] > most:
             yield f"{name}: {entry['shared']} bytes of shared memory, {most} are there"
+        if entry["file"].endswith("_sm90a"):
+            match = WGMMA.match(name)
+            wanted = (HGMMA, UTMALDG[match[1]] + UTMALDG[match[2]]) if match else None
+            there = tuple(entry["opcodes"].get(opcode, 0) for opcode in ("HGMMA", "UTMALDG"))
+            if there != wanted:
+                yield f"{name}: {there[0]} HGMMA and {there[1]} UTMALDG, not {wanted}"
     for name in found["fatbins"]:
         there = {op for entry in found["kernels"].values() if entry["file"] == name for op in entry["opcodes"]}
         for pattern, opcode in WANTED:
@@ -248,6 +258,11 @@ def check_reader(build, architectures):
             wrong.append(f"{name}: its fault was not found")
         elif what not in expected and said:
             wrong += said
+    flagship = {"file": "gemm_bf16_cuda_sm90a", "spilled": 0, "local": 0, "shared": 0}
+    for counts, met in (({"HGMMA": 4, "UTMALDG": 5}, True), ({"HGMMA": 4, "UTMALDG": 4}, False), ({}, False)):
+        entry = {"hunze_gemm_bf16_cuda_sm90a_kn sm_90a": flagship | {"opcodes": counts}}
+        if (not list(faults({"kernels": entry, "fatbins": {}}, []))) != met:
+            wrong.append(f"a kernel of warpgroups with {counts} is {'refused' if met else 'taken'}")
     if not {"IMMA", "FFMA", "DFMA", "LDGSTS"} <= {op for entry in made.values() for op in entry["opcodes"]}:
         wrong.append("the probes are not all there")
     probes = {name.split()[0] for name in made}

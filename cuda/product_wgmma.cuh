@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* D = act(alpha * A * B + beta * C + bias + residual) of bf16 or f16 on compute capability 9.0.
+ *
+ * One block per multiprocessor works on tiles of 128 x 256, one after the other.  Warpgroup 0 produces: one thread copies 64 of k of A and B
+ * into the next free of four stages, and runs ahead over tiles.  Warpgroups 1 and 2 consume: each multiplies 64 rows, with one group of products
+ * in flight, so that a stage is free when the next one's products have been started.  Their sums go through shared memory, 64 columns at a
+ * time, so that a warp writes whole rows of D. */
+#ifndef HUNZE_PRODUCT_WGMMA_CUH
+#define HUNZE_PRODUCT_WGMMA_CUH
+
+#include "arguments_wgmma.h"
+#include "epilogue_half.cuh"
+
+enum {
+    TILE_M = HUNZE_CUDA_WGMMA_M,
+    TILE_N = HUNZE_CUDA_WGMMA_N,
+    TILE_K = HUNZE_CUDA_WGMMA_K,
+    STAGES = HUNZE_CUDA_WGMMA_STAGES,
+    GROUP = 128,  /* threads of a warpgroup */
+    GROUP_M = 64, /* rows of a consumer */
+    CONSUMERS = TILE_M / GROUP_M,
+    PART_N = 64,       /* columns that go through shared memory at once */
+    WARP_M = 16,       /* rows of a warp */
+    SWIZZLED_ROWS = 64 /* rows of 2 bytes in 128: a box where rows are contiguous */
+};
+
+struct wgmma_shared {
+    uint16_t a[STAGES][TILE_M * TILE_K], b[STAGES][TILE_N * TILE_K];
+    half_pair_f32 sums[CONSUMERS * GROUP / 32][WARP_M][PART_N / 2];
+    uint64_t full[STAGES], empty[STAGES];
+};
+static_assert(sizeof(wgmma_shared) == HUNZE_CUDA_WGMMA_SHARED, "as launchers say");
+
+/* ------------------------------------------------------------------ which tile */
+
+struct wgmma_place {
+    int32_t row, column;
+    int64_t offset[HUNZE_CUDA_OF_COUNT];
+};
+
+/* Tiles go through eight tile rows at a time, column by column, so that those at work together share operands in the L2 cache. */
+HUNZE_INLINE wgmma_place wgmma_place_of(const hunze_cuda_wgmma_product &p, uint32_t index)
+{
+    constexpr uint32_t ROWS = 8;
+    const uint32_t tiles = p.tiles_m * p.tiles_n;
+    uint32_t matrix = index / tiles;
+    index -= matrix * tiles;
+    const uint32_t first = index / (ROWS * p.tiles_n) * ROWS,
+                   height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
+    index -= first * p.tiles_n;
+    wgmma_place place = {(int32_t)(first + index % height) * TILE_M, (int32_t)(index / height) * TILE_N, {0}};
+    for (int axis = p.matrices.axes - 1; axis >= 0; axis--) {
+        const uint32_t at = matrix % p.matrices.extent[axis];
+        matrix /= p.matrices.extent[axis];
+        for (int operand = 0; operand < HUNZE_CUDA_OF_COUNT; operand++)
+            place.offset[operand] += at * p.matrices.stride[axis][operand];
+    }
+    return place;
+}
+
+/* A stage, and the parity of its barriers' phase; the stages are gone through again and again. */
+struct wgmma_stage {
+    int at;
+    uint32_t parity;
+    HUNZE_MEMBER void next()
+    {
+        if (++at == STAGES) {
+            at = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+/* ------------------------------------------------------------------ the producer */
+
+template <bool BY_ROWS>
+HUNZE_INLINE void wgmma_copy(uint16_t *to, const hunze_tensor_map *map, uint64_t *barrier, int rows, int32_t k,
+                             int32_t row, int64_t matrix)
+{
+    for (int first = 0; first < rows; first += BY_ROWS ? SWIZZLED_ROWS : rows)
+        copy_tile_3d(to + first * TILE_K, map, barrier, BY_ROWS ? row + first : k, BY_ROWS ? k : row, (int32_t)matrix);
+}
+
+template <bool A_BY_ROWS, bool B_BY_ROWS>
+HUNZE_INLINE void wgmma_produce(const hunze_cuda_wgmma_product &p, wgmma_shared &shared)
+{
+    wgmma_stage stage = {0, 1}; /* the phase before the first is over: all stages are free */
+    prefetch_tensor_map(&p.a);
+    prefetch_tensor_map(&p.b);
+#pragma unroll 1
+    for (uint32_t tile = (uint32_t)block_x(); tile < p.tiles; tile += (uint32_t)blocks_x()) {
+        const wgmma_place place = wgmma_place_of(p, tile);
+#pragma unroll 1
+        for (uint32_t step = 0; step < p.steps; step++, stage.next()) {
+            const int32_t k = (int32_t)step * TILE_K;
+            uint64_t *full = &shared.full[stage.at];
+            BARRIER_WAIT(&shared.empty[stage.at], stage.parity);
+            BARRIER_ARRIVE_EXPECT(full, HUNZE_CUDA_WGMMA_STAGE_BYTES);
+            wgmma_copy<A_BY_ROWS>(shared.a[stage.at], &p.a, full, TILE_M, k, place.row, place.offset[HUNZE_CUDA_OF_A]);
+            wgmma_copy<B_BY_ROWS>(shared.b[stage.at], &p.b, full, TILE_N, k, place.column,
+                                  place.offset[HUNZE_CUDA_OF_B]);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ consumers */
+
+/* Where an operand begins in the first stage, `first` being its first row there. */
+template <bool BY_ROWS> HUNZE_INLINE uint64_t wgmma_operand(const uint16_t *tile, int first)
+{
+    return wgmma_descriptor(tile + first * TILE_K, BY_ROWS ? SWIZZLED_ROWS * TILE_K * 2 : 16, 1024);
+}
+/* The i-th 16 of k of a stage. */
+template <bool BY_ROWS> HUNZE_INLINE uint64_t wgmma_operand_at(uint64_t first, int stage, int rows, int i)
+{
+    return wgmma_advance(first, stage * rows * TILE_K * 2 + i * (BY_ROWS ? 16 * SWIZZLED_ROWS * 2 : 16 * 2));
+}
+
+template <bool A_BY_ROWS, bool B_BY_ROWS>
+HUNZE_INLINE void wgmma_multiply(type_bf16, float (&sums)[128], uint64_t a, uint64_t b, bool accumulate)
+{
+    wgmma_bf16_m64n256k16<A_BY_ROWS, B_BY_ROWS>(sums, a, b, accumulate);
+}
+template <bool A_BY_ROWS, bool B_BY_ROWS>
+HUNZE_INLINE void wgmma_multiply(type_f16, float (&sums)[128], uint64_t a, uint64_t b, bool accumulate)
+{
+    wgmma_f16_m64n256k16<A_BY_ROWS, B_BY_ROWS>(sums, a, b, accumulate);
+}
+
+/* A warp's sums as rows in shared memory: pairs of a row are exchanged such that threads meet different banks when they write, and that four
+ * columns stay together. */
+HUNZE_INLINE half_pair_f32 *wgmma_sums_at(wgmma_shared &shared, int warp, int row, int pair)
+{
+    return &shared.sums[warp][row][pair ^ row % 4 * 4];
+}
+struct alignas(16) wgmma_four {
+    float at[4];
+};
+struct alignas(8) wgmma_four_rounded {
+    uint32_t at[2];
+};
+
+/* Four neighbours in a row of D that are stored at once, and nothing but alpha before that. */
+template <typename type>
+HUNZE_INLINE void wgmma_store_four(const hunze_cuda_half_epilogue &e, int64_t at, const wgmma_four &sums)
+{
+    const wgmma_four t = {{mul_rn(e.alpha, sums.at[0]), mul_rn(e.alpha, sums.at[1]), mul_rn(e.alpha, sums.at[2]),
+                           mul_rn(e.alpha, sums.at[3])}};
+    if (e.d_f32) {
+        store_global(reinterpret_cast<wgmma_four *>(static_cast<float *>(e.d) + at), t);
+    } else {
+        const wgmma_four_rounded rounded = {{type::round_pair(t.at[0], t.at[1]), type::round_pair(t.at[2], t.at[3])}};
+        store_global(reinterpret_cast<wgmma_four_rounded *>(static_cast<uint16_t *>(e.d) + at), rounded);
+    }
+}
+
+/* 64 columns of a warp's rows, from shared memory: each thread has four columns of every other row. */
+template <typename type>
+HUNZE_INLINE void wgmma_store_part(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, const wgmma_place &place,
+                                   int warp, int64_t column)
+{
+    enum { THREADS = PART_N / 4, ROWS = 32 / THREADS }; /* of a row, and at once */
+    const int first = thread_index() % 32 / THREADS, pair = thread_index() % THREADS * 2;
+    const int64_t row = place.row + warp * WARP_M, left = p.n - column;
+    if (p.fours && INSIDE(left >= 4)) {
+#pragma unroll
+        for (int i = first; i < first + WARP_M; i += ROWS) {
+            const wgmma_four four = load_shared(reinterpret_cast<wgmma_four *>(wgmma_sums_at(shared, warp, i, pair)));
+            if (INSIDE(row + i < p.m))
+                wgmma_store_four<type>(p.epilogue, place.offset[HUNZE_CUDA_OF_D] + (row + i) * p.d_row + column, four);
+        }
+        return;
+    }
+#pragma unroll 1
+    for (int i = first; i < first + WARP_M; i += ROWS) {
+        const half_row at = {place.offset[HUNZE_CUDA_OF_D] + (row + i) * p.d_row,
+                             place.offset[HUNZE_CUDA_OF_C] + (row + i) * p.c_row,
+                             place.offset[HUNZE_CUDA_OF_BIAS] + (row + i) * p.bias_row,
+                             place.offset[HUNZE_CUDA_OF_RESIDUAL] + (row + i) * p.residual_row};
+#pragma unroll 1
+        for (int half = 0; half < 2; half++) {
+            const half_pair_f32 sums = load_shared(wgmma_sums_at(shared, warp, i, pair + half));
+            if (INSIDE(row + i < p.m))
+                half_store<type>(p.epilogue, at, column + 2 * half, sums.at, left - 2 * half);
+        }
+    }
+}
+
+template <typename type>
+HUNZE_INLINE void wgmma_store(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, const wgmma_place &place,
+                              const float (&sums)[128], int group)
+{
+    const int thread = thread_index() % GROUP, lane = thread % 32, warp = group * (GROUP / 32) + thread / 32;
+#pragma unroll 1
+    for (int part = 0; part < TILE_N / PART_N; part++) {
+        SYNC_NAMED(1 + group, GROUP); /* the part before has been read */
+#pragma unroll
+        for (int i = 0; i < 128; i += 2)
+            if (part == i / 32) { /* registers have no index at run time */
+                const half_pair_f32 pair = {{sums[i], sums[i + 1]}};
+                store_shared(wgmma_sums_at(shared, warp, lane / 4 + i / 2 % 2 * 8, i % 32 / 4 * 4 + lane % 4), pair);
+            }
+        SYNC_NAMED(1 + group, GROUP);
+        wgmma_store_part<type>(p, shared, place, warp, place.column + part * PART_N + lane % (PART_N / 4) * 4);
+    }
+}
+
+template <typename type, bool A_BY_ROWS, bool B_BY_ROWS>
+HUNZE_INLINE void wgmma_consume(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, int group)
+{
+    wgmma_stage stage = {0, 0};
+    const uint64_t a = wgmma_operand<A_BY_ROWS>(shared.a[0], group * GROUP_M),
+                   b = wgmma_operand<B_BY_ROWS>(shared.b[0], 0);
+    const bool releases = thread_index() % 32 == 0; /* for its warp */
+#pragma unroll 1
+    for (uint32_t tile = (uint32_t)block_x(); tile < p.tiles; tile += (uint32_t)blocks_x()) {
+        float sums[128];
+        int before = 0; /* the stage whose products may still be on their way */
+#pragma unroll 1
+        for (uint32_t step = 0; step < p.steps; step++, stage.next()) {
+            BARRIER_WAIT(&shared.full[stage.at], stage.parity);
+            WGMMA_FENCE();
+#pragma unroll
+            for (int i = 0; i < TILE_K / 16; i++)
+                wgmma_multiply<A_BY_ROWS, B_BY_ROWS>(type(), sums, wgmma_operand_at<A_BY_ROWS>(a, stage.at, TILE_M, i),
+                                                     wgmma_operand_at<B_BY_ROWS>(b, stage.at, TILE_N, i),
+                                                     step > 0 || i > 0);
+            WGMMA_COMMIT();
+            WGMMA_WAIT(1);
+            if (step > 0 && releases)
+                BARRIER_ARRIVE(&shared.empty[before]);
+            before = stage.at;
+        }
+        WGMMA_WAIT(0);
+        wgmma_results(sums);
+        if (p.steps > 0 && releases)
+            BARRIER_ARRIVE(&shared.empty[before]);
+        if (p.steps == 0)
+#pragma unroll
+            for (int i = 0; i < 128; i++)
+                sums[i] = 0;
+        wgmma_store<type>(p, shared, wgmma_place_of(p, tile), sums, group);
+    }
+}
+
+/* ------------------------------------------------------------------ a block */
+
+/* BY_ROWS: neighbours in memory are neighbours in m (B: in n) rather than in k. */
+template <typename type, bool A_BY_ROWS, bool B_BY_ROWS>
+HUNZE_INLINE void wgmma_product(const hunze_cuda_wgmma_product &p)
+{
+    wgmma_shared &shared = SHARED(wgmma_shared);
+    if (thread_index() == 0) {
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(&shared.full[i], 1);
+            barrier_init(&shared.empty[i], CONSUMERS * GROUP / 32);
+        }
+        FENCE_BARRIER_INIT();
+    }
+    SYNC_BLOCK();
+    const int group = uniform(thread_index() / GROUP);
+    if (group == 0) {
+        registers_release<40>();
+        if (thread_index() == 0)
+            wgmma_produce<A_BY_ROWS, B_BY_ROWS>(p, shared);
+    } else {
+        registers_take<232>();
+        wgmma_consume<type, A_BY_ROWS, B_BY_ROWS>(p, shared, group - 1);
+    }
+}
+
+#endif
