@@ -161,10 +161,7 @@ static void move_slice(const copying *c, const slice *s)
 
 static hunze_status wait_for(const slice *s)
 {
-    const hunze_relaxed mode = hunze_relax();
-    const CUresult result = hunze_cu->cuEventSynchronize(s->event);
-    hunze_unrelax(mode);
-    return hunze_driver_check(result, "a slice of a copy");
+    return hunze_driver_check(hunze_cu->cuEventSynchronize(s->event), "a slice of a copy");
 }
 
 /* One slice, and the end of the slice before it where the CPU writes. */
@@ -315,7 +312,9 @@ hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from,
     };
     TRY(hunze_gpu_find(device.id, &gpu));
     TRY(hunze_scope_enter(&scope, gpu, stream));
+    const hunze_relaxed mode = hunze_relax(); /* the driver waits for copies from and to memory that is not pinned */
     const hunze_status status = copy_in_scope(&c, from, to);
+    hunze_unrelax(mode);
     hunze_scope_leave(&scope);
     return status;
 }

@@ -31,8 +31,10 @@ hunze_status hunze_stream_create(hunze_context *context, hunze_device device, vo
     *stream = NULL;
     TRY(find_gpu(context, device, &gpu));
     TRY(hunze_scope_enter_device(&scope, gpu));
+    const hunze_relaxed mode = hunze_relax();
     const hunze_status status =
         hunze_driver_check(hunze_cu->cuStreamCreate(&made, CU_STREAM_DEFAULT), "a stream on cuda:%d", device.id);
+    hunze_unrelax(mode);
     hunze_scope_leave(&scope);
     *stream = made;
     return status;

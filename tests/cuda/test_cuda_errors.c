@@ -333,6 +333,7 @@ static void capture_elsewhere(void)
         check(result[i] == values[i], "element %d came back as %g", i, (double)result[i]);
     OK(hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run));
     OK(hunze_stream_synchronize(context, cuda0, other));
+    OK(hunze_stream_create(context, cuda0, &pointer));
     OK(hunze_memory_trim(context));
     OK(relu(context, cuda0, x, y, N, captured));
     (void)end_capture(captured);

@@ -50,6 +50,9 @@ static CUresult copy_rows(CUstream handle, const rows &r, bool waits)
         find_place(r.from, (r.count - 1) * r.from_pitch + r.bytes, &from))
         return CUDA_ERROR_INVALID_VALUE;
 
+    if (!stream->captured && (!from.known || !to.known)) /* the CPU waits for it */
+        if (const CUresult refused = refuse_under_capture())
+            return refused;
     std::shared_ptr<std::vector<char>> staged;
     if (!from.known && to.known && !stream->captured && !standin().the_machine.pageable) {
         const char *begin = (const char *)r.from;

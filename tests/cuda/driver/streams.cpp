@@ -119,7 +119,7 @@ CUresult find_stream(CUstream handle, CUstream_st **stream)
 
 CUresult cuStreamCreate(CUstream *stream, unsigned int flags)
 {
-    CALL(CALL_CONTEXT);
+    CALL(CALL_CONTEXT | CALL_UNSAFE);
     if (!stream || flags > CU_STREAM_NON_BLOCKING)
         return CUDA_ERROR_INVALID_VALUE;
     *stream = make_stream(current_context(), flags != CU_STREAM_NON_BLOCKING);
