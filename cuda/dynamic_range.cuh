@@ -52,11 +52,17 @@ HUNZE_INLINE void range_of_warp(const hunze_cuda_range &p, magnitudes found, int
 HUNZE_INLINE void range_of(const hunze_cuda_range &p)
 {
     const hunze_cuda_runs &runs = p.runs;
+    magnitudes found = {{0, 0}}; /* since the parameter, which all of a chunk share, was another */
+    int64_t parameter = 0;
     for (int64_t index = block_x(); index < runs.chunks; index += blocks_x()) {
         int64_t offset[HUNZE_CUDA_RUNS_OPERANDS];
         const int n = runs_chunk(runs, index, offset), width = runs.fours ? 4 : 1;
         const float *x = p.x + offset[0];
-        magnitudes found = {{0, 0}};
+        if (runs.step[1] == 0 && offset[1] != parameter) {
+            range_of_warp(p, found, parameter);
+            found = {{0, 0}};
+            parameter = offset[1];
+        }
         for (int first = thread_index() * width; first < n; first += HUNZE_CUDA_RUNS_THREADS * width) {
             four_of<float> from;
             const bool whole = runs.fours && INSIDE(first + 4 <= n);
@@ -76,9 +82,9 @@ HUNZE_INLINE void range_of(const hunze_cuda_range &p)
                 }
             }
         }
-        if (runs.step[1] == 0)
-            range_of_warp(p, found, offset[1]);
     }
+    if (runs.step[1] == 0)
+        range_of_warp(p, found, parameter);
 }
 
 /* Symmetric, codes -127 … 127; a denormal scale is coarse. */

@@ -395,6 +395,7 @@ static void context_destroyed(void)
     CUstream stream = NULL;
     void *block = NULL;
     char *text = NULL;
+    standin_only("promise about contexts that are destroyed");
     make_values();
     OK(hunze_memory_alloc(context, cuda0, 64, NULL, &block));
     DRIVER_OK(DRIVER(cuCtxCreate, 12050)(&own, NULL, 0, 0));

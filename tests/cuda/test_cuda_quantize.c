@@ -184,7 +184,7 @@ static void each_element_is_read_once(void **unused)
 {
     (void)unused;
     for (int turn = 0; turn < 2; turn++) {
-        const int64_t shape[] = {3, turn ? 4097 : 4096}, count = shape[0] * shape[1], chunks = (count + 2047) / 2048;
+        const int64_t shape[] = {48, turn ? 4097 : 4096}, count = shape[0] * shape[1], chunks = (count + 2047) / 2048;
         harness_rng rng = {75};
         static problem p;
         for (;;) {
@@ -216,10 +216,10 @@ static void each_element_is_read_once(void **unused)
                           codes.global_write_bytes == (uint64_t)count,
                       "codes: %llu bytes read, %llu written", (unsigned long long)codes.global_read_bytes,
                       (unsigned long long)codes.global_write_bytes);
-        const uint64_t atomics =
-            range.global_read_bytes - (uint64_t)count * 4; /* a look and an update per warp and chunk */
-        harness_check(atomics <= (uint64_t)chunks * 8 * 2 * 8, "range: %llu bytes read beyond x",
-                      (unsigned long long)atomics);
+        /* A look and an update of each side per warp, however many chunks it has. */
+        const uint64_t atomics = range.global_read_bytes - (uint64_t)count * 4;
+        harness_check(atomics <= range.blocks * 8 * 2 * 8, "range: %llu bytes read beyond x by %llu blocks",
+                      (unsigned long long)atomics, (unsigned long long)range.blocks);
         drop_problem(&p);
     }
 }
