@@ -11,7 +11,12 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/arrays.c
   bindings/python/bound.c
   bindings/python/conv.c
+  bindings/python/device_array.c
+  bindings/python/device_context.c
+  bindings/python/device_exchange.c
+  bindings/python/device_memory.c
   bindings/python/device_rates.c
+  bindings/python/device_stream.c
   bindings/python/dlpack.c
   bindings/python/dlpack_export.c
   bindings/python/docs.c
@@ -23,6 +28,7 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/offload_call.c
   bindings/python/offload_run.c
   bindings/python/pack.c
+  bindings/python/place.c
   bindings/python/run.c
   bindings/python/types.c
 )

@@ -369,6 +369,25 @@ hunze_status hunze_memory_free(hunze_context *context, hunze_device device, void
     return status;
 }
 
+hunze_status hunze_pointer_device(hunze_context *context, const void *pointer, hunze_device *device)
+{
+    unsigned type = 0, managed = 0;
+    int ordinal = 0;
+    CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+                                        CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+    void *values[] = {&type, &managed, &ordinal};
+    if (!context || !pointer || !device)
+        return hunze_fail(HUNZE_ERR_NULL, "%s is NULL", !context ? "context" : pointer ? "device" : "pointer");
+    TRY(hunze_driver_open());
+    TRY(hunze_driver_check(hunze_cu->cuPointerGetAttributes(3, attributes, values, (CUdeviceptr)pointer),
+                           "the pointer"));
+    *device = type == 0                      ? (hunze_device){HUNZE_DEVICE_CPU, 0}
+              : managed                      ? (hunze_device){HUNZE_DEVICE_CUDA_MANAGED, ordinal}
+              : type == CU_MEMORYTYPE_DEVICE ? (hunze_device){HUNZE_DEVICE_CUDA, ordinal}
+                                             : (hunze_device){HUNZE_DEVICE_CUDA_HOST, ordinal};
+    return HUNZE_OK;
+}
+
 hunze_status hunze_memory_trim(hunze_context *context)
 {
     if (!context)

@@ -190,6 +190,8 @@ HUNZE_API hunze_status hunze_memory_alloc(hunze_context *context, hunze_device d
 /* Once what was given to the stream so far has run. */
 HUNZE_API hunze_status hunze_memory_free(hunze_context *context, hunze_device device, void *pointer, size_t bytes,
                                          void *stream);
+/* Where the memory lives: a device, pinned or managed memory, or the CPU for what is not the driver's. */
+HUNZE_API hunze_status hunze_pointer_device(hunze_context *context, const void *pointer, hunze_device *device);
 /* Gives back to the driver what the pools hold and nobody uses. */
 HUNZE_API hunze_status hunze_memory_trim(hunze_context *context);
 
@@ -198,8 +200,16 @@ HUNZE_API hunze_status hunze_stream_create(hunze_context *context, hunze_device 
 HUNZE_API hunze_status hunze_stream_destroy(hunze_context *context, hunze_device device, void *stream);
 /* Waits for all work given to the stream; reports its faults. */
 HUNZE_API hunze_status hunze_stream_synchronize(hunze_context *context, hunze_device device, void *stream);
-/* Work given to `stream` from now on starts after all that `before` has now; the CPU does not wait. */
+/* Work given to `stream` from now on starts after all that `before` has now; the CPU does not wait.  HUNZE_ERR_CAPTURE, and nothing is
+ * done, if `stream` is being captured and `before` is not. */
 HUNZE_API hunze_status hunze_stream_wait(hunze_context *context, hunze_device device, void *stream, void *before);
+
+/* An event behind what was given to the stream so far, to be asked and destroyed by the caller; HUNZE_ERR_CAPTURE if the stream is being
+ * captured. */
+HUNZE_API hunze_status hunze_event_record(hunze_context *context, hunze_device device, void *stream, void **event);
+/* *over: 1 once all that has run, else 0; does not wait.  Reports the device's faults. */
+HUNZE_API hunze_status hunze_event_query(hunze_context *context, hunze_device device, void *event, int32_t *over);
+HUNZE_API hunze_status hunze_event_destroy(hunze_context *context, hunze_device device, void *event);
 
 /* ---------------------------------------------------------------- run-time arguments, common to all ops */
 

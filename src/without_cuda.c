@@ -81,6 +81,12 @@ hunze_status hunze_memory_free(hunze_context *context, hunze_device device, void
     return none();
 }
 
+hunze_status hunze_pointer_device(hunze_context *context, const void *pointer, hunze_device *device)
+{
+    (void)context, (void)pointer, (void)device;
+    return none();
+}
+
 hunze_status hunze_memory_trim(hunze_context *context)
 {
     return context ? HUNZE_OK : hunze_fail(HUNZE_ERR_NULL, "context is NULL");
@@ -109,5 +115,23 @@ hunze_status hunze_stream_synchronize(hunze_context *context, hunze_device devic
 hunze_status hunze_stream_wait(hunze_context *context, hunze_device device, void *stream, void *before)
 {
     (void)context, (void)device, (void)stream, (void)before;
+    return none();
+}
+
+hunze_status hunze_event_record(hunze_context *context, hunze_device device, void *stream, void **event)
+{
+    (void)context, (void)device, (void)stream, (void)event;
+    return none();
+}
+
+hunze_status hunze_event_query(hunze_context *context, hunze_device device, void *event, int32_t *over)
+{
+    (void)context, (void)device, (void)event, (void)over;
+    return none();
+}
+
+hunze_status hunze_event_destroy(hunze_context *context, hunze_device device, void *event)
+{
+    (void)context, (void)device, (void)event;
     return none();
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operands: ndarrays through NumPy's C API, other libraries through DLPack (dlpack.c), the rest through np.asarray. */
+ * Operands: ndarrays through NumPy's C API, DeviceArrays, other libraries through DLPack (dlpack.c), the rest through np.asarray. */
+#include "device.h"
+
 #include "dlpack.h"
 
 #include <string.h>
@@ -19,7 +21,8 @@ static void operand_clear(Operand *operand)
 {
     operand->owner = NULL;
     operand->managed = NULL;
-    operand->versioned = operand->read_only = operand->copied = false;
+    operand->memory = NULL;
+    operand->versioned = operand->read_only = operand->copied = operand->output = false;
     operand->library = LIBRARY_ANY;
     operand->space = NULL;
 }
@@ -28,6 +31,7 @@ void operand_release(Operand *operand)
 {
     Py_XDECREF(operand->owner);
     Py_XDECREF(operand->space);
+    Py_XDECREF((PyObject *)operand->memory);
     if (operand->managed)
         dlpack_release(operand);
     operand_clear(operand);
@@ -138,9 +142,23 @@ static bool refuse_kind(PyObject *object, const char *name)
     return false;
 }
 
-/* An ndarray subclass, a DLPack exporter, a buffer, a list, … */
-static bool take_other(State *state, PyObject *object, const char *name, Operand *operand)
+static bool take_device_array(Place *place, PyObject *object, const char *name, Operand *operand)
 {
+    const DeviceMemory *memory = ((DeviceArrayObject *)object)->memory;
+    if (!place_enter(place, memory->device, NULL, NULL, name))
+        return false;
+    device_array_operand(object, operand);
+    Py_INCREF((PyObject *)operand->memory);
+    operand->owner = Py_NewRef(object);
+    return true;
+}
+
+/* An ndarray subclass, a DLPack exporter, a buffer, a list, … */
+static bool take_other(Place *place, PyObject *object, const char *name, Operand *operand)
+{
+    State *state = place->state;
+    if (is_device_array(state, object))
+        return take_device_array(place, object, name, operand);
     if (!refuse_kind(object, name))
         return false;
     if (PyArray_Check(object)) {
@@ -156,9 +174,11 @@ static bool take_other(State *state, PyObject *object, const char *name, Operand
     PyObject *dlpack = PyObject_GetAttr((PyObject *)Py_TYPE(object), state->attributes[ATTRIBUTE___dlpack__]);
     if (dlpack) {
         Py_DECREF(dlpack);
-        return dlpack_take(state, object, name, operand);
+        return dlpack_take(place, object, name, operand);
     }
     PyErr_Clear();
+    if (PyObject_HasAttr((PyObject *)Py_TYPE(object), state->attributes[ATTRIBUTE___cuda_array_interface__]))
+        return interface_take(place, object, name, operand);
     PyObject *array = PyArray_FromAny(object, NULL, 0, 0, NPY_ARRAY_ENSUREARRAY, NULL);
     if (!array)
         return false;
@@ -171,34 +191,46 @@ static bool take_other(State *state, PyObject *object, const char *name, Operand
     return take_array((PyArrayObject *)array, name, operand);
 }
 
-bool operand_take(State *state, PyObject *object, const char *name, Operand *operand)
+bool operand_take(Place *place, PyObject *object, const char *name, Operand *operand)
 {
     operand_clear(operand);
+    operand->name = name;
+    place->taken++;
     if (PyArray_CheckExact(object)) {
         operand->library = LIBRARY_NUMPY;
         return take_array((PyArrayObject *)Py_NewRef(object), name, operand);
     }
-    return take_other(state, object, name, operand);
+    return take_other(place, object, name, operand);
 }
 
 /* True for what shares its memory with the array that is made of it. */
 static bool shares_memory(State *state, PyObject *object)
 {
     return PyArray_Check(object) || PyObject_HasAttr(object, state->attributes[ATTRIBUTE___dlpack__]) ||
+           PyObject_HasAttr(object, state->attributes[ATTRIBUTE___cuda_array_interface__]) ||
            PyObject_CheckBuffer(object);
 }
 
-bool operand_take_output(State *state, PyObject *object, hunze_dtype dtype, int axes, const int64_t *shape,
+/* Where the user gave a stream, the library that gets the result works on its own. */
+static void note_their_stream(const Place *place, PyObject *object, Operand *operand)
+{
+    DeviceMemory *memory = operand->memory;
+    if (memory && place->given && !memory->says_stream && operand->library != LIBRARY_DEVICE)
+        memory->says_stream = stream_of_library(place->state, object, memory->device.id, &memory->theirs);
+}
+
+bool operand_take_output(Place *place, PyObject *object, hunze_dtype dtype, int axes, const int64_t *shape,
                          Operand *operand)
 {
     char have[SHAPE_TEXT], want[SHAPE_TEXT];
     operand_clear(operand);
-    if (!shares_memory(state, object)) {
+    if (!shares_memory(place->state, object)) {
         PyErr_Format(PyExc_TypeError, "out is a %S; it must be an array", (PyObject *)Py_TYPE(object));
         return false;
     }
-    if (!operand_take(state, object, "out", operand))
+    if (!operand_take(place, object, "out", operand))
         return false;
+    operand->output = true;
     const hunze_tensor *tensor = &operand->tensor;
     if (operand->read_only)
         PyErr_SetString(PyExc_ValueError, "out is read-only");
@@ -211,15 +243,27 @@ bool operand_take_output(State *state, PyObject *object, hunze_dtype dtype, int 
     else if (operand->copied)
         PyErr_SetString(PyExc_ValueError,
                         "out is a view whose elements are not aligned: compute without out= and assign");
-    else
+    else {
+        note_their_stream(place, object, operand);
         return true;
+    }
     operand_release(operand);
     return false;
 }
 
-bool operand_new(hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand)
+bool operand_new(Place *place, hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand)
 {
     operand_clear(operand);
+    operand->name = "out";
+    operand->output = true;
+    if (place->device.type != HUNZE_DEVICE_CPU && (place->first || !place->brings)) {
+        operand->owner = device_array_empty(place->state, place->device, &place->stream, dtype, axes, shape);
+        if (!operand->owner)
+            return false;
+        device_array_operand(operand->owner, operand);
+        Py_INCREF((PyObject *)operand->memory);
+        return true;
+    }
     /* Where NumPy has no bfloat16, 16 bits to be handed on by DLPack. */
     const int number = dtype_number(dtype);
     PyObject *array = PyArray_SimpleNew(axes, (npy_intp *)shape, number < 0 ? NPY_UINT16 : number);
@@ -229,22 +273,19 @@ bool operand_new(hunze_dtype dtype, int axes, const int64_t *shape, Operand *ope
     return describe_array((PyArrayObject *)array, dtype, operand);
 }
 
-void operand_describe(hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand)
+void operand_describe(const Place *place, hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand)
 {
     operand_clear(operand);
     if (axes)
         memcpy(operand->shape, shape, axes * sizeof *shape);
-    operand->tensor = (hunze_tensor){.device = {HUNZE_DEVICE_CPU, 0},
-                                     .ndim = axes,
-                                     .dtype = dtype,
-                                     .shape = operand->shape,
-                                     .strides = operand->strides};
+    operand->tensor = (hunze_tensor){
+        .device = place->device, .ndim = axes, .dtype = dtype, .shape = operand->shape, .strides = operand->strides};
     int64_t stride = 1;
     for (int i = axes; i-- > 0; stride *= shape[i] ? shape[i] : 1)
         operand->strides[i] = stride;
 }
 
-static PyObject *refuse_bfloat16(void)
+PyObject *refuse_bfloat16(void)
 {
     PyErr_SetString(PyExc_TypeError,
                     "NumPy has bfloat16 from the package ml_dtypes only, which is not there: pip install ml_dtypes");
@@ -254,6 +295,14 @@ static PyObject *refuse_bfloat16(void)
 /* An ndarray over the operand's memory; new reference. */
 static PyObject *as_array(Operand *operand)
 {
+    if (operand->memory) {
+        PyErr_Format(
+            PyExc_TypeError,
+            "%s lives on a device, where hunze changes no dtypes: convert it before, all operands to one dtype "
+            "(weights of 8 bits: int8)",
+            operand->name);
+        return NULL;
+    }
     if (operand->owner)
         return Py_NewRef(operand->owner);
     const hunze_tensor *tensor = &operand->tensor;
@@ -296,6 +345,13 @@ bool operand_cast(Operand *operand, hunze_dtype dtype)
     return replace(operand, cast, dtype);
 }
 
+PyObject *operand_copy(Place *place, Operand *operand)
+{
+    if (operand->memory)
+        return device_array_copy(place, operand);
+    return operand_cast(operand, operand->tensor.dtype) ? Py_NewRef(operand->owner) : NULL;
+}
+
 bool operand_to_signed(Operand *operand)
 {
     PyObject *array = as_array(operand);
@@ -330,32 +386,35 @@ bool operands_mix(const Operand *a, const char *a_name, const Operand *b, const 
 {
     if (a->library == LIBRARY_ANY || b->library == LIBRARY_ANY || (a->library == b->library && a->space == b->space))
         return true;
+    if (!a->memory != !b->memory) /* place_settle says it better */
+        return true;
     PyErr_Format(PyExc_TypeError,
                  "%s and %s are arrays of different libraries: convert one of them, for example with from_dlpack",
                  a_name, b_name);
     return false;
 }
 
+/* Takes the array over. */
+static PyObject *made_by(State *state, PyObject *space, PyObject *array)
+{
+    PyObject *from = PyObject_GetAttr(space, state->attributes[ATTRIBUTE_from_dlpack]);
+    PyObject *made = from && array ? PyObject_CallFunctionObjArgs(from, array, NULL) : NULL;
+    Py_XDECREF(from);
+    Py_XDECREF(array);
+    return made;
+}
+
 PyObject *operand_result(State *state, Operand *result, const Operand *like)
 {
+    if (result->memory)
+        return like->library == LIBRARY_OTHER ? made_by(state, like->space, Py_NewRef(result->owner))
+                                              : Py_NewRef(result->owner);
     const bool bfloat16 = dtype_is(result->tensor.dtype, DTYPE_BF16);
-    if (bfloat16 && like->library != LIBRARY_OTHER && PyArray_TYPE((PyArrayObject *)result->owner) == NPY_UINT16)
+    if (like->library == LIBRARY_OTHER) /* NumPy exports no bfloat16 */
+        return made_by(state, like->space, bfloat16 ? dlpack_export(state, result->owner) : Py_NewRef(result->owner));
+    if (bfloat16 && PyArray_TYPE((PyArrayObject *)result->owner) == NPY_UINT16)
         return refuse_bfloat16();
-    PyObject *array = Py_NewRef(result->owner);
-    if (like->library == LIBRARY_OTHER) {
-        if (bfloat16) { /* NumPy exports none */
-            array = dlpack_export(state, result->owner);
-            Py_DECREF(result->owner);
-            if (!array)
-                return NULL;
-        }
-        PyObject *from = PyObject_GetAttr(like->space, state->attributes[ATTRIBUTE_from_dlpack]);
-        PyObject *made = from ? PyObject_CallFunctionObjArgs(from, array, NULL) : NULL;
-        Py_XDECREF(from);
-        Py_DECREF(array);
-        return made;
-    }
-    return PyArray_Return((PyArrayObject *)array);
+    return PyArray_Return((PyArrayObject *)Py_NewRef(result->owner));
 }
 
 bool is_quantized(State *state, PyObject *object)

@@ -29,7 +29,7 @@ enum { MAX_AXES = 64 }; /* NumPy's own limit */
     X(bias)                                                                                                            \
     X(residual)                                                                                                        \
     X(activation)                                                                                                      \
-    X(out) X(dtype) X(threads) X(reproducible) X(out_scale) X(out_zero_point) X(out_dtype) X(kernel) X(device)
+    X(out) X(dtype) X(threads) X(reproducible) X(out_scale) X(out_zero_point) X(out_dtype) X(kernel) X(device) X(stream)
 typedef enum Keyword {
 #define ENUM(name) KEYWORD_##name,
     KEYWORDS(ENUM)
@@ -42,7 +42,12 @@ typedef enum Keyword {
     X(codes)                                                                                                           \
     X(scale)                                                                                                           \
     X(zero_point)                                                                                                      \
-    X(axis) X(__dlpack__) X(__dlpack_device__) X(max_version) X(requires_grad) X(__array_namespace__) X(from_dlpack)
+    X(axis)                                                                                                            \
+    X(__dlpack__)                                                                                                      \
+    X(__dlpack_device__)                                                                                               \
+    X(max_version)                                                                                                     \
+    X(requires_grad)                                                                                                   \
+    X(__array_namespace__) X(from_dlpack) X(stream) X(__cuda_array_interface__) X(__cuda_stream__) X(cuda_stream) X(ptr)
 typedef enum Attribute {
 #define ENUM(name) ATTRIBUTE_##name,
     ATTRIBUTES(ENUM)
@@ -55,9 +60,11 @@ typedef struct State {
     bool settings_used;     /* an options block has been entered: before that, calls do not ask for one */
     PyObject *settings_get; /* ContextVar.get of hunze.options */
     PyTypeObject *context_type, *settings_type, *plan_type, *request_type, *bound_type, *meter_type, *export_type;
-    PyObject *quantized_type, *packed_type; /* hunze.QArray, hunze.PackedWeights */
-    PyObject *choose;                       /* hunze._offload: whether a device is sooner; or NULL */
-    int64_t slice_bytes;                    /* of what goes over to a device at a time */
+    PyTypeObject *stream_type, *memory_type, *array_type; /* of devices */
+    PyObject *quantized_type, *packed_type, *device_type; /* hunze.QArray, hunze.PackedWeights, hunze.DeviceArray */
+    struct DeviceHooks *device_hooks;                     /* the user's allocator; NULL: the library's own pool */
+    PyObject *choose;                                     /* hunze._offload: whether a device is sooner; or NULL */
+    int64_t slice_bytes;                                  /* of what goes over to a device at a time */
     PyObject *keywords[KEYWORD_COUNT];
     PyObject *attributes[ATTRIBUTE_COUNT];
     PyObject *dlpack_version; /* (1, 3) */
@@ -65,28 +72,55 @@ typedef struct State {
 } State;
 
 State *state_of(PyObject *module);
+/* NULL for a type that is none of this module's and made of none. */
+State *type_state(PyTypeObject *type);
 /* The context of this call: that of the innermost options block, else the default.  NULL with an exception set. */
 typedef struct Active {
     hunze_context *context;
     uint32_t flags;
-    int32_t threads; /* 0: the context's */
-    int offload;     /* what device= says (offload.h) */
+    int32_t threads;  /* 0: the context's */
+    int offload;      /* what device= says (offload.h) */
+    PyObject *stream; /* of the innermost hunze.stream block, borrowed; or NULL */
 } Active;
 bool active_settings(State *state, Active *active);
+/* The default context, which holds the memory of devices; NULL with an exception set. */
+hunze_context *default_context(State *state);
 /* Raises the exception that belongs to a status, with the library's message; returns NULL. */
 PyObject *raise_status(hunze_status status, const char *function);
 
 /* ------------------------------------------------------------------ operands (arrays.c) */
 
-typedef enum Library { LIBRARY_ANY, LIBRARY_NUMPY, LIBRARY_OTHER } Library;
+typedef enum Library { LIBRARY_ANY, LIBRARY_NUMPY, LIBRARY_DEVICE, LIBRARY_OTHER } Library;
 
-/* One array as the library sees it.  `owner` keeps the memory alive: an ndarray, or NULL with `managed` from DLPack. */
+/* A stream of a device as the library takes it, and what keeps it alive, if anything does. */
+typedef struct Stream {
+    void *handle;
+    PyObject *owner;
+} Stream;
+
+/* Where a call computes.  Its first operand on a device decides, and then all must live there. */
+typedef struct Place {
+    State *state;
+    hunze_device device; /* HUNZE_DEVICE_CPU, or HUNZE_DEVICE_CUDA and which */
+    const char *name;    /* of that operand */
+    PyObject *given;     /* the stream of the call or its block, borrowed; or NULL */
+    Stream stream;       /* with a reference; known once there is a device */
+    int taken;           /* operands so far */
+    bool brings;         /* device= brings operands over and the result back, if the first operand lives on the CPU */
+    bool first;          /* the first operand lives on the device */
+} Place;
+
+/* One array as the library sees it.  `owner` keeps the memory alive: an ndarray, or NULL with `managed` from DLPack.  On a device `memory`
+ * does, and `owner` is a DeviceArray or NULL. */
 typedef struct Operand {
     hunze_tensor tensor; /* shape and strides point into this struct, or shape into the ndarray */
     PyObject *owner;
     void *managed;
+    struct DeviceMemory *memory;
     bool versioned, read_only;
-    bool copied; /* the memory is a copy of what was given */
+    bool copied;      /* the memory is a copy of what was given */
+    bool output;      /* the call writes it */
+    const char *name; /* as errors call it */
     Library library;
     PyObject *space; /* LIBRARY_OTHER: the module or namespace with from_dlpack */
     int64_t shape[MAX_AXES], strides[MAX_AXES];
@@ -119,22 +153,38 @@ bool dtype_of_descr(PyArray_Descr *descr, hunze_dtype *dtype);
 /* A dtype given by name, NumPy dtype or scalar type; false with TypeError. */
 bool dtype_parse(PyObject *object, const char *name, hunze_dtype *dtype);
 
-/* Takes an input: ndarray, DLPack exporter, buffer, or what np.asarray understands.  `name` is how errors call it. */
-bool operand_take(State *state, PyObject *object, const char *name, Operand *operand);
+/* NumPy's bfloat16 is ml_dtypes'; raises where that is not there. */
+PyObject *refuse_bfloat16(void);
+
+/* Takes an input: ndarray, DeviceArray, DLPack exporter, buffer, or what np.asarray understands.  `name` is how errors call it. */
+bool operand_take(Place *place, PyObject *object, const char *name, Operand *operand);
 /* Takes an `out=`: writable, of this dtype and shape. */
-bool operand_take_output(State *state, PyObject *object, hunze_dtype dtype, int axes, const int64_t *shape,
+bool operand_take_output(Place *place, PyObject *object, hunze_dtype dtype, int axes, const int64_t *shape,
                          Operand *operand);
-/* Makes a fresh row-major ndarray of this dtype and shape. */
-bool operand_new(hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand);
+/* Makes a fresh row-major array of this dtype and shape where the call computes: an ndarray or a DeviceArray. */
+bool operand_new(Place *place, hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand);
 /* Describes a result of this dtype and shape without memory, for plans. */
-void operand_describe(hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand);
+void operand_describe(const Place *place, hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand);
 /* Replaces an operand by a row-major copy of another dtype. */
 bool operand_cast(Operand *operand, hunze_dtype dtype);
+/* A row-major copy where the operand lives, as an ndarray or a DeviceArray; new reference. */
+PyObject *operand_copy(Place *place, Operand *operand);
 /* u8 codes become s8 codes of the value minus 128 (the same bits but the highest). */
 bool operand_to_signed(Operand *operand);
 /* Inserts an axis of extent 1 at `position`. */
 void operand_insert_axis(Operand *operand, int position);
 void operand_release(Operand *operand);
+/* `given`: a stream, or NULL for that of the block, if any. */
+void place_begin(State *state, const Active *active, PyObject *given, Place *place);
+/* An operand, `object` or NULL, lives on this device: false with ValueError if the call computes on another one.  Where no stream was given,
+ * the call goes to `theirs`, or where the object's library works now, or to the legacy default stream. */
+bool place_enter(Place *place, hunze_device device, PyObject *object, const Stream *theirs, const char *name);
+/* Brings what has no place of its own (numbers, lists) to the call's device, and makes its stream wait for what changes the operands.  What
+ * lives on the CPU is refused, unless `brings`: then it is left to device=. */
+bool place_settle(Place *place, bool brings, Operand *const *operands, int count);
+/* After the call was given to the stream: other libraries' streams wait for what it wrote for them. */
+bool place_finish(const Place *place, Operand *const *operands, int count);
+void place_end(Place *place);
 /* Two operands of different libraries do not mix: false with TypeError. */
 bool operands_mix(const Operand *a, const char *a_name, const Operand *b, const char *b_name);
 /* "(2, 3)" into text; returns text. */
@@ -170,6 +220,7 @@ typedef struct Call {
     const char *function;
     const char *names; /* how the library calls what the function calls otherwise, for its messages */
     Active active;
+    Place place;
     hunze_call call;
     union {
         hunze_gemm_options gemm;
@@ -190,9 +241,11 @@ typedef struct Call {
 
 /* What every op takes by keyword. */
 bool call_begin(State *state, Call *call, const char *function, hunze_op op, PyObject *threads, PyObject *reproducible,
-                PyObject *kernel);
+                PyObject *kernel, PyObject *stream);
 /* Registers an operand for call_end. */
 void call_keep(Call *call, Operand *operand);
+/* Before the library gets the operands: they all live where the call computes, and its stream is in order. */
+bool call_settle(Call *call);
 /* Runs, or returns the plan or the bound call in *plan.  False with an exception set. */
 bool call_run(Call *call, PyObject **plan);
 /* Runs what call_run has prepared, by this plan or at once (NULL). */
@@ -236,7 +289,15 @@ PyObject *binding_dequantize(PyObject *module, PyObject *const *arguments, Py_ss
 PyObject *binding_pack(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_device_rate(PyObject *module, PyObject *arguments);
 PyObject *binding_as_array(PyObject *module, PyObject *object);
+PyObject *binding_to_device(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *binding_device_empty(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *binding_devices(PyObject *module, PyObject *nothing);
+PyObject *binding_empty_cache(PyObject *module, PyObject *nothing);
+PyObject *binding_set_device_allocator(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+/* Context options with the user's allocator, if there is one. */
+const hunze_device_allocator *device_allocator(State *state, hunze_device_allocator *allocator);
 extern PyType_Spec context_spec, settings_spec, plan_spec, request_spec, bound_spec, meter_spec, export_spec;
+extern PyType_Spec stream_spec, memory_spec, device_array_spec;
 extern const char matmul_doc[], linear_doc[], activate_doc[];
 
 #endif

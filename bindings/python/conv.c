@@ -31,6 +31,7 @@ enum {
     OUT_DTYPE,
     KERNEL,
     DEVICE,
+    STREAM,
     VALUES
 };
 
@@ -237,7 +238,7 @@ static bool take_operands(Conv *c, PyObject *const *v)
         if (!call_take_quantized(&c->call, v[X], "x", &c->x, -1, &c->x_quant))
             return false;
     } else {
-        if (!operand_take(state, v[X], "x", &c->x))
+        if (!operand_take(&c->call.place, v[X], "x", &c->x))
             return false;
         call_keep(&c->call, &c->x);
     }
@@ -253,7 +254,7 @@ static bool take_operands(Conv *c, PyObject *const *v)
         if (!call_take_quantized(&c->call, w, "w", &c->w, -1, &c->w_quant))
             return false;
     } else {
-        if (!operand_take(state, w, "w", &c->w))
+        if (!operand_take(&c->call.place, w, "w", &c->w))
             return false;
         call_keep(&c->call, &c->w);
         if (!operands_mix(&c->x, "x", &c->w, "w"))
@@ -284,16 +285,16 @@ static bool take_result(Conv *c, PyObject *out, hunze_dtype dtype)
 {
     int axes = c->spatial + 2;
     if (c->call.plan_only) {
-        operand_describe(dtype, axes, c->shape, &c->y);
+        operand_describe(&c->call.place, dtype, axes, c->shape, &c->y);
         return true;
     }
     if (out) {
-        if (!operand_take_output(c->call.state, out, dtype, axes, c->shape, &c->y))
+        if (!operand_take_output(&c->call.place, out, dtype, axes, c->shape, &c->y))
             return false;
         call_keep(&c->call, &c->y);
         return operands_mix(&c->x, "x", &c->y, "out");
     }
-    if (!operand_new(dtype, axes, c->shape, &c->y))
+    if (!operand_new(&c->call.place, dtype, axes, c->shape, &c->y))
         return false;
     call_keep(&c->call, &c->y);
     return true;
@@ -378,7 +379,7 @@ PyObject *binding_conv(PyObject *module, PyObject *const *v, Py_ssize_t count)
     c.spatial = (int)spatial;
     if (!call_begin(state_of(module), &c.call, function, c.transposed ? HUNZE_OP_CONV_TRANSPOSE : HUNZE_OP_CONV,
                     v[THREADS] == Py_None ? NULL : v[THREADS], v[REPRODUCIBLE] == Py_None ? NULL : v[REPRODUCIBLE],
-                    v[KERNEL] == Py_None ? NULL : v[KERNEL]))
+                    v[KERNEL] == Py_None ? NULL : v[KERNEL], v[STREAM] == Py_None ? NULL : v[STREAM]))
         return NULL;
     c.call.names = "y is out";
     if (call_offload(&c.call, v[DEVICE]) && take_operands(&c, v) && prepare(&c, v) && call_run(&c.call, &plan))

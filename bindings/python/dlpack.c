@@ -3,10 +3,11 @@
  * taken is renamed to "used_…" and its deleter called when the call ends. */
 #include "dlpack.h"
 
+#include "device.h"
+
 #include <string.h>
 
-enum { FLAG_READ_ONLY = 1, MAJOR = 1 };
-enum { DEVICE_CPU = 1, DEVICE_CUDA_HOST = 3 }; /* pinned host memory is the CPU's too */
+enum { MAJOR = 1 };
 
 void dlpack_release(Operand *operand)
 {
@@ -26,8 +27,7 @@ void dlpack_release(Operand *operand)
     PyErr_Restore(type, value, trace);
 }
 
-/* The module or namespace that makes arrays of the exporter's kind; NULL (no error) for an exporter that has none. */
-static PyObject *find_space(State *state, PyObject *object)
+PyObject *library_space(State *state, PyObject *object)
 {
     PyObject *space = NULL;
     PyObject *method = PyObject_GetAttr(object, state->attributes[ATTRIBUTE___array_namespace__]);
@@ -50,45 +50,67 @@ static PyObject *find_space(State *state, PyObject *object)
     return space;
 }
 
-static bool check_device(State *state, PyObject *object, const char *name)
+static bool find_device(State *state, PyObject *object, const char *name, hunze_device *device)
 {
     PyObject *method = PyObject_GetAttr(object, state->attributes[ATTRIBUTE___dlpack_device__]);
     PyObject *pair = method ? PyObject_CallNoArgs(method) : NULL;
     Py_XDECREF(method);
     if (!pair)
         return false;
-    PyObject *kind = PySequence_GetItem(pair, 0);
-    long device = kind ? PyLong_AsLong(kind) : -1;
+    PyObject *kind = PySequence_GetItem(pair, 0), *id = kind ? PySequence_GetItem(pair, 1) : NULL;
+    if (id) {
+        device->type = (int32_t)PyLong_AsLong(kind);
+        device->id = (int32_t)PyLong_AsLong(id);
+    }
     Py_XDECREF(kind);
+    Py_XDECREF(id);
     Py_DECREF(pair);
     if (PyErr_Occurred())
         return false;
-    if (device != DEVICE_CPU && device != DEVICE_CUDA_HOST) {
+    switch (device->type) {
+    case HUNZE_DEVICE_CPU:
+    case HUNZE_DEVICE_CUDA:
+    case HUNZE_DEVICE_CUDA_HOST: /* the CPU's too */
+    case HUNZE_DEVICE_CUDA_MANAGED: return true;
+    default:
         PyErr_Format(PyExc_ValueError,
-                     "%s lives on a device (DLPack type %ld) that this build cannot use: copy it to the CPU first",
-                     name, device);
+                     "%s lives on a device (DLPack type %d) that hunze does not use: copy it to the CPU first", name,
+                     (int)device->type);
         return false;
     }
-    return true;
 }
 
-static PyObject *export(State *state, PyObject *object)
+/* On a device the exporter makes our stream wait for what it has given to its own. */
+static PyObject *export_with(Place *place, PyObject *method, bool on_device, bool versioned)
 {
-    PyObject *method = PyObject_GetAttr(object, state->attributes[ATTRIBUTE___dlpack__]);
-    if (!method)
-        return NULL;
-    PyObject *keywords = PyDict_New(), *none = PyTuple_New(0), *capsule = NULL;
-    if (keywords && none &&
-        PyDict_SetItem(keywords, state->attributes[ATTRIBUTE_max_version], state->dlpack_version) == 0) {
-        capsule = PyObject_Call(method, none, keywords);
-        /* An exporter from before DLPack 1.0 does not know the keyword. */
-        if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Clear();
-            capsule = PyObject_CallNoArgs(method);
-        }
+    State *state = place->state;
+    PyObject *keywords = PyDict_New(), *none = PyTuple_New(0), *capsule = NULL, *number = NULL;
+    bool good = keywords && none;
+    if (good && on_device) {
+        number = PyLong_FromUnsignedLongLong(stream_number(place->stream.handle));
+        good = number && PyDict_SetItem(keywords, state->attributes[ATTRIBUTE_stream], number) == 0;
     }
+    if (good && versioned)
+        good = PyDict_SetItem(keywords, state->attributes[ATTRIBUTE_max_version], state->dlpack_version) == 0;
+    if (good)
+        capsule = PyObject_Call(method, none, keywords);
+    Py_XDECREF(number);
     Py_XDECREF(keywords);
     Py_XDECREF(none);
+    return capsule;
+}
+
+static PyObject *export(Place *place, PyObject *object, bool on_device)
+{
+    PyObject *method = PyObject_GetAttr(object, place->state->attributes[ATTRIBUTE___dlpack__]);
+    if (!method)
+        return NULL;
+    PyObject *capsule = export_with(place, method, on_device, true);
+    /* An exporter from before DLPack 1.0 does not know the keyword. */
+    if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError)) {
+        PyErr_Clear();
+        capsule = export_with(place, method, on_device, false);
+    }
     Py_DECREF(method);
     return capsule;
 }
@@ -108,7 +130,7 @@ static bool open_capsule(PyObject *capsule, const char *name, Operand *operand)
             return false;
         operand->managed = managed;
         operand->versioned = true;
-        operand->read_only = managed->flags & FLAG_READ_ONLY;
+        operand->read_only = managed->flags & DLPACK_READ_ONLY;
         tensor = &managed->tensor;
     } else if (PyCapsule_IsValid(capsule, "dltensor")) {
         Managed *managed = PyCapsule_GetPointer(capsule, "dltensor");
@@ -146,7 +168,6 @@ static bool describe(const char *name, Operand *operand)
     }
     tensor->shape = operand->shape;
     tensor->strides = operand->strides;
-    tensor->device = (hunze_device){HUNZE_DEVICE_CPU, 0};
     if (tensor->data && ((uintptr_t)tensor->data + tensor->byte_offset) % (tensor->dtype.bits / 8)) {
         PyErr_Format(PyExc_ValueError, "%s starts in the middle of an element: copy it first", name);
         return false;
@@ -154,8 +175,24 @@ static bool describe(const char *name, Operand *operand)
     return true;
 }
 
-bool dlpack_take(State *state, PyObject *object, const char *name, Operand *operand)
+/* The structure keeps the memory until the device is done with it. */
+static bool hand_over(Place *place, Operand *operand)
 {
+    DeviceMemory *memory = memory_import(place->state, operand->tensor.device, &place->stream);
+    if (!memory)
+        return false;
+    memory->managed = operand->managed;
+    memory->versioned = operand->versioned;
+    memory->read_only = operand->read_only;
+    operand->managed = NULL;
+    operand->memory = memory;
+    return true;
+}
+
+bool dlpack_take(Place *place, PyObject *object, const char *name, Operand *operand)
+{
+    State *state = place->state;
+    hunze_device device;
     PyObject *gradient = PyObject_GetAttr(object, state->attributes[ATTRIBUTE_requires_grad]);
     int wanted = gradient ? PyObject_IsTrue(gradient) : 0;
     Py_XDECREF(gradient);
@@ -164,17 +201,23 @@ bool dlpack_take(State *state, PyObject *object, const char *name, Operand *oper
         PyErr_Format(PyExc_TypeError, "%s requires a gradient, and hunze computes none: use %s.detach()", name, name);
         return false;
     }
-    if (!check_device(state, object, name))
+    if (!find_device(state, object, name, &device))
         return false;
-    PyObject *capsule = export(state, object);
+    const bool on_device = device.type == HUNZE_DEVICE_CUDA || device.type == HUNZE_DEVICE_CUDA_MANAGED;
+    if (on_device && !place_enter(place, device, object, NULL, name))
+        return false;
+    PyObject *capsule = export(place, object, on_device);
     if (!capsule)
         return false;
     bool good = open_capsule(capsule, name, operand);
     Py_DECREF(capsule);
     if (good)
         good = describe(name, operand);
+    operand->tensor.device = device;
+    if (good && on_device)
+        good = hand_over(place, operand);
     if (good) {
-        operand->space = find_space(state, object);
+        operand->space = library_space(state, object);
         operand->library = operand->space ? LIBRARY_OTHER : LIBRARY_ANY;
     } else
         operand_release(operand);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DLPack out, for results in bfloat16: an object that other libraries' from_dlpack takes where NumPy's own export has no such type. */
+ * DLPack out: capsules, and for results in bfloat16 an object that other libraries' from_dlpack takes where NumPy's own export has no such
+ * type. */
 #include "dlpack.h"
 
 #include <stdlib.h>
@@ -11,7 +12,7 @@ typedef struct ExportObject {
 
 /* What a capsule gives away; it ends by the taker's call of the deleter, or with a capsule that nobody took. */
 typedef struct Given {
-    PyObject *array;
+    PyObject *owner;
     union {
         Managed legacy;
         ManagedVersioned versioned;
@@ -24,7 +25,7 @@ static const char legacy_name[] = "dltensor", versioned_name[] = "dltensor_versi
 static void give_back(Given *given)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
-    Py_DECREF(given->array);
+    Py_DECREF(given->owner);
     PyGILState_Release(gil);
     free(given);
 }
@@ -43,28 +44,40 @@ static void end_capsule(PyObject *capsule)
     }
 }
 
-static PyObject *make_capsule(PyObject *object, bool versioned)
+PyObject *dlpack_capsule(const hunze_tensor *from, PyObject *owner, bool versioned, uint64_t flags)
 {
-    PyArrayObject *array = (PyArrayObject *)object;
-    const int axes = PyArray_NDIM(array);
+    const int axes = from->ndim;
     Given *given = malloc(sizeof *given + 2 * (size_t)axes * sizeof(int64_t));
     if (!given)
         return PyErr_NoMemory();
-    for (int i = axes, stride = 1; i-- > 0;) {
-        given->extents[i] = PyArray_DIM(array, i);
-        given->extents[axes + i] = i + 1 < axes ? given->extents[axes + i + 1] * given->extents[i + 1] : stride;
+    int64_t stride = 1;
+    for (int i = axes; i-- > 0; stride *= from->shape[i]) {
+        given->extents[i] = from->shape[i];
+        given->extents[axes + i] = from->strides ? from->strides[i] : stride;
     }
-    given->array = Py_NewRef(object);
-    const hunze_tensor tensor = {PyArray_DATA(array), {HUNZE_DEVICE_CPU, 0}, axes, DTYPE_BF16,
-                                 given->extents,      given->extents + axes, 0};
+    given->owner = Py_NewRef(owner);
+    hunze_tensor tensor = *from;
+    tensor.shape = given->extents;
+    tensor.strides = given->extents + axes;
     if (versioned)
-        given->managed.versioned = (ManagedVersioned){1, 0, given, delete_versioned, 0, tensor};
+        given->managed.versioned = (ManagedVersioned){1, 0, given, delete_versioned, flags, tensor};
     else
         given->managed.legacy = (Managed){tensor, given, delete_legacy};
     PyObject *capsule = PyCapsule_New(&given->managed, versioned ? versioned_name : legacy_name, end_capsule);
     if (!capsule)
         give_back(given);
     return capsule;
+}
+
+static PyObject *make_capsule(PyObject *object, bool versioned)
+{
+    PyArrayObject *array = (PyArrayObject *)object;
+    const hunze_tensor tensor = {.data = PyArray_DATA(array),
+                                 .device = {HUNZE_DEVICE_CPU, 0},
+                                 .ndim = PyArray_NDIM(array),
+                                 .dtype = DTYPE_BF16,
+                                 .shape = (int64_t *)PyArray_DIMS(array)};
+    return dlpack_capsule(&tensor, object, versioned, 0);
 }
 
 /* __dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None): memory of the CPU, which nobody else has. */

@@ -4,7 +4,7 @@
 
 #define PRODUCT_KEYWORDS                                                                                               \
     "residual=None, activation=None, out=None, dtype=None, threads=None, reproducible=None, out_scale=None, "          \
-    "out_zero_point=None, out_dtype=None, kernel=None, device=None)\n--\n\n"
+    "out_zero_point=None, out_dtype=None, kernel=None, device=None, stream=None)\n--\n\n"
 
 #define PRODUCT_REST                                                                                                   \
     "residual   an array that broadcasts to the result, added before the activation; beside 16-bit operands bias\n"    \
@@ -22,12 +22,16 @@
     "           others are computed, and the result back; 'auto' does so where the ceilings of `python -m hunze\n"     \
     "           tune` say that it is sooner; 'cpu' never; None computes where the operands live.  After Ctrl-C or a\n" \
     "           fault of the device, out may hold a part of the result if that came in slices\n"                       \
+    "stream     of operands on a device: a number as in DLPack, or an object with __cuda_stream__, cuda_stream or\n"   \
+    "           ptr; by default that of the hz.stream block, else where the first operand's library works now\n"       \
     "\n"                                                                                                               \
     "float32, float64, float16 and (ml_dtypes') bfloat16 keep theirs, together they give what NumPy gives; the sums\n" \
     "of 16-bit ones are float32, rounded once; 8-bit integers give exact int32; QArrays give float32.  Raises\n"       \
     "ValueError for shapes, TypeError for dtypes, naming the operand and what would fit; out is then untouched.  "     \
     "The\n"                                                                                                            \
-    "result is made by the first operand's library (NumPy for lists and buffers).\n"
+    "result is made by the first operand's library (NumPy for lists and buffers).  Operands that live on a device\n"   \
+    "(hz.to_device, CUDA tensors of PyTorch, CuPy, JAX) are computed there: the work is given to a stream, and the\n"  \
+    "function returns at once; faults of the device are RuntimeErrors of later calls.  Thread-safe.\n"
 
 const char matmul_doc[] = "matmul(a, b, /, *, bias=None, " PRODUCT_KEYWORDS
                           "activation(a @ b + bias + residual), with NumPy's broadcasting of leading axes.\n"
@@ -59,7 +63,7 @@ const char linear_doc[] = "linear(x, w, /, bias=None, *, " PRODUCT_KEYWORDS
                           "bias       (n,)\n" PRODUCT_REST;
 
 const char activate_doc[] =
-    "activate(x, /, activation, *, out=None, threads=None, kernel=None, device=None)\n--\n\n"
+    "activate(x, /, activation, *, out=None, threads=None, kernel=None, device=None, stream=None)\n--\n\n"
     "activation(x), element by element, with the same bits as where a product ends with it.\n"
     "\n"
     ">>> import numpy as np, hunze as hz\n"
@@ -73,5 +77,6 @@ const char activate_doc[] =
     "threads    for this call\n"
     "kernel     forces a row of the kernel table by its name\n"
     "device     as in hz.matmul\n"
+    "stream     as in hz.matmul\n"
     "\n"
     "Raises ValueError for an activation that is not known, and TypeError for other dtypes.\n";

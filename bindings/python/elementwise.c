@@ -14,7 +14,7 @@ static double element_count(const hunze_tensor *tensor)
 
 static bool take_kept(Call *call, PyObject *object, const char *name, Operand *operand)
 {
-    if (!operand_take(call->state, object, name, operand))
+    if (!operand_take(&call->place, object, name, operand))
         return false;
     call_keep(call, operand);
     return true;
@@ -24,11 +24,11 @@ static bool take_like(Call *call, PyObject *out, const Operand *x, hunze_dtype d
 {
     const hunze_tensor *tensor = &x->tensor;
     if (call->plan_only) {
-        operand_describe(dtype, tensor->ndim, tensor->shape, y);
+        operand_describe(&call->place, dtype, tensor->ndim, tensor->shape, y);
         return true;
     }
-    bool good = out ? operand_take_output(call->state, out, dtype, tensor->ndim, tensor->shape, y)
-                    : operand_new(dtype, tensor->ndim, tensor->shape, y);
+    bool good = out ? operand_take_output(&call->place, out, dtype, tensor->ndim, tensor->shape, y)
+                    : operand_new(&call->place, dtype, tensor->ndim, tensor->shape, y);
     if (!good)
         return false;
     call_keep(call, y);
@@ -37,14 +37,14 @@ static bool take_like(Call *call, PyObject *out, const Operand *x, hunze_dtype d
 
 PyObject *binding_activate(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static const Keyword keywords[] = {KEYWORD_out, KEYWORD_threads, KEYWORD_kernel, KEYWORD_device};
-    static const Signature signature = {"activate", 1, 2, KEYWORD_activation, 4, keywords};
-    PyObject *values[6], *plan = NULL, *result = NULL;
+    static const Keyword keywords[] = {KEYWORD_out, KEYWORD_threads, KEYWORD_kernel, KEYWORD_device, KEYWORD_stream};
+    static const Signature signature = {"activate", 1, 2, KEYWORD_activation, 5, keywords};
+    PyObject *values[7], *plan = NULL, *result = NULL;
     State *state = state_of(module);
     Call call;
     Operand x, y;
     if (!parse_arguments(state, &signature, arguments, count, names, values) ||
-        !call_begin(state, &call, "activate", HUNZE_OP_ACTIVATION, values[3], NULL, values[4]))
+        !call_begin(state, &call, "activate", HUNZE_OP_ACTIVATION, values[3], NULL, values[4], values[6]))
         return NULL;
     bool good = call_offload(&call, values[5]);
     if (good && !(good = values[1] != NULL))
@@ -93,11 +93,11 @@ static bool take_quant(Call *call, PyObject *scale, PyObject *zero_point, PyObje
     return true;
 }
 
-/* _quantize(x, codes, scale, zero_point, axis, dynamic, threads, kernel, device): the arrays are made by _ops.py. */
+/* _quantize(x, codes, scale, zero_point, axis, dynamic, threads, kernel, device, stream): the arrays are made by _operations.py. */
 PyObject *binding_quantize(PyObject *module, PyObject *const *v, Py_ssize_t count)
 {
-    if (count != 9) {
-        PyErr_SetString(PyExc_TypeError, "_quantize() takes 9 arguments");
+    if (count != 10) {
+        PyErr_SetString(PyExc_TypeError, "_quantize() takes 10 arguments");
         return NULL;
     }
     Call call;
@@ -105,11 +105,13 @@ PyObject *binding_quantize(PyObject *module, PyObject *const *v, Py_ssize_t coun
     Quant quant;
     PyObject *plan = NULL, *result = NULL;
     if (!call_begin(state_of(module), &call, "quantize", HUNZE_OP_QUANTIZE, v[6] == Py_None ? NULL : v[6], NULL,
-                    v[7] == Py_None ? NULL : v[7]))
+                    v[7] == Py_None ? NULL : v[7], v[9] == Py_None ? NULL : v[9]))
         return NULL;
     if (call_offload(&call, v[8]) && take_kept(&call, v[0], "x", &x) && take_kept(&call, v[1], "codes", &codes) &&
         take_quant(&call, v[2], v[3], v[4], x.tensor.ndim, &quant)) {
         call.options.quantize.dynamic = v[5] == Py_True;
+        codes.output = true;
+        quant.scale.output = quant.zero_point.output = call.options.quantize.dynamic;
         call.call.a = &x.tensor;
         call.call.d = &codes.tensor;
         call.work = element_count(&x.tensor);
@@ -120,11 +122,11 @@ PyObject *binding_quantize(PyObject *module, PyObject *const *v, Py_ssize_t coun
     return result;
 }
 
-/* _dequantize(codes, scale, zero_point, axis, out, threads, kernel, device) */
+/* _dequantize(codes, scale, zero_point, axis, out, threads, kernel, device, stream) */
 PyObject *binding_dequantize(PyObject *module, PyObject *const *v, Py_ssize_t count)
 {
-    if (count != 8) {
-        PyErr_SetString(PyExc_TypeError, "_dequantize() takes 8 arguments");
+    if (count != 9) {
+        PyErr_SetString(PyExc_TypeError, "_dequantize() takes 9 arguments");
         return NULL;
     }
     Call call;
@@ -133,7 +135,7 @@ PyObject *binding_dequantize(PyObject *module, PyObject *const *v, Py_ssize_t co
     PyObject *plan = NULL, *result = NULL;
     State *state = state_of(module);
     if (!call_begin(state, &call, "dequantize", HUNZE_OP_DEQUANTIZE, v[5] == Py_None ? NULL : v[5], NULL,
-                    v[6] == Py_None ? NULL : v[6]))
+                    v[6] == Py_None ? NULL : v[6], v[8] == Py_None ? NULL : v[8]))
         return NULL;
     if (call_offload(&call, v[7]) && take_kept(&call, v[0], "codes", &codes) &&
         take_quant(&call, v[1], v[2], v[3], codes.tensor.ndim, &quant) &&

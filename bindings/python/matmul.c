@@ -7,7 +7,8 @@
 
 static const Keyword keywords[] = {KEYWORD_residual,  KEYWORD_activation,   KEYWORD_out,       KEYWORD_dtype,
                                    KEYWORD_threads,   KEYWORD_reproducible, KEYWORD_out_scale, KEYWORD_out_zero_point,
-                                   KEYWORD_out_dtype, KEYWORD_kernel,       KEYWORD_device,    KEYWORD_bias};
+                                   KEYWORD_out_dtype, KEYWORD_kernel,       KEYWORD_device,    KEYWORD_stream,
+                                   KEYWORD_bias};
 enum {
     RESIDUAL,
     ACTIVATION,
@@ -20,6 +21,7 @@ enum {
     OUT_DTYPE,
     KERNEL,
     DEVICE,
+    STREAM,
     BIAS,
     VALUES
 };
@@ -135,7 +137,7 @@ static bool take_operands(Product *p, PyObject *a, PyObject *b)
         if (!call_take_quantized(&p->call, a, p->a_name, &p->a, -1, &p->a_quant))
             return false;
     } else {
-        if (!operand_take(state, a, p->a_name, &p->a))
+        if (!operand_take(&p->call.place, a, p->a_name, &p->a))
             return false;
         call_keep(&p->call, &p->a);
     }
@@ -143,7 +145,7 @@ static bool take_operands(Product *p, PyObject *a, PyObject *b)
         return packed_take(&p->call, b, p->b_name, p->transposed, &p->b, &p->b_quant, &p->packed);
     if (is_quantized(state, b))
         return call_take_quantized(&p->call, b, p->b_name, &p->b, -1, &p->b_quant);
-    if (!operand_take(state, b, p->b_name, &p->b))
+    if (!operand_take(&p->call.place, b, p->b_name, &p->b))
         return false;
     call_keep(&p->call, &p->b);
     return operands_mix(&p->a, p->a_name, &p->b, p->b_name);
@@ -153,14 +155,14 @@ static bool take_result(Product *p, PyObject *out, hunze_dtype dtype)
 {
     bool good;
     if (p->call.plan_only) {
-        operand_describe(dtype, p->axes, p->shape, &p->d);
+        operand_describe(&p->call.place, dtype, p->axes, p->shape, &p->d);
         return true;
     }
     if (out)
-        good = operand_take_output(p->call.state, out, dtype, p->result_axes, p->result_shape, &p->d) &&
+        good = operand_take_output(&p->call.place, out, dtype, p->result_axes, p->result_shape, &p->d) &&
                (operands_mix(&p->a, p->a_name, &p->d, "out") || (operand_release(&p->d), false));
     else
-        good = operand_new(dtype, p->result_axes, p->result_shape, &p->d);
+        good = operand_new(&p->call.place, dtype, p->result_axes, p->result_shape, &p->d);
     if (!good)
         return false;
     call_keep(&p->call, &p->d);
@@ -253,7 +255,8 @@ static PyObject *product(State *state, const char *function, PyObject *a, PyObje
     p.a_name = transposed ? "x" : "a";
     p.b_name = transposed ? "w" : "b";
     p.transposed = transposed;
-    if (!call_begin(state, &p.call, function, HUNZE_OP_GEMM, values[THREADS], values[REPRODUCIBLE], values[KERNEL]))
+    if (!call_begin(state, &p.call, function, HUNZE_OP_GEMM, values[THREADS], values[REPRODUCIBLE], values[KERNEL],
+                    values[STREAM]))
         return NULL;
     if (!call_offload(&p.call, values[DEVICE]) || !offload_weights(&p.call, &b, p.b_name)) {
         call_end(&p.call);

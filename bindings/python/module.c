@@ -10,20 +10,22 @@
 
 State *state_of(PyObject *module) { return PyModule_GetState(module); }
 
-/* _register(QArray, PackedWeights, settings_get): the package's classes, which C takes as operands. */
+/* _register(QArray, PackedWeights, DeviceArray, settings_get): the package's classes, which C takes as operands. */
 static PyObject *binding_register(PyObject *module, PyObject *const *v, Py_ssize_t count)
 {
     State *state = state_of(module);
-    if (count != 3 || !PyType_Check(v[0]) || !PyType_Check(v[1])) {
-        PyErr_SetString(PyExc_TypeError, "_register() takes two types and a function");
+    if (count != 4 || !PyType_Check(v[0]) || !PyType_Check(v[1]) || !PyType_Check(v[2])) {
+        PyErr_SetString(PyExc_TypeError, "_register() takes three types and a function");
         return NULL;
     }
     Py_XDECREF(state->quantized_type);
     Py_XDECREF(state->packed_type);
+    Py_XDECREF(state->device_type);
     Py_XDECREF(state->settings_get);
     state->quantized_type = Py_NewRef(v[0]);
     state->packed_type = Py_NewRef(v[1]);
-    state->settings_get = Py_NewRef(v[2]);
+    state->device_type = Py_NewRef(v[2]);
+    state->settings_get = Py_NewRef(v[3]);
     Py_RETURN_NONE;
 }
 
@@ -126,6 +128,11 @@ static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL |
                                 {"_dequantize", FAST(binding_dequantize), METH_FASTCALL, NULL},
                                 {"_pack", FAST(binding_pack), METH_FASTCALL, NULL},
                                 {"_as_array", binding_as_array, METH_O, NULL},
+                                {"_to_device", FAST(binding_to_device), METH_FASTCALL, NULL},
+                                {"_device_empty", FAST(binding_device_empty), METH_FASTCALL, NULL},
+                                {"_devices", binding_devices, METH_NOARGS, NULL},
+                                {"_empty_cache", binding_empty_cache, METH_NOARGS, NULL},
+                                {"_set_device_allocator", FAST(binding_set_device_allocator), METH_FASTCALL, NULL},
                                 {"_register", FAST(binding_register), METH_FASTCALL, NULL},
                                 {"_offload", FAST(binding_offload_register), METH_FASTCALL, NULL},
                                 {"_use_settings", binding_use_settings, METH_NOARGS, NULL},
@@ -176,7 +183,9 @@ static int module_exec(PyObject *module)
         add_type(module, &context_spec, &state->context_type) &&
         add_type(module, &settings_spec, &state->settings_type) && add_type(module, &plan_spec, &state->plan_type) &&
         add_type(module, &request_spec, &state->request_type) && add_type(module, &bound_spec, &state->bound_type) &&
-        add_type(module, &meter_spec, &state->meter_type) && add_type(module, &export_spec, &state->export_type);
+        add_type(module, &meter_spec, &state->meter_type) && add_type(module, &export_spec, &state->export_type) &&
+        add_type(module, &stream_spec, &state->stream_type) && add_type(module, &memory_spec, &state->memory_type) &&
+        add_type(module, &device_array_spec, &state->array_type);
     if (!good || PyModule_AddStringConstant(module, "version", hunze_version()) ||
         PyModule_AddIntConstant(module, "REPRODUCIBLE", HUNZE_REPRODUCIBLE) ||
         PyModule_AddIntConstant(module, "REQUIRE_FAST", HUNZE_REQUIRE_FAST) ||
@@ -187,37 +196,40 @@ static int module_exec(PyObject *module)
     return 0;
 }
 
+/* What the state holds and a cycle may lead through. */
+static PyObject **held_by(State *state, int index)
+{
+    PyObject **const held[] = {&state->settings_get,
+                               &state->choose,
+                               &state->quantized_type,
+                               &state->packed_type,
+                               &state->device_type,
+                               (PyObject **)&state->context_type,
+                               (PyObject **)&state->settings_type,
+                               (PyObject **)&state->plan_type,
+                               (PyObject **)&state->request_type,
+                               (PyObject **)&state->bound_type,
+                               (PyObject **)&state->meter_type,
+                               (PyObject **)&state->export_type,
+                               (PyObject **)&state->stream_type,
+                               (PyObject **)&state->memory_type,
+                               (PyObject **)&state->array_type};
+    return index < (int)(sizeof held / sizeof held[0]) ? held[index] : NULL;
+}
+
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    State *state = state_of(module);
-    Py_VISIT(state->settings_get);
-    Py_VISIT(state->choose);
-    Py_VISIT(state->quantized_type);
-    Py_VISIT(state->packed_type);
-    Py_VISIT(state->context_type);
-    Py_VISIT(state->settings_type);
-    Py_VISIT(state->plan_type);
-    Py_VISIT(state->request_type);
-    Py_VISIT(state->bound_type);
-    Py_VISIT(state->meter_type);
-    Py_VISIT(state->export_type);
+    PyObject **held;
+    for (int i = 0; (held = held_by(state_of(module), i)) != NULL; i++)
+        Py_VISIT(*held);
     return 0;
 }
 
 static int module_clear(PyObject *module)
 {
-    State *state = state_of(module);
-    Py_CLEAR(state->settings_get);
-    Py_CLEAR(state->choose);
-    Py_CLEAR(state->quantized_type);
-    Py_CLEAR(state->packed_type);
-    Py_CLEAR(state->context_type);
-    Py_CLEAR(state->settings_type);
-    Py_CLEAR(state->plan_type);
-    Py_CLEAR(state->request_type);
-    Py_CLEAR(state->bound_type);
-    Py_CLEAR(state->meter_type);
-    Py_CLEAR(state->export_type);
+    PyObject **held;
+    for (int i = 0; (held = held_by(state_of(module), i)) != NULL; i++)
+        Py_CLEAR(*held);
     return 0;
 }
 

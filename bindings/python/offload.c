@@ -9,6 +9,8 @@
  * device or Ctrl-C after that leaves slices of it written. */
 #include "offload_call.h"
 
+#include "device.h"
+
 #include <string.h>
 
 /* ------------------------------------------------------------------ device= */
@@ -48,7 +50,21 @@ bool offload_parse(PyObject *device, int *target)
 
 bool call_offload(Call *call, PyObject *device)
 {
-    return !device || device == Py_None || offload_parse(device, &call->active.offload);
+    if (device && device != Py_None && !offload_parse(device, &call->active.offload))
+        return false;
+    call->place.brings = call->active.offload >= OFFLOAD_CUDA;
+    return true;
+}
+
+/* That of the operands on the device or one that was given; else CUDA's default stream of this thread. */
+static bool find_stream(Offload *o)
+{
+    const Place *place = &o->call->place;
+    Stream given = place->stream;
+    if (place->device.type == HUNZE_DEVICE_CPU && place->given && !stream_parse(place->state, place->given, &given))
+        return false;
+    o->stream = place->device.type == HUNZE_DEVICE_CPU && !place->given ? STREAM_PER_THREAD : given.handle;
+    return true;
 }
 
 /* ------------------------------------------------------------------ what may overlap */
@@ -165,7 +181,10 @@ Offload *offload_make(Call *call, int target, const hunze_plan *given, hunze_sta
     }
     o->call = call;
     o->device = (hunze_device){HUNZE_DEVICE_CUDA, target - OFFLOAD_CUDA};
-    o->stream = call->run.stream ? call->run.stream : (void *)2; /* CUDA's default stream of this thread */
+    if (!find_stream(o)) {
+        offload_free(o);
+        return NULL;
+    }
     offload_replicate(call, &o->whole);
     const bool dynamic = call->call.op == HUNZE_OP_QUANTIZE && call->options.quantize.dynamic;
     for (int i = 0; i < SLOTS; i++) {
@@ -174,6 +193,7 @@ Offload *offload_make(Call *call, int target, const hunze_plan *given, hunze_sta
         slot->axis = -1;
         slot->output = i == SLOT_D || (dynamic && i >= SLOT_QUANT);
         slot->here = slot->tensor && offload_on_device(slot->tensor);
+        o->meets |= slot->here;
     }
     if (check_overlap(o))
         *status = make_plans(o, given);

@@ -52,6 +52,7 @@ struct Offload {
     Call *call;
     hunze_device device;
     void *stream; /* of the whole call */
+    bool meets;   /* an operand lives on the device already */
     const hunze_plan *plan;
     hunze_plan *own, *slice_plans[2]; /* of whole slices, and of the last one */
     Slot slots[SLOTS];

@@ -162,6 +162,8 @@ static hunze_status open_lanes(Offload *o)
         Lane *lane = &o->lanes[o->lane_count];
         TRY(hunze_stream_create(context, o->device, &lane->stream));
     }
+    if (o->meets) /* operands that live on the device may still be written there */
+        TRY(hunze_stream_wait(context, o->device, o->lanes[0].stream, o->stream));
     TRY(take_shared(o, o->lanes[0].stream));
     for (int i = 0; i < o->lane_count; i++) {
         Lane *lane = &o->lanes[i];
@@ -263,6 +265,8 @@ void offload_free(Offload *o)
         Lane *lane = &o->lanes[i];
         if (i > 0 && o->shared) /* what all share goes back behind the last of them */
             hunze_stream_wait(context, o->device, o->lanes[0].stream, lane->stream);
+        if (o->meets && lane->stream)
+            hunze_stream_wait(context, o->device, o->stream, lane->stream);
         if (lane->device)
             hunze_memory_free(context, o->device, lane->device, o->lane_bytes, lane->stream);
         if (lane->pinned)

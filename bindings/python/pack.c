@@ -27,11 +27,30 @@ static void as_blob(Operand *blob)
     blob->tensor.dtype = DTYPE(HUNZE_OPAQUE_HANDLE, 64);
 }
 
-/* _pack(function, op, transpose_b, groups, a_unsigned, w, kernel) -> bytes of the blob as an ndarray */
+/* The blob's bytes, where the weights live. */
+static bool take_blob(Call *call, size_t size, Operand *blob)
+{
+    if (call->place.device.type != HUNZE_DEVICE_CPU) {
+        const int64_t bytes = (int64_t)size;
+        if (!operand_new(&call->place, DTYPE_U8, 1, &bytes, blob))
+            return false;
+    } else {
+        PyObject *bytes = aligned_bytes(size);
+        bool good = bytes && operand_take(&call->place, bytes, "packed", blob);
+        Py_XDECREF(bytes);
+        if (!good)
+            return false;
+    }
+    call_keep(call, blob);
+    as_blob(blob);
+    return true;
+}
+
+/* _pack(function, op, transpose_b, groups, a_unsigned, w, kernel, stream) -> bytes of the blob as an ndarray or DeviceArray */
 PyObject *binding_pack(PyObject *module, PyObject *const *v, Py_ssize_t count)
 {
-    if (count != 7) {
-        PyErr_SetString(PyExc_TypeError, "_pack() takes 7 arguments");
+    if (count != 8) {
+        PyErr_SetString(PyExc_TypeError, "_pack() takes 8 arguments");
         return NULL;
     }
     State *state = state_of(module);
@@ -39,7 +58,8 @@ PyObject *binding_pack(PyObject *module, PyObject *const *v, Py_ssize_t count)
     Operand w, blob;
     int64_t op, groups;
     if (!parse_int(v[1], "op", 1, 3, &op) || !parse_int(v[3], "groups", 1, 1 << 30, &groups) ||
-        !call_begin(state, &call, "pack", HUNZE_OP_PACK, NULL, NULL, v[6] == Py_None ? NULL : v[6]))
+        !call_begin(state, &call, "pack", HUNZE_OP_PACK, NULL, NULL, v[6] == Py_None ? NULL : v[6],
+                    v[7] == Py_None ? NULL : v[7]))
         return NULL;
     hunze_pack_options options = {.struct_size = sizeof options,
                                   .op = (uint32_t)op,
@@ -50,34 +70,38 @@ PyObject *binding_pack(PyObject *module, PyObject *const *v, Py_ssize_t count)
                                   .kernel = call.kernel_text ? PyBytes_AsString(call.kernel_text) : NULL};
     PyObject *bytes = NULL;
     size_t size;
-    hunze_status status = HUNZE_OK;
-    if (operand_take(state, v[5], "w", &w)) {
+    if (operand_take(&call.place, v[5], "w", &w)) {
         call_keep(&call, &w);
-        status = hunze_pack_size(call.active.context, &w.tensor, &options, &size);
-        if (!status && (bytes = aligned_bytes(size)) && operand_take(state, bytes, "packed", &blob)) {
-            call_keep(&call, &blob);
-            as_blob(&blob);
+        hunze_status status = hunze_pack_size(call.active.context, &w.tensor, &options, &size);
+        if (!status && take_blob(&call, size, &blob) && call_settle(&call)) {
+            const hunze_run run = {.struct_size = sizeof run, .stream = call.place.stream.handle};
             PyThreadState *thread = PyEval_SaveThread();
-            status = hunze_pack(call.active.context, &w.tensor, &blob.tensor, &options, NULL);
+            status = hunze_pack(call.active.context, &w.tensor, &blob.tensor, &options, &run);
             PyEval_RestoreThread(thread);
+            bytes = status ? NULL : Py_NewRef(blob.owner);
         }
-        if (status) {
-            Py_CLEAR(bytes);
+        if (status)
             raise_status(status, "pack");
-        }
     }
     call_end(&call);
     return bytes;
 }
 
-/* _as_array(object) -> a copy as an ndarray; of bfloat16 too, which np.from_dlpack does not know */
+/* _as_array(object) -> a copy as an ndarray; of bfloat16 too, which np.from_dlpack does not know.  On a device a DeviceArray. */
 PyObject *binding_as_array(PyObject *module, PyObject *object)
 {
+    Active active;
+    Place place;
     Operand operand;
-    if (!operand_take(state_of(module), object, "w", &operand))
+    PyObject *copy = NULL;
+    if (!active_settings(state_of(module), &active))
         return NULL;
-    PyObject *copy = operand_cast(&operand, operand.tensor.dtype) ? Py_NewRef(operand.owner) : NULL;
-    operand_release(&operand);
+    place_begin(state_of(module), &active, NULL, &place);
+    if (operand_take(&place, object, "w", &operand)) {
+        copy = operand_copy(&place, &operand);
+        operand_release(&operand);
+    }
+    place_end(&place);
     return copy;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One call: settings, run by plan or at once, the GIL, Ctrl-C, and what each op shares. */
+#include "device.h"
 #include "offload.h"
 
 #include <string.h>
@@ -14,7 +15,10 @@ PyObject *raise_status(hunze_status status, const char *function)
     case HUNZE_ERR_NOMEM: type = PyExc_MemoryError; break;
     case HUNZE_ERR_OVERFLOW: type = PyExc_OverflowError; break;
     case HUNZE_ERR_SYSTEM: type = PyExc_OSError; break;
-    case HUNZE_ERR_SLOW: type = PyExc_RuntimeError; break;
+    case HUNZE_ERR_SLOW:
+    case HUNZE_ERR_DRIVER:
+    case HUNZE_ERR_CAPTURE:
+    case HUNZE_ERR_FAULT: type = PyExc_RuntimeError; break;
     default: type = PyExc_ValueError;
     }
     if (!PyErr_Occurred())
@@ -23,7 +27,7 @@ PyObject *raise_status(hunze_status status, const char *function)
 }
 
 bool call_begin(State *state, Call *call, const char *function, hunze_op op, PyObject *threads, PyObject *reproducible,
-                PyObject *kernel)
+                PyObject *kernel, PyObject *stream)
 {
     call->state = state;
     call->function = function;
@@ -37,6 +41,7 @@ bool call_begin(State *state, Call *call, const char *function, hunze_op op, PyO
     memset(&call->options, 0, sizeof call->options);
     if (!active_settings(state, &call->active))
         return false;
+    place_begin(state, &call->active, stream, &call->place);
     if (threads) {
         int64_t value;
         if (!parse_int(threads, "threads", 1, 4096, &value))
@@ -77,6 +82,7 @@ void call_end(Call *call)
     while (call->live_count)
         operand_release(call->live[--call->live_count]);
     Py_CLEAR(call->kernel_text);
+    place_end(&call->place);
 }
 
 /* The library polls this from the calling thread, which holds no GIL; signals are looked at 20 times a second. */
@@ -145,18 +151,21 @@ static bool raise_call_status(Call *call, hunze_status status)
 {
     if (!call->names || PyErr_Occurred() ||
         (status != HUNZE_ERR_ALIAS && status != HUNZE_ERR_STRIDE && status != HUNZE_ERR_SHAPE &&
-         status != HUNZE_ERR_DTYPE && status != HUNZE_ERR_OPTION))
+         status != HUNZE_ERR_DTYPE && status != HUNZE_ERR_OPTION && status != HUNZE_ERR_ALIGN &&
+         status != HUNZE_ERR_DEVICE))
         return raise_status(status, call->function) != NULL;
     PyErr_Format(status == HUNZE_ERR_DTYPE ? PyExc_TypeError : PyExc_ValueError, "%s: %s (%s; %s)", call->function,
                  hunze_last_error(), call->names, hunze_status_name(status));
     return false;
 }
 
-/* On a device for operands in the CPU's memory. */
+/* On a device for operands in the CPU's memory; those that live there already are in order. */
 static bool run_offloaded(Call *call, int target, PyObject **plan)
 {
     hunze_status status;
     bool good = true;
+    if (!place_settle(&call->place, true, call->live, call->live_count))
+        return false;
     Offload *offload = offload_make(call, target, call->planned ? plan_of(call->planned) : NULL, &status);
     if (!offload)
         return status ? raise_call_status(call, status) : false;
@@ -166,6 +175,19 @@ static bool run_offloaded(Call *call, int target, PyObject **plan)
         good = raise_call_status(call, status);
     offload_free(offload);
     return good;
+}
+
+bool call_settle(Call *call)
+{
+    if (__builtin_expect(call->place.device.type != HUNZE_DEVICE_CPU, 0))
+        return place_settle(&call->place, false, call->live, call->live_count);
+    if (call->place.given && call->place.given != call->active.stream) {
+        PyErr_Format(PyExc_ValueError,
+                     "stream=%R is given, and the operands of %s live on the CPU, which has no streams: leave it away",
+                     call->place.given, call->function);
+        return false;
+    }
+    return true;
 }
 
 bool call_run(Call *call, PyObject **plan)
@@ -200,6 +222,8 @@ bool call_run(Call *call, PyObject **plan)
         return false;
     if (target)
         return run_offloaded(call, target, plan);
+    if (!call_settle(call))
+        return false;
     if (call->plan_only || call->bind) {
         hunze_plan *made;
         hunze_status status = hunze_plan_create(call->active.context, &call->call, &made);
@@ -211,6 +235,18 @@ bool call_run(Call *call, PyObject **plan)
     return call_execute(call, call->planned ? plan_of(call->planned) : NULL);
 }
 
+/* The driver may let a call wait, so it gets no GIL. */
+static bool execute_on_device(Call *call, const hunze_plan *plan)
+{
+    call->run.struct_size = sizeof call->run;
+    call->run.threads = call->active.threads;
+    call->run.stream = call->place.stream.handle;
+    PyThreadState *thread = PyEval_SaveThread();
+    hunze_status status = dispatch(call, plan, &call->run);
+    PyEval_RestoreThread(thread);
+    return status ? raise_call_status(call, status) : place_finish(&call->place, call->live, call->live_count);
+}
+
 bool call_execute(Call *call, const hunze_plan *plan)
 {
     const hunze_run *run = NULL;
@@ -219,6 +255,8 @@ bool call_execute(Call *call, const hunze_plan *plan)
         call->run.threads = call->active.threads;
         run = &call->run;
     }
+    if (__builtin_expect(call->place.device.type != HUNZE_DEVICE_CPU, 0))
+        return execute_on_device(call, plan);
     hunze_status status = call->work < WORK_GIL ? dispatch(call, plan, run) : run_without_gil(call, plan, run);
     return status ? raise_call_status(call, status) : true;
 }
@@ -227,10 +265,12 @@ bool call_execute(Call *call, const hunze_plan *plan)
 
 static bool take_parameter(Call *call, PyObject *object, const char *name, bool scale, Operand *operand)
 {
-    if (!operand_take(call->state, object, name, operand))
+    if (!operand_take(&call->place, object, name, operand))
         return false;
     call_keep(call, operand);
-    /* A QArray of the result keeps it as an ndarray. */
+    /* A QArray of the result keeps it as an array of its own. */
+    if (operand->memory && (!scale || dtype_is(operand->tensor.dtype, DTYPE_F32)))
+        return operand->owner || (operand->owner = device_array_of(call->state, operand));
     if ((scale && !dtype_is(operand->tensor.dtype, DTYPE_F32)) || !operand->owner)
         return operand_cast(operand, scale ? DTYPE_F32 : operand->tensor.dtype);
     return true;
@@ -244,7 +284,7 @@ bool call_take_quantized(Call *call, PyObject *object, const char *name, Operand
     bool good = true;
     for (int i = 0; i < 4 && good; i++)
         good = (parts[i] = PyObject_GetAttr(object, state->attributes[wanted[i]])) != NULL;
-    if (good && (good = operand_take(state, parts[0], name, codes)))
+    if (good && (good = operand_take(&call->place, parts[0], name, codes)))
         call_keep(call, codes);
     quant->present = true;
     quant->quant = (hunze_quant){.struct_size = sizeof quant->quant};
@@ -328,7 +368,7 @@ static bool is_narrow(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_F16) || 
 bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, hunze_dtype other,
                       Operand *operand)
 {
-    if (!operand_take(call->state, object, name, operand))
+    if (!operand_take(&call->place, object, name, operand))
         return false;
     call_keep(call, operand);
     hunze_dtype have = operand->tensor.dtype;
@@ -391,7 +431,7 @@ static bool make_signed(Call *call, Operand *b, Quant *quant)
         return operand_to_signed(&quant->zero_point);
     /* One per scale: both of a hunze_quant's tensors have one shape. */
     const hunze_tensor *scale = quant->quant.scale;
-    if (!operand_new(DTYPE_S8, scale ? scale->ndim : 0, scale ? scale->shape : NULL, &quant->zero_point))
+    if (!operand_new(&call->place, DTYPE_S8, scale ? scale->ndim : 0, scale ? scale->shape : NULL, &quant->zero_point))
         return false;
     call_keep(call, &quant->zero_point);
     memset(quant->zero_point.tensor.data, 0x80, PyArray_SIZE((PyArrayObject *)quant->zero_point.owner));

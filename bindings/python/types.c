@@ -14,6 +14,18 @@ static void free_self(PyObject *self)
     Py_DECREF(type);
 }
 
+/* Of a type of this module, or of a class that is made of one. */
+State *type_state(PyTypeObject *type)
+{
+    for (; type; type = PyType_GetSlot(type, Py_tp_base)) {
+        State *state = PyType_GetModuleState(type);
+        if (state)
+            return state;
+        PyErr_Clear();
+    }
+    return NULL;
+}
+
 static PyObject *text_result(hunze_status status, char **text, const char *function)
 {
     if (status)
@@ -45,7 +57,10 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
     ContextObject *self = (ContextObject *)allocate(type);
     if (!self)
         return NULL;
-    hunze_context_options options = {.struct_size = sizeof options, .isa = isa};
+    hunze_device_allocator allocator;
+    hunze_context_options options = {.struct_size = sizeof options,
+                                     .isa = isa,
+                                     .device_allocator = device_allocator(PyType_GetModuleState(type), &allocator)};
     hunze_status status = hunze_context_create(&options, &self->context);
     if (status) {
         Py_DECREF(self);
@@ -69,7 +84,15 @@ static PyObject *context_set_threads(PyObject *self, PyObject *value)
     return status ? raise_status(status, "set_num_threads") : Py_NewRef(Py_None);
 }
 
-static PyMethodDef context_methods[] = {{"set_threads", context_set_threads, METH_O, NULL}, {0}};
+static PyObject *context_trim(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    hunze_status status = hunze_memory_trim(((ContextObject *)self)->context);
+    return status ? raise_status(status, "empty_cache") : Py_NewRef(Py_None);
+}
+
+static PyMethodDef context_methods[] = {
+    {"set_threads", context_set_threads, METH_O, NULL}, {"trim", context_trim, METH_NOARGS, NULL}, {0}};
 static PyType_Slot context_slots[] = {
     {Py_tp_new, context_new}, {Py_tp_dealloc, context_dealloc}, {Py_tp_methods, context_methods}, {0, NULL}};
 PyType_Spec context_spec = {"hunze._hunze._Context", sizeof(ContextObject), 0,
@@ -81,6 +104,7 @@ typedef struct SettingsObject {
     PyObject ob_base;
     PyObject *context; /* a _Context, or None: the default */
     PyObject *isa;     /* its name, or None */
+    PyObject *stream;  /* a hunze.stream, or None */
     unsigned flags;
     int threads;
     PyObject *device; /* as device= has it, or None */
@@ -89,11 +113,11 @@ typedef struct SettingsObject {
 
 static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    PyObject *context, *isa, *device = Py_None;
+    PyObject *context, *isa, *device = Py_None, *stream = Py_None;
     unsigned flags;
     int threads, offload;
     (void)keywords;
-    if (!PyArg_ParseTuple(arguments, "OOIi|O:_Settings", &context, &isa, &flags, &threads, &device) ||
+    if (!PyArg_ParseTuple(arguments, "OOIi|OO:_Settings", &context, &isa, &flags, &threads, &device, &stream) ||
         !offload_parse(device, &offload))
         return NULL;
     SettingsObject *self = (SettingsObject *)allocate(type);
@@ -101,6 +125,7 @@ static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject 
         return NULL;
     self->context = Py_NewRef(context);
     self->isa = Py_NewRef(isa);
+    self->stream = Py_NewRef(stream);
     self->flags = flags;
     self->threads = threads;
     self->device = Py_NewRef(device);
@@ -113,11 +138,14 @@ static void settings_dealloc(PyObject *self)
     Py_XDECREF(((SettingsObject *)self)->context);
     Py_XDECREF(((SettingsObject *)self)->isa);
     Py_XDECREF(((SettingsObject *)self)->device);
+    Py_XDECREF(((SettingsObject *)self)->stream);
     free_self(self);
 }
 
-static PyMemberDef settings_members[] = {{"isa", T_OBJECT_EX, offsetof(SettingsObject, isa), READONLY, NULL},
+static PyMemberDef settings_members[] = {{"context", T_OBJECT_EX, offsetof(SettingsObject, context), READONLY, NULL},
+                                         {"stream", T_OBJECT_EX, offsetof(SettingsObject, stream), READONLY, NULL},
                                          {"device", T_OBJECT_EX, offsetof(SettingsObject, device), READONLY, NULL},
+                                         {"isa", T_OBJECT_EX, offsetof(SettingsObject, isa), READONLY, NULL},
                                          {"flags", T_UINT, offsetof(SettingsObject, flags), READONLY, NULL},
                                          {"threads", T_INT, offsetof(SettingsObject, threads), READONLY, NULL},
                                          {0}};
@@ -127,18 +155,25 @@ static PyType_Slot settings_slots[] = {
 PyType_Spec settings_spec = {"hunze._hunze._Settings", sizeof(SettingsObject), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, settings_slots};
 
-static bool default_context(State *state)
+hunze_context *default_context(State *state)
 {
-    if (__atomic_load_n(&state->context, __ATOMIC_ACQUIRE))
-        return true;
-    hunze_context_options options = {.struct_size = sizeof options};
-    hunze_context *made, *none = NULL;
-    hunze_status status = hunze_context_create(&options, &made);
-    if (status)
-        return raise_status(status, "hunze") != NULL;
-    if (!__atomic_compare_exchange_n(&state->context, &none, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        hunze_context_release(made); /* another thread was first */
-    return true;
+    hunze_context *context = __atomic_load_n(&state->context, __ATOMIC_ACQUIRE);
+    if (context)
+        return context;
+    hunze_device_allocator allocator;
+    hunze_context_options options = {.struct_size = sizeof options,
+                                     .device_allocator = device_allocator(state, &allocator)};
+    hunze_status status = hunze_context_create(&options, &context);
+    if (status) {
+        raise_status(status, "hunze");
+        return NULL;
+    }
+    hunze_context *none = NULL;
+    if (!__atomic_compare_exchange_n(&state->context, &none, context, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        hunze_context_release(context); /* another thread was first */
+        context = none;
+    }
+    return context;
 }
 
 bool active_settings(State *state, Active *active)
@@ -153,6 +188,7 @@ bool active_settings(State *state, Active *active)
             active->flags = settings->flags;
             active->threads = settings->threads;
             active->offload = settings->offload;
+            active->stream = settings->stream == Py_None ? NULL : settings->stream;
             /* The block's Python object holds the settings, and those the context, until the block ends. */
             if (settings->context != Py_None)
                 active->context = ((ContextObject *)settings->context)->context;
@@ -161,10 +197,8 @@ bool active_settings(State *state, Active *active)
     }
     if (active->context)
         return true;
-    if (!default_context(state))
-        return false;
-    active->context = state->context;
-    return true;
+    active->context = default_context(state);
+    return active->context;
 }
 
 /* ------------------------------------------------------------------ plan, and the request for one */

@@ -114,6 +114,8 @@ static void without_cuda(void **state)
     void *pointer;
     char *text = NULL;
     const hunze_device cuda = {HUNZE_DEVICE_CUDA, 0};
+    hunze_device place;
+    int32_t over;
     int64_t shape[1] = {8};
     float x[8] = {0};
     const hunze_tensor a = {x, {HUNZE_DEVICE_CPU, 0}, 1, {HUNZE_FLOAT, 32, 1}, shape, NULL, 0},
@@ -131,6 +133,10 @@ static void without_cuda(void **state)
     refused(hunze_stream_destroy(context, cuda, x));
     refused(hunze_stream_synchronize(context, cuda, NULL));
     refused(hunze_stream_wait(context, cuda, NULL, NULL));
+    refused(hunze_event_record(context, cuda, NULL, &pointer));
+    refused(hunze_event_query(context, cuda, x, &over));
+    refused(hunze_event_destroy(context, cuda, x));
+    refused(hunze_pointer_device(context, x, &place));
     refused(hunze_copy(context, &a, &b, NULL));
     refused(hunze_copy(context, &b, &a, NULL));
     refused(hunze_activate(context, &b, &b, NULL, NULL));

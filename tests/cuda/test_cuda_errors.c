@@ -266,6 +266,8 @@ static void capture(void)
     REFUSED(CAPTURE, hunze_memory_alloc(context, pinned, 64, stream, &pointer), "being captured");
     REFUSED(CAPTURE, hunze_memory_free(context, cuda0, block, 1024, stream), "being captured");
     REFUSED(CAPTURE, hunze_stream_synchronize(context, cuda0, stream), "being captured");
+    REFUSED(CAPTURE, hunze_stream_wait(context, cuda0, stream, NULL), "being captured", "wait for one that is not");
+    REFUSED(CAPTURE, hunze_event_record(context, cuda0, stream, &pointer), "being captured");
     REFUSED(CAPTURE, hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run),
             "from is memory of");
     REFUSED(CAPTURE, hunze_copy(context, floats(&a, cuda0, x, N), floats(&b, cpu, values, N), &run), "to is memory of");
@@ -308,6 +310,7 @@ static void capture_elsewhere(void)
     hunze_context *context = new_context(&options);
     CUcontext primary = NULL;
     CUstream captured = NULL, other = NULL;
+    int32_t over;
     make_values();
     void *x = to_gpu(context, cuda0, NULL, values, N), *y = to_gpu(context, cuda0, NULL, old, N), *pointer = NULL;
     OK(hunze_stream_synchronize(context, cuda0, NULL));
@@ -335,6 +338,10 @@ static void capture_elsewhere(void)
     OK(hunze_stream_synchronize(context, cuda0, other));
     OK(hunze_stream_create(context, cuda0, &pointer));
     OK(hunze_memory_trim(context));
+    OK(hunze_event_record(context, cuda0, other, &pointer));
+    OK(hunze_event_query(context, cuda0, pointer, &over));
+    OK(hunze_event_destroy(context, cuda0, pointer));
+    REFUSED(CAPTURE, hunze_stream_wait(context, cuda0, captured, other), "wait for one that is not");
     OK(relu(context, cuda0, x, y, N, captured));
     (void)end_capture(captured);
     CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
@@ -571,7 +578,7 @@ static void meters(void)
 static hunze_status try_all(hunze_context *context)
 {
     float result[N];
-    void *stream = NULL, *x = NULL, *y = NULL, *block = NULL;
+    void *stream = NULL, *x = NULL, *y = NULL, *block = NULL, *event = NULL;
     hunze_meter *meter = NULL;
     char *text = NULL;
     array a, b;
@@ -602,16 +609,22 @@ static hunze_status try_all(hunze_context *context)
     if (status == HUNZE_OK)
         status = hunze_stream_wait(context, cuda0, NULL, stream);
     if (status == HUNZE_OK)
+        status = hunze_event_record(context, cuda0, stream, &event);
+    for (int32_t over = 0; status == HUNZE_OK && !over;)
+        status = hunze_event_query(context, cuda0, event, &over);
+    if (status == HUNZE_OK)
         status = hunze_copy(context, view(&a, cuda0, f32, y, 2, rows, NULL),
                             view(&b, cpu, f32, result, 2, rows, transposed), &run);
     if (status == HUNZE_OK)
         for (int i = 0; i < N; i++)
             check(result[i] == (values[i] < 0 ? 0 : values[i]), "element %d is %g", i, (double)result[i]);
     hunze_plan_release(plan);
-    const hunze_status freed[] = {
-        hunze_memory_free(context, cuda0, x, BYTES, stream), hunze_memory_free(context, cuda0, y, BYTES, stream),
-        hunze_memory_free(context, pinned, block, BYTES, stream), hunze_stream_synchronize(context, cuda0, stream),
-        hunze_stream_destroy(context, cuda0, stream)};
+    const hunze_status freed[] = {event ? hunze_event_destroy(context, cuda0, event) : HUNZE_OK,
+                                  hunze_memory_free(context, cuda0, x, BYTES, stream),
+                                  hunze_memory_free(context, cuda0, y, BYTES, stream),
+                                  hunze_memory_free(context, pinned, block, BYTES, stream),
+                                  hunze_stream_synchronize(context, cuda0, stream),
+                                  hunze_stream_destroy(context, cuda0, stream)};
     if (meter && hunze_meter_stop(meter, &text) == HUNZE_OK)
         hunze_string_free(text);
     for (size_t i = 0; i < sizeof freed / sizeof freed[0]; i++)

@@ -127,7 +127,9 @@ static void too_little(void)
 static void bad_arguments(void)
 {
     hunze_context *context = new_context(NULL);
-    void *pointer = context, *stream = NULL;
+    void *pointer = context, *stream = NULL, *event = NULL;
+    int32_t over;
+    hunze_device place;
     char *text;
     REFUSED(NULL, hunze_memory_alloc(NULL, cuda0, 1, NULL, &pointer), "context");
     REFUSED(NULL, hunze_memory_alloc(context, cuda0, 1, NULL, NULL), "pointer");
@@ -137,6 +139,13 @@ static void bad_arguments(void)
     REFUSED(NULL, hunze_stream_create(context, cuda0, NULL), "stream");
     REFUSED(NULL, hunze_stream_synchronize(NULL, cuda0, NULL), "context");
     REFUSED(NULL, hunze_stream_wait(NULL, cuda0, NULL, NULL), "context");
+    REFUSED(NULL, hunze_event_record(NULL, cuda0, NULL, &event), "context");
+    REFUSED(NULL, hunze_event_record(context, cuda0, NULL, NULL), "event");
+    REFUSED(NULL, hunze_event_query(context, cuda0, NULL, &over), "event");
+    REFUSED(NULL, hunze_event_query(context, cuda0, context, NULL), "over");
+    REFUSED(NULL, hunze_event_destroy(context, cuda0, NULL), "event");
+    REFUSED(NULL, hunze_pointer_device(context, NULL, &place), "pointer");
+    REFUSED(NULL, hunze_pointer_device(context, context, NULL), "device");
     REFUSED(NULL, hunze_devices(NULL, &text), "context");
     REFUSED(NULL, hunze_devices(context, NULL), "text");
     REFUSED(NULL, hunze_plan_prepare(NULL), "plan");
@@ -369,6 +378,70 @@ static void streams_in_order(void)
     hunze_context_release(context);
 }
 
+/* An event is over when what was given to the stream before it has run, and asking does not make it run. */
+static void events(void)
+{
+    hunze_context *context = new_context(NULL);
+    void *stream, *event;
+    int32_t over = 1;
+    make_values();
+    OK(hunze_stream_create(context, cuda0, &stream));
+    void *x = to_gpu(context, cuda0, stream, values, N);
+    OK(relu(context, cuda0, x, x, N, stream));
+    OK(hunze_event_record(context, cuda0, stream, &event));
+    const uint64_t waits = standin_count("cuEventSynchronize") + standin_count("cuStreamSynchronize");
+    int asked = 0;
+    for (; asked == 0 || (!over && asked < 1000000); asked++)
+        OK(hunze_event_query(context, cuda0, event, &over));
+    check(over, "it never ends");
+    standin_check(waits == standin_count("cuEventSynchronize") + standin_count("cuStreamSynchronize"),
+                  "the query waits");
+    OK(hunze_event_destroy(context, cuda0, event));
+    standin_check(standin_count("cuEventCreate") == standin_count("cuEventDestroy"), "events stay");
+    standin_only("work that is late now and then for sure");
+    for (int turn = 0, late = 0; !late; turn++) { /* the work is late in some of them */
+        check(turn < 1000, "no event is ever late");
+        OK(relu(context, cuda0, x, x, N, stream));
+        OK(hunze_event_record(context, cuda0, stream, &event));
+        OK(hunze_event_query(context, cuda0, event, &over));
+        late = !over;
+        OK(hunze_stream_synchronize(context, cuda0, stream));
+        OK(hunze_event_query(context, cuda0, event, &over));
+        check(over == 1, "all has run, and the event is not over");
+        OK(hunze_event_destroy(context, cuda0, event));
+    }
+    OK(hunze_stream_destroy(context, cuda0, stream));
+    REFUSED(DEVICE, hunze_event_record(context, cuda0, stream, &event), "destroyed");
+    check(event == NULL, "an event comes of it");
+    hunze_context_release(context);
+}
+
+static void pointers(void)
+{
+    hunze_context *context = new_context(NULL);
+    void *block = NULL;
+    hunze_device place = cpu;
+    float host[N];
+    make_values();
+    void *x = to_gpu(context, cuda1, NULL, values, N);
+    OK(hunze_pointer_device(context, (char *)x + 8, &place));
+    check(place.type == HUNZE_DEVICE_CUDA && place.id == 1, "type %d, device %d", place.type, place.id);
+    OK(hunze_memory_alloc(context, pinned, BYTES, NULL, &block));
+    OK(hunze_pointer_device(context, block, &place));
+    check(place.type == HUNZE_DEVICE_CUDA_HOST, "type %d", place.type);
+    OK(hunze_pointer_device(context, host, &place));
+    check(place.type == HUNZE_DEVICE_CPU && place.id == 0, "type %d, device %d", place.type, place.id);
+    CUcontext primary = NULL, popped;
+    CUdeviceptr managed = 0;
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    DRIVER_OK(DRIVER(cuMemAllocManaged, 6000)(&managed, BYTES, CU_MEM_ATTACH_GLOBAL));
+    DRIVER_OK(DRIVER(cuCtxPopCurrent, 4000)(&popped));
+    OK(hunze_pointer_device(context, (void *)managed, &place));
+    check(place.type == HUNZE_DEVICE_CUDA_MANAGED && place.id == 0, "type %d, device %d", place.type, place.id);
+    hunze_context_release(context);
+}
+
 static const cuda_case cases[] = {
     {"freed_and_taken_again", freed_and_taken_again, NULL, NULL},
     {"freed_and_taken_again_without_pools", freed_and_taken_again, "pools=0", NULL},
@@ -384,6 +457,8 @@ static const cuda_case cases[] = {
     {"wiped", wiped, NULL, NULL},
     {"wiped_without_pools", wiped, "pools=0", NULL},
     {"streams_in_order", streams_in_order, NULL, NULL},
+    {"events", events, NULL, NULL},
+    {"pointers", pointers, "devices=2", NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof cases[0]); }

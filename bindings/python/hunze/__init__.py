@@ -6,10 +6,12 @@ array([[1., 2.],
        [3., 4.]], dtype=float32)
 
 Arrays come in as NumPy arrays, as anything with ``__dlpack__`` or the buffer protocol, or as lists; results are made by
-the first operand's library.  ``hz.explain(hz.matmul, a, b)`` says which kernel runs and why.
+the first operand's library, and where the operands live: on the CPU, or on a CUDA device (``hz.to_device``).
+``hz.explain(hz.matmul, a, b)`` says which kernel runs and why.
 """
 
 from . import _hunze, _offload, _settings
+from ._devices import DeviceArray, devices, empty_cache, set_device_allocator, stream, to_device
 from ._hunze import activate, linear, matmul
 from ._hunze import version as __version__
 from ._library import get_include, get_library_dir, info, test
@@ -26,10 +28,11 @@ from ._plans import Plan, explain, plan
 from ._settings import get_num_threads, meter, options, set_num_threads
 from ._weights import PackedWeights, QArray
 
-_hunze._register(QArray, PackedWeights, _settings._current.get)
+_hunze._register(QArray, PackedWeights, DeviceArray, _settings._current.get)
 _hunze._offload(_offload.choose, _offload.SLICE_BYTES)
 
 __all__ = [
+    "DeviceArray",
     "PackedWeights",
     "Plan",
     "QArray",
@@ -40,6 +43,8 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "dequantize",
+    "devices",
+    "empty_cache",
     "explain",
     "get_include",
     "get_library_dir",
@@ -52,6 +57,9 @@ __all__ = [
     "pack",
     "plan",
     "quantize",
+    "set_device_allocator",
     "set_num_threads",
+    "stream",
     "test",
+    "to_device",
 ]

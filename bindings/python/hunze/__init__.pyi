@@ -19,15 +19,54 @@ Activation: TypeAlias = (
 Padding: TypeAlias = int | Literal["valid", "same", "same_lower"] | Sequence[int] | Sequence[tuple[int, int]]
 Layout: TypeAlias = Literal["channels_first", "channels_last", "NCL", "NLC", "NCHW", "NHWC"]
 PerAxis: TypeAlias = int | Sequence[int]
+# A number as in DLPack, or an object with __cuda_stream__, cuda_stream or ptr.
+Stream: TypeAlias = Any
 Isa: TypeAlias = Literal["portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"]
 
 class _Table(dict[str, Any]):
     def _repr_html_(self) -> str: ...
 
+class DeviceArray:
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+    itemsize: int
+    device: str
+    __cuda_array_interface__: dict[str, Any]
+    __array_ufunc__: None
+    def __new__(cls) -> DeviceArray: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def T(self) -> DeviceArray: ...
+    def numpy(self, stream: Stream | None = None) -> NDArray[Any]: ...
+    def copy(self, stream: Stream | None = None) -> DeviceArray: ...
+    def to_device(self, device: str, /, *, stream: Stream | None = None) -> DeviceArray | NDArray[Any]: ...
+    def transpose(self, *axes: Any) -> DeviceArray: ...
+    def reshape(self, *shape: Any) -> DeviceArray: ...
+    def __getitem__(self, index: Any) -> DeviceArray: ...
+    def __matmul__(self, other: Array | QArray | PackedWeights) -> Any: ...
+    def __rmatmul__(self, other: Array | QArray) -> Any: ...
+    def __len__(self) -> int: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def _repr_html_(self) -> str: ...
+
 class QArray:
-    codes: NDArray[Any]
-    scale: NDArray[np.float32] | None
-    zero_point: NDArray[Any] | None
+    codes: NDArray[Any] | DeviceArray
+    scale: NDArray[np.float32] | DeviceArray | None
+    zero_point: NDArray[Any] | DeviceArray | None
     axis: int | None
     def __init__(
         self,
@@ -44,7 +83,7 @@ class QArray:
     def ndim(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
-    def dequantize(self, dtype: DTypeLike = "float32") -> NDArray[Any]: ...
+    def dequantize(self, dtype: DTypeLike = "float32") -> NDArray[Any] | DeviceArray: ...
     def __matmul__(self, other: Array | QArray | PackedWeights) -> Array: ...
     def __rmatmul__(self, other: Array | QArray) -> Array: ...
     def __len__(self) -> int: ...
@@ -91,6 +130,7 @@ def matmul(
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def linear(
     x: Array | QArray,
@@ -109,6 +149,7 @@ def linear(
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def activate(
     x: Array,
@@ -119,6 +160,7 @@ def activate(
     threads: int | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def conv1d(
     x: Array | QArray,
@@ -143,6 +185,7 @@ def conv1d(
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def conv2d(
     x: Array | QArray,
@@ -167,6 +210,7 @@ def conv2d(
     out_dtype: DTypeLike | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def conv_transpose1d(
     x: Array,
@@ -188,6 +232,7 @@ def conv_transpose1d(
     reproducible: bool | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def conv_transpose2d(
     x: Array,
@@ -209,6 +254,7 @@ def conv_transpose2d(
     reproducible: bool | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> Any: ...
 def quantize(
     x: Array,
@@ -221,6 +267,7 @@ def quantize(
     threads: int | None = None,
     kernel: str | None = None,
     device: str | None = None,
+    stream: Stream | None = None,
 ) -> QArray: ...
 def dequantize(
     q: QArray,
@@ -231,7 +278,8 @@ def dequantize(
     threads: int | None = None,
     kernel: str | None = None,
     device: str | None = None,
-) -> NDArray[Any]: ...
+    stream: Stream | None = None,
+) -> NDArray[Any] | DeviceArray: ...
 def pack(
     op: Callable[..., Any],
     w: Array | QArray,
@@ -242,6 +290,23 @@ def pack(
 ) -> PackedWeights: ...
 def plan(op: Callable[..., Any], /, *operands: Any, **options: Any) -> Plan: ...
 def explain(op: Callable[..., Any], /, *operands: Any, **options: Any) -> _Table: ...
+def to_device(x: Any, device: str = "cuda:0", /, *, stream: Stream | None = None) -> Any: ...
+def devices() -> _Table: ...
+def empty_cache() -> None: ...
+def set_device_allocator(
+    alloc: Callable[[int, int, int], int] | None, free: Callable[[int, int, int, int], None] | None, /
+) -> None: ...
+
+class stream:
+    handle: int
+    device: str
+    def __new__(cls, s: Stream | None = None, /, *, device: str = "cuda:0") -> stream: ...
+    def synchronize(self) -> None: ...
+    def __cuda_stream__(self) -> tuple[int, int]: ...
+    def __enter__(self) -> stream: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 class options:
     threads: int | None

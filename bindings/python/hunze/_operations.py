@@ -31,6 +31,7 @@ def conv1d(
     out_dtype=None,
     kernel=None,
     device=None,
+    stream=None,
 ):
     """activation(conv(x, w) + bias + residual) along one axis: conv2d without the height.
 
@@ -47,7 +48,7 @@ def conv1d(
     return _convolve(
         "conv1d", False, 1, x, w, bias, stride, padding, dilation, groups, padding_mode, layout, 0, residual,
         activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel,
-        device,
+        device, stream,
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ def conv2d(
     out_dtype=None,
     kernel=None,
     device=None,
+    stream=None,
 ):
     """activation(conv(x, w) + bias + residual): cross-correlation, as in PyTorch and ONNX.
 
@@ -91,7 +93,7 @@ def conv2d(
     padding    an int; one per spatial axis; one (before, after) pair per spatial axis, as in np.pad; "valid"; "same"
                (the odd one after); "same_lower" (the odd one before)
     residual   an array of the result's shape, added before the activation
-    activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel, device
+    activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel, device, stream
                as in hz.matmul; what goes over to a device in slices are images
 
     dtypes are those of hz.matmul.  The result has shape (n, out, ...) or (n, ..., out) with
@@ -100,7 +102,7 @@ def conv2d(
     return _convolve(
         "conv2d", False, 2, x, w, bias, stride, padding, dilation, groups, padding_mode, layout, 0, residual,
         activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel,
-        device,
+        device, stream,
     )  # fmt: skip
 
 
@@ -124,6 +126,7 @@ def conv_transpose1d(
     reproducible=None,
     kernel=None,
     device=None,
+    stream=None,
 ):
     """The transposed convolution along one axis: conv_transpose2d without the height.
 
@@ -137,7 +140,8 @@ def conv_transpose1d(
     """
     return _convolve(
         "conv_transpose1d", True, 1, x, w, bias, stride, padding, dilation, groups, "zeros", layout,
-        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel, device,
+        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel,
+        device, stream,
     )  # fmt: skip
 
 
@@ -161,6 +165,7 @@ def conv_transpose2d(
     reproducible=None,
     kernel=None,
     device=None,
+    stream=None,
 ):
     """activation(transposed conv(x, w) + bias + residual): the data gradient of conv2d, float32 and float64.
 
@@ -180,11 +185,14 @@ def conv_transpose2d(
     """
     return _convolve(
         "conv_transpose2d", True, 2, x, w, bias, stride, padding, dilation, groups, "zeros", layout,
-        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel, device,
+        output_padding, residual, activation, out, dtype, threads, reproducible, None, None, None, kernel,
+        device, stream,
     )  # fmt: skip
 
 
-def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, threads=None, kernel=None, device=None):
+def quantize(
+    x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, threads=None, kernel=None, device=None, stream=None
+):
     """QArray of x: codes = saturate(round_half_even(x / scale) + zero_point).
 
     >>> import numpy as np, hunze as hz
@@ -201,13 +209,15 @@ def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, thre
     zero_point  only with scale; has the codes' dtype
     axis        keeps one scale per index of this axis, as ONNX and PyTorch do (it is not an axis to reduce)
     device      as in hz.matmul
+    stream      as in hz.matmul
 
-    Raises ValueError for NaN where scale is to be found.
+    The QArray lives where x does.  Raises ValueError for NaN where scale is to be found; on a device, where nobody
+    waits for x, that scale becomes NaN instead.
     """
     name = np.dtype(dtype).name
     if name not in ("int8", "uint8"):
         raise TypeError(f"dtype={dtype!r}; codes are 'int8' or 'uint8'")
-    array = _float_array(x, "x")
+    array = _float_array(x, "x", stream)
     shape = ()
     if axis is not None:
         if not -array.ndim <= axis < array.ndim:
@@ -217,16 +227,25 @@ def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, thre
     dynamic = scale is None
     if dynamic and zero_point is not None:
         raise ValueError("zero_point needs scale")
-    codes = np.empty_like(array, name)  # in the memory order of x
+    if isinstance(array, np.ndarray):
+        codes, empty = np.empty_like(array, name), np.empty  # codes in the memory order of x
+    else:
+
+        def empty(shape, dtype):
+            return _hunze._device_empty(shape, dtype, array.device, stream)
+
+        codes = empty(array.shape, name)
     if dynamic:
-        scale = np.empty(shape, "float32")
-        zero_point = np.empty(shape, name) if name == "uint8" else None
+        scale = empty(shape, "float32")
+        zero_point = empty(shape, name) if name == "uint8" else None
         result = QArray.__new__(QArray)
         result.codes, result.scale, result.zero_point, result.axis = codes, scale, zero_point, axis
     else:
         result = QArray(codes, scale, zero_point, axis)
     try:
-        plan = _hunze._quantize(array, codes, result.scale, result.zero_point, axis, dynamic, threads, kernel, device)
+        plan = _hunze._quantize(
+            array, codes, result.scale, result.zero_point, axis, dynamic, threads, kernel, device, stream
+        )
     except NotImplementedError as error:
         if "NaN" in str(error):
             raise ValueError(f"{error}: give scale=") from None
@@ -234,7 +253,7 @@ def quantize(x, dtype="int8", /, *, scale=None, zero_point=None, axis=None, thre
     return result if plan is None else plan
 
 
-def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None, device=None):
+def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None, device=None, stream=None):
     """The real numbers of a QArray: (codes - zero_point) * scale.
 
     >>> import numpy as np, hunze as hz
@@ -242,9 +261,10 @@ def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None, de
     array([-64. ,   0. ,  63.5], dtype=float32)
 
     q      a QArray with a scale
-    dtype  "float32" or "float64"
+    dtype  "float32" or, on the CPU, "float64"
     out    a float32 array of q's shape, which is returned
     device as in hz.matmul
+    stream as in hz.matmul
     """
     if not isinstance(q, QArray):
         raise TypeError(f"q is a {type(q).__name__}; dequantize takes a QArray (codes, scale, zero_point)")
@@ -255,14 +275,29 @@ def dequantize(q, dtype="float32", /, *, out=None, threads=None, kernel=None, de
         raise TypeError(f"dtype={dtype!r}; real numbers are 'float32' or 'float64'")
     if name == "float64" and out is not None:
         raise TypeError("out needs dtype='float32'")
-    real = _hunze._dequantize(q.codes, q.scale, q.zero_point, q.axis, out, threads, kernel, device)
+    if name == "float64" and not isinstance(q.codes, np.ndarray):
+        raise TypeError(f"dtype='float64', and q lives on {q.codes.device}, where it becomes float32")
+    real = _hunze._dequantize(q.codes, q.scale, q.zero_point, q.axis, out, threads, kernel, device, stream)
     return real.astype("float64") if name == "float64" else real
 
 
-def _float_array(x, name):
+def _lives_on_device(x):
+    """Whether x is an array on a device, of any library."""
+    if isinstance(x, np.ndarray):
+        return False
+    if hasattr(type(x), "__dlpack_device__"):
+        return x.__dlpack_device__()[0] in (2, 13)  # DLPack's CUDA, managed memory
+    return hasattr(type(x), "__cuda_array_interface__")
+
+
+def _float_array(x, name, stream):
+    """x as a float32 ndarray or DeviceArray over the same memory."""
     if isinstance(x, (QArray, PackedWeights)):
         raise TypeError(f"{name} is a {type(x).__name__} already")
-    array = np.from_dlpack(x) if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray) else np.asarray(x)
+    if _lives_on_device(x):
+        array = _hunze._to_device(x, None, stream)
+    else:
+        array = np.from_dlpack(x) if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray) else np.asarray(x)
     if array.dtype == np.float32:
         return array
     if isinstance(x, (list, tuple)) and array.dtype.kind in "fiu":
@@ -296,8 +331,10 @@ def pack(op, w, /, *, groups=1, input_dtype="int8"):
         raise TypeError("w is packed already")
     if isinstance(w, QArray):
         w = QArray(w.codes.copy(), w.scale, w.zero_point, w.axis)
+    elif isinstance(w, np.ndarray) or not hasattr(w, "__dlpack__"):
+        w = np.array(w)
     else:
-        w = np.array(_hunze._as_array(w) if hasattr(w, "__dlpack__") and not isinstance(w, np.ndarray) else w)
+        w = _hunze._as_array(w)
     known = ("float32", "float64", "int8", "uint8", *(("bfloat16", "float16") if operation == _hunze.OP_GEMM else ()))
     if w.dtype.name not in known:
         names = ", ".join(known[:-1])

@@ -6,7 +6,11 @@ from . import _hunze
 from ._table import Table
 
 _current = ContextVar("hunze.options", default=None)
+_streams = ContextVar(
+    "hunze.stream", default=None
+)  # (token of the innermost stream block, the same of those around it)
 _contexts = {}  # by name of the instruction set
+_retired = []  # memory of devices goes back through the context it came from
 _threads = 0
 
 
@@ -26,6 +30,38 @@ def current_isa():
     """Name of the innermost block's instruction set, or None."""
     settings = _current.get()
     return settings.isa if settings is not None else None
+
+
+def contexts():
+    """The contexts that are held to an instruction set."""
+    return list(_contexts.values())
+
+
+def renew_contexts(change):
+    """Calls change(), and lets contexts be made anew after it; blocks that are open keep theirs."""
+    _retired.extend(_contexts.values())
+    _contexts.clear()
+    change()
+    if _threads:
+        _hunze._set_threads(_threads)
+
+
+def enter_stream(stream):
+    """From now on calls go to the stream, in this thread or task."""
+    outer = _current.get()
+    if outer is None:
+        settings = _hunze._Settings(None, None, 0, 0, None, stream)
+    else:
+        settings = _hunze._Settings(outer.context, outer.isa, outer.flags, outer.threads, outer.device, stream)
+    _hunze._use_settings()
+    _streams.set((_current.set(settings), _streams.get()))
+
+
+def leave_stream():
+    """The end of the block that was entered last."""
+    token, outer = _streams.get()
+    _current.reset(token)
+    _streams.set(outer)
 
 
 class options:
@@ -82,7 +118,7 @@ class options:
         isa = self.isa or (outer.isa if outer else None)
         threads = self.threads or (outer.threads if outer else 0)
         device = self.device or (outer.device if outer else None)
-        settings = _hunze._Settings(_context(isa), isa, flags, threads, device)
+        settings = _hunze._Settings(_context(isa), isa, flags, threads, device, outer.stream if outer else None)
         _hunze._use_settings()
         self._token, self._entered = _current.set(settings), True
         return self

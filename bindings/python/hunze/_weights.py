@@ -49,7 +49,7 @@ class QArray(_Operand):
     >>> q.dequantize()
     array([[-63.5,   0. ,  63.5]], dtype=float32)
 
-    codes       int8, uint8 or int32
+    codes       int8, uint8 or int32; on a device hz.to_device(q) has all its parts there
     scale       one float32, or one per index of axis; None: plain integers (a product with one is int32)
     zero_point  of the codes' dtype and scale's shape; None: 0
     axis        the axis that scale and zero_point run along; None: one for all
@@ -58,7 +58,8 @@ class QArray(_Operand):
     __slots__ = ("axis", "codes", "scale", "zero_point")
 
     def __init__(self, codes, scale=None, zero_point=None, axis=None):
-        codes = np.asarray(codes)
+        if not isinstance(codes, _hunze._DeviceArray):
+            codes = np.asarray(codes)
         if codes.dtype.name not in _CODES:
             raise TypeError(f"codes are {codes.dtype}; a QArray holds int8, uint8 or int32")
         expected = ()
@@ -68,14 +69,16 @@ class QArray(_Operand):
                 raise ValueError(f"axis={axis} is not an axis of codes, which have shape {codes.shape}")
             axis %= codes.ndim
             expected = (codes.shape[axis],)
+        place = codes.device if isinstance(codes, _hunze._DeviceArray) else None
         if scale is not None:
-            scale = _parameter(scale, "float32", "scale", expected)
+            scale = _parameter(scale, "float32", "scale", expected, place)
         if zero_point is not None:
-            if isinstance(zero_point, np.ndarray | np.generic) and zero_point.dtype != codes.dtype:
+            arrays = np.ndarray | np.generic | _hunze._DeviceArray
+            if isinstance(zero_point, arrays) and zero_point.dtype != codes.dtype:
                 raise TypeError(
                     f"zero_point is {zero_point.dtype}; codes are {codes.dtype}: use zero_point.astype('{codes.dtype}')"
                 )
-            zero_point = _parameter(zero_point, codes.dtype, "zero_point", expected)
+            zero_point = _parameter(zero_point, codes.dtype, "zero_point", expected, place)
         self.codes, self.scale, self.zero_point, self.axis = codes, scale, zero_point, axis
 
     @property
@@ -104,7 +107,10 @@ class QArray(_Operand):
 
     def __repr__(self):
         parts = [f"shape={self.shape}", f"dtype={self.dtype}"]
-        if self.axis is None:
+        if isinstance(self.codes, _hunze._DeviceArray):
+            parts += [f"axis={self.axis}"] if self.axis is not None else []
+            parts.append(f"device={self.codes.device!r}")
+        elif self.axis is None:
             parts += [f"scale={float(self.scale):.6g}"] if self.scale is not None else []
             parts += [f"zero_point={int(self.zero_point)}"] if self.zero_point is not None else []
         else:
@@ -117,8 +123,16 @@ class QArray(_Operand):
     __hash__ = object.__hash__
 
 
-def _parameter(value, dtype, name, shape):
-    """value as an array of this dtype and shape; one number serves every index."""
+def _parameter(value, dtype, name, shape, place):
+    """value as an array of this dtype and shape, on the device `place` if not None; one number serves every index."""
+    if isinstance(value, _hunze._DeviceArray):
+        if place is None:
+            raise ValueError(f"{name} lives on {value.device} and codes on the CPU: use {name}.numpy()")
+        if value.dtype != dtype or value.shape != shape:
+            raise ValueError(f"{name} is {value!r}; it needs {np.dtype(dtype)} and shape {shape}")
+        return _hunze._to_device(value, place, None)
+    if place is not None:
+        return _hunze._to_device(_parameter(value, dtype, name, shape, None), place, None)
     array = np.asarray(value)
     if np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
@@ -191,6 +205,8 @@ class PackedWeights(_Operand):
         codes = source.codes if quantized else source
         for name in ("scale", "zero_point", "axis"):
             setattr(blob, name, getattr(source, name) if quantized else None)
+        if codes.dtype == np.uint8 and not isinstance(codes, np.ndarray):
+            raise TypeError(f"w is uint8 on {codes.device}, where weights are packed as int8: pack it on the CPU")
         if codes.dtype == np.uint8:
             # Kernels take signed weights: the value and its zero point both move down by 128.
             codes = (codes ^ 0x80).view(np.int8)
@@ -201,9 +217,16 @@ class PackedWeights(_Operand):
             blob.zero_point = (zero_point ^ np.uint8(0x80)).view(np.int8)
         operation, transposed = self._operation
         blob.codes = _hunze._pack(
-            self.op, operation, transposed, self.groups, self._input_dtype == "uint8", codes, None
+            self.op, operation, transposed, self.groups, self._input_dtype == "uint8", codes, None, None
         )
         return blob
+
+    def _moved(self, device, stream):
+        """The same weights, packed for where they then live."""
+        from ._devices import to_device
+
+        source = to_device(self._source, device, stream=stream)
+        return PackedWeights(self.op, self._operation, source, self.groups, self._input_dtype)
 
     def __reduce__(self):
         return PackedWeights, (self.op, self._operation, self._source, self.groups, self._input_dtype)
