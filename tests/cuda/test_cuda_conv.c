@@ -183,7 +183,7 @@ static void blocks_of_k(void)
     hunze_context_release(context);
 }
 
-/* K blocks side by side: several tiles and groups. */
+/* K blocks side by side, of several tiles, phases and groups. */
 static void k_blocks_apart(void)
 {
     hunze_context *context = new_context(NULL);
@@ -205,6 +205,9 @@ static void k_blocks_apart(void)
         any_layout(&rng, &v);
         check_convolution(context, &rng, &v);
     }
+    for (int t = 0; t < 2; t++)
+        check(device_counters(t ? "hunze_fold_f64_cuda" : "hunze_fold_f32_cuda").launches == 4,
+              "K blocks do not go side by side");
     hunze_context_release(context);
 }
 
@@ -276,11 +279,18 @@ static void depthwise(void)
     hunze_context_release(context);
 }
 
+static const char *kernel_of(hunze_type type, bool large)
+{
+    return type == HUNZE_TYPE_F64 ? "hunze_conv_f64_cuda"
+           : large                ? "hunze_conv_f32_cuda_128"
+                                  : "hunze_conv_f32_cuda_64";
+}
+
 /* Each input that a tap meets is read once for each column of tiles, padding never; w is read once and written packed, which is read once for each
  * row of tiles. */
-static void count(void)
+static void count(bool large)
 {
-    enum { CHANNELS = 5, OUTPUTS = 70, IN = 11, KERNEL = 3, OUT = 11, PACKED = 80, TILE = 64, SIZE = 4 };
+    enum { CHANNELS = 5, OUTPUTS = 70, IN = 11, KERNEL = 3, OUT = 11, PACKED = 80 };
     hunze_context *context = new_context(NULL);
     harness_rng rng = {86};
     uint64_t met = 0; /* taps that meet an input, of all outputs */
@@ -290,9 +300,10 @@ static void count(void)
                 const int in_y = y + tap / KERNEL - 1, in_x = x + tap % KERNEL - 1;
                 met += in_y >= 0 && in_y < IN && in_x >= 0 && in_x < IN;
             }
-    for (int order = 0; order < 4; order++) {
+    for (int i = 0; i < 8; i++) {
+        const bool f64 = i >> 2;
         convolution v = {.op = HUNZE_OP_CONV,
-                         .type = HUNZE_TYPE_F32,
+                         .type = types[f64],
                          .spatial = 2,
                          .images = 1,
                          .channels = CHANNELS,
@@ -304,24 +315,29 @@ static void count(void)
                          .dilation = {1, 1},
                          .before = {1, 1},
                          .after = {1, 1},
-                         .x_order = order & 1,
-                         .w_order = order >> 1};
+                         .x_order = i & 1,
+                         .w_order = i >> 1 & 1};
         device_reset_counters();
         check_convolution(context, &rng, &v);
-        const uint64_t rows = (OUT * OUT + TILE - 1) / TILE, columns = (OUTPUTS + TILE - 1) / TILE;
-        const uint64_t k = KERNEL * KERNEL * CHANNELS;
-        const hunze_emulator_counters pack = device_counters("hunze_pack_f32_cuda"),
-                                      product = device_counters("hunze_conv_f32_cuda_64");
-        check(pack.global_read_bytes == k * OUTPUTS * SIZE && pack.global_write_bytes == k * PACKED * SIZE,
-              "order %d: packing reads %llu bytes and writes %llu", order, (unsigned long long)pack.global_read_bytes,
+        const uint64_t tile = large && !f64 ? 128 : 64, size = f64 ? 8 : 4, k = KERNEL * KERNEL * CHANNELS;
+        const uint64_t rows = (OUT * OUT + tile - 1) / tile, columns = (OUTPUTS + tile - 1) / tile;
+        const hunze_emulator_counters pack = device_counters(f64 ? "hunze_pack_f64_cuda" : "hunze_pack_f32_cuda"),
+                                      product = device_counters(kernel_of(v.type, large));
+        check(pack.global_read_bytes == k * OUTPUTS * size && pack.global_write_bytes == k * PACKED * size,
+              "case %d: packing reads %llu bytes and writes %llu", i, (unsigned long long)pack.global_read_bytes,
               (unsigned long long)pack.global_write_bytes);
-        check(product.global_read_bytes == (met * CHANNELS * columns + k * PACKED * rows) * SIZE,
-              "order %d: %llu bytes are read", order, (unsigned long long)product.global_read_bytes);
-        check(product.global_write_bytes == OUT * OUT * OUTPUTS * SIZE, "order %d: %llu bytes are written", order,
+        check(product.blocks == rows * columns, "case %d: %llu blocks", i, (unsigned long long)product.blocks);
+        check(product.global_read_bytes == (met * CHANNELS * columns + k * PACKED * rows) * size,
+              "case %d: %llu bytes are read", i, (unsigned long long)product.global_read_bytes);
+        check(product.global_write_bytes == OUT * OUT * OUTPUTS * size, "case %d: %llu bytes are written", i,
               (unsigned long long)product.global_write_bytes);
+        check(product.fma == rows * columns * tile * tile * (48 + 1), "case %d: %llu fma", i,
+              (unsigned long long)product.fma);
     }
     hunze_context_release(context);
 }
+static void count_small(void) { count(false); }
+static void count_large(void) { count(true); }
 
 /* Whole tiles of outputs and channels: no access to shared memory takes more than one pass. */
 static void banks(bool large)
@@ -348,9 +364,7 @@ static void banks(bool large)
                          .y_order = i >> 5};
         device_reset_counters();
         check_convolution(context, &rng, &v);
-        const char *kernel = i >> 1 & 1 ? "hunze_conv_f64_cuda"
-                             : large    ? "hunze_conv_f32_cuda_128"
-                                        : "hunze_conv_f32_cuda_64";
+        const char *kernel = kernel_of(v.type, large);
         const hunze_emulator_counters found = device_counters(kernel);
         check(found.shared_requests > 0 && found.bank_conflicts == 0,
               "case %d: %llu bank conflicts in %llu requests of %s", i, (unsigned long long)found.bank_conflicts,
@@ -370,7 +384,8 @@ static const cuda_case cases[] = {
     {"tiles", tiles, "sms=16", NULL},
     {"large_tiles", tiles, "sms=1", NULL},
     {"depthwise", depthwise, NULL, NULL},
-    {"count", count, "sms=16", NULL},
+    {"count_small", count_small, "sms=16", NULL},
+    {"count_large", count_large, "sms=1", NULL},
     {"banks_small", banks_small, "sms=16", NULL},
     {"banks_large", banks_large, "sms=1", NULL},
     {"large_images", large_images, "sms=1", NULL},
