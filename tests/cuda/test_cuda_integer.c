@@ -230,7 +230,7 @@ static void gemm_of_large_tiles(void **unused)
     static const int64_t sizes[][3] = {
         {300, 140, 77}, {257, 300, 64}, {1200, 70, 21}, {129, 513, 200}, {256, 256, 130}};
     harness_rng rng = {62};
-    const int64_t scale = harness_scale();
+    const int64_t scale = (harness_scale() + 1) / 2;
     for (int turn = 0; turn < 25; turn++) {
         const int64_t *size = sizes[turn % 5];
         random_gemm(&rng, turn, size[0] * scale, size[1] * scale, size[2] * ((scale + 3) / 4));

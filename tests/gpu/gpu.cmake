@@ -8,8 +8,9 @@ set(HUNZE_GPU_TESTS ${HUNZE_DEVICE_TESTS} test_cuda_copy test_cuda_errors test_c
 # Programs of the folder alone.  Two call the driver as the library does.
 add_executable(gpu_device tests/gpu/gpu_device.c)
 target_link_libraries(gpu_device PRIVATE hunze)
-add_executable(gpu_bench tests/gpu/gpu_bench.c tests/gpu/gpu_ceilings.c tests/gpu/gpu_image.c tests/gpu/gpu_operand.c tests/gpu/gpu_rounds.c)
-add_executable(gpu_fixtures tests/gpu/gpu_fixtures.c tests/gpu/gpu_image.c)
+add_executable(gpu_bench
+  tests/gpu/gpu_bench.c tests/gpu/gpu_ceilings.c tests/gpu/gpu_host_time.c tests/gpu/gpu_image.c tests/gpu/gpu_operand.c tests/gpu/gpu_rounds.c)
+add_executable(gpu_fixtures tests/gpu/gpu_fixtures.c tests/gpu/gpu_fixtures_sm90a.c tests/gpu/gpu_image.c tests/gpu/gpu_questions.c)
 foreach(name gpu_bench gpu_fixtures)
   target_include_directories(${name} SYSTEM PRIVATE ${HUNZE_CUDA_INCLUDE})
   target_link_libraries(${name} PRIVATE hunze_test m)

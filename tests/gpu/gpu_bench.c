@@ -7,6 +7,7 @@
  * compared with the CPU's: bits, or for bf16 and f16 the difference from f32.  At last what a call costs the CPU, beside a bare launch of the
  * same kernel with the same arguments. */
 #include "gpu_ceilings.h"
+#include "gpu_host_time.h"
 #include "gpu_image.h"
 #include "gpu_operand.h"
 
@@ -336,84 +337,6 @@ static void elementwise(int64_t rows)
     add("activate f32 silu", w, count, 8 * count, -1, 1);
 }
 
-/* ------------------------------------------------------------------ what a call costs the CPU */
-
-static struct {
-    CUlaunchConfig config;
-    CUfunction function;
-    size_t size;
-    unsigned char argument[4096];
-    int launches;
-} recorded;
-static PFN_cuLaunchKernelEx_v11060 launch;
-
-/* Keeps the launch, whose argument the library gives as bytes, and does it. */
-static CUresult record_launch(const CUlaunchConfig *config, CUfunction function, void **arguments, void **extra)
-{
-    recorded.config = *config;
-    recorded.function = function;
-    recorded.size = extra ? *(size_t *)extra[3] : 0;
-    if (recorded.size <= sizeof recorded.argument)
-        memcpy(recorded.argument, extra[1], recorded.size);
-    recorded.launches++;
-    return launch(config, function, arguments, extra);
-}
-
-/* Microseconds of a call: a launch as it was recorded, hunze_plan_run, hunze_gemm. */
-static void host_time(const char *type, int64_t size)
-{
-    enum { WAYS = 3, ROUNDS = 15 };
-    const struct type *t = type_of(type);
-    const int64_t shape[2] = {size, size};
-    if (!is_there(t))
-        return;
-    gpu_operand *a = gpu_operand_make(context, stream, *t->a, 2, shape, NULL, 1),
-                *b = gpu_operand_make(context, stream, *t->b, 2, shape, NULL, 1),
-                *d = gpu_operand_make(context, stream, *t->d, 2, shape, NULL, 1);
-    const hunze_call call = {
-        .struct_size = sizeof call, .op = HUNZE_OP_GEMM, .a = &a->tensor, .b = &b->tensor, .d = &d->tensor};
-    const hunze_run run = on_stream();
-    hunze_plan *plan;
-    CHECK(hunze_plan_create(context, &call, &plan));
-    CHECK(hunze_plan_run(plan, &call, &run));
-    hunze_driver *driver = (hunze_driver *)(uintptr_t)hunze_cu;
-    launch = driver->cuLaunchKernelEx;
-    recorded.launches = 0;
-    driver->cuLaunchKernelEx = record_launch;
-    CHECK(hunze_plan_run(plan, &call, &run));
-    driver->cuLaunchKernelEx = launch;
-    if (recorded.launches != 1 || recorded.size > sizeof recorded.argument) {
-        printf("host time of %s: %d launches with %zu bytes, so there is no bare one to compare with\n", type,
-               recorded.launches, recorded.size);
-        failures++;
-        return;
-    }
-    void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, recorded.argument, CU_LAUNCH_PARAM_BUFFER_SIZE, &recorded.size,
-                     CU_LAUNCH_PARAM_END};
-    double rounds[WAYS][ROUNDS], microseconds[WAYS];
-    const int runs = small ? 2 : HOST_RUNS;
-    for (int round = -1; round < ROUNDS; round++) /* the first is forgotten */
-        for (int way = 0; way < WAYS; way++) {
-            const double begin = gpu_now();
-            for (int i = 0; i < runs; i++)
-                if (way == 0)
-                    NEED(cuLaunchKernelEx(&recorded.config, recorded.function, NULL, extra));
-                else if (way == 1)
-                    CHECK(hunze_plan_run(plan, &call, &run));
-                else
-                    CHECK(hunze_gemm(context, &a->tensor, &b->tensor, NULL, &d->tensor, NULL, &run));
-            if (round >= 0)
-                rounds[way][round] = (gpu_now() - begin) / runs * 1e6;
-            NEED(cuStreamSynchronize(stream));
-        }
-    for (int way = 0; way < WAYS; way++)
-        microseconds[way] = gpu_median(rounds[way], ROUNDS);
-    printf("RESULT {\"case\": \"host time of gemm %s %lld\", \"kernel\": \"%s\", \"bare_launch\": %.3f, \"plan_run\": "
-           "%.3f, \"hunze_gemm\": %.3f}\n",
-           type, (long long)size, hunze_plan_kernel(plan), microseconds[0], microseconds[1], microseconds[2]);
-    hunze_plan_release(plan);
-}
-
 /* ------------------------------------------------------------------ all of it */
 
 static void print_job(const gpu_job *job)
@@ -509,9 +432,13 @@ int main(int argc, char **argv)
         print_job(&jobs[i]);
     printf("timed in %.1f s\n", gpu_now() - begin);
     fflush(stdout);
-    host_time("f32", 64);
-    host_time("bf16", 64);
-    host_time("u8s8", 64);
+    static const char *const called[] = {"f32", "bf16", "u8s8"};
+    for (int i = 0; i < 3; i++) {
+        const struct type *t = type_of(called[i]);
+        const hunze_dtype dtypes[3] = {*t->a, *t->b, *t->d};
+        if (is_there(t))
+            failures += !gpu_host_time(context, stream, t->name, dtypes, 64, small ? 2 : HOST_RUNS);
+    }
     printf("%d results are wrong\n", failures);
     return failures != 0;
 }

@@ -6,7 +6,7 @@
  * IMAGES holds gpu_fixtures*.fatbin and gpu_sums*.fatbin; OUT gets a text file per question.  Fails where an answer is not what the PTX ISA or
  * IEEE 754 say, or differs from the file of the same name in RECORDED, which a GPU wrote.  What the emulator does not have is left out there. */
 #include "gpu_fixtures.h"
-#include "gpu_image.h"
+#include "gpu_questions.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,94 +14,6 @@
 #include <string.h>
 
 enum { SPECIAL = 18, EXPONENTS = 64, CHAINS = 4096 };
-
-static int faults;
-static const char *out_folder, *recorded_folder;
-
-/* ------------------------------------------------------------------ launches */
-
-/* Runs a kernel over `in` and gives back `words` words; false where the library has no such kernel. */
-static bool ask_block(CUlibrary library, const char *name, const unsigned grid[3], unsigned threads,
-                      unsigned shared_bytes, int64_t operation, const uint32_t *in, size_t in_words, uint32_t *out,
-                      size_t words)
-{
-    const CUkernel kernel = gpu_kernel(library, name);
-    if (!kernel)
-        return false;
-    CUdeviceptr device_in = 0, device_out;
-    NEED(cuMemAlloc(&device_out, words * sizeof *out));
-    if (in_words) {
-        NEED(cuMemAlloc(&device_in, in_words * sizeof *in));
-        NEED(cuMemcpyAsync(device_in, (CUdeviceptr)in, in_words * sizeof *in, NULL));
-    }
-    hunze_fixture_call call = {(const uint32_t *)device_in, (uint32_t *)device_out, operation};
-    gpu_launch(kernel, grid, threads, shared_bytes, &call, NULL);
-    NEED(cuMemcpyAsync((CUdeviceptr)out, device_out, words * sizeof *out, NULL));
-    NEED(cuStreamSynchronize(NULL));
-    NEED(cuMemFree(device_out));
-    if (device_in)
-        NEED(cuMemFree(device_in));
-    return true;
-}
-
-/* The same with a warp in each block. */
-static bool ask(CUlibrary library, const char *name, const unsigned grid[3], unsigned shared_bytes, int64_t operation,
-                const uint32_t *in, size_t in_words, uint32_t *out, size_t words)
-{
-    return ask_block(library, name, grid, 32, shared_bytes, operation, in, in_words, out, words);
-}
-
-/* ------------------------------------------------------------------ answers */
-
-static FILE *answer(const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s.txt", out_folder, name);
-    FILE *file = fopen(path, "w");
-    if (!file) {
-        printf("cannot write %s\n", path);
-        exit(1);
-    }
-    return file;
-}
-
-/* Closes an answer and compares it with the recorded one. */
-static void answered(FILE *file, const char *name, int wrong)
-{
-    fclose(file);
-    char path[4096], recorded_path[4096], line[4096], recorded_line[4096];
-    snprintf(path, sizeof path, "%s/%s.txt", out_folder, name);
-    snprintf(recorded_path, sizeof recorded_path, "%s/%s.txt", recorded_folder ? recorded_folder : "", name);
-    FILE *recorded = recorded_folder ? fopen(recorded_path, "r") : NULL;
-    const char *compared = "no device has written it";
-    if (recorded) {
-        FILE *made = fopen(path, "r");
-        compared = "as recorded";
-        for (bool more = true; more;) {
-            const char *got = fgets(line, sizeof line, made);
-            const char *want = fgets(recorded_line, sizeof recorded_line, recorded);
-            more = got && want;
-            if ((got == NULL) != (want == NULL) || (more && strcmp(line, recorded_line) != 0)) {
-                printf("%s differs from the record: %s", name, got ? line : "it is shorter\n");
-                compared = "differs";
-                faults++;
-                break;
-            }
-        }
-        fclose(made);
-        fclose(recorded);
-    }
-    if (wrong)
-        printf("%s: %d answers are not as specified\n", name, wrong);
-    faults += wrong;
-    printf("RESULT {\"fixture\": \"%s\", \"wrong\": %d, \"record\": \"%s\"}\n", name, wrong, compared);
-}
-
-static void no_kernel(const char *name)
-{
-    printf("%s: no such kernel\n", name);
-    faults++;
-}
 
 /* ------------------------------------------------------------------ mma.m16n8k32: which elements meet */
 
@@ -114,59 +26,35 @@ static void mma(CUlibrary library, const char *type)
 {
     enum { BYTES_B = 256, SUMS = 128 };
     static uint32_t digits[2][BYTES_B][SUMS];
-    static int specified[BYTES_B][SUMS]; /* the address in A, plus 1 */
+    static uint32_t got[BYTES_B * SUMS], specified[BYTES_B * SUMS]; /* the address in A, plus 1 */
     char name[64], kernel[64];
     snprintf(name, sizeof name, "mma_%s", type);
     snprintf(kernel, sizeof kernel, "hunze_fixture_mma_%s", type);
-    if (!ask(library, kernel, (const unsigned[]){BYTES_B, 2, 1}, 0, 0, NULL, 0, &digits[0][0][0], 2 * BYTES_B * SUMS)) {
-        no_kernel(kernel);
+    if (!gpu_ask(library, kernel, (const unsigned[]){BYTES_B, 2, 1}, 0, 0, NULL, 0, &digits[0][0][0],
+                 2 * BYTES_B * SUMS)) {
+        gpu_no_kernel(kernel);
         return;
     }
     memset(specified, 0, sizeof specified);
     for (int k = 0; k < 32; k++)
         for (int column = 0; column < 8; column++)
             for (int row = 0; row < 16; row++)
-                specified[address_b(k, column)][address_d(row, column)] = address_a(row, k) + 1;
-    FILE *file = answer(name);
-    fprintf(file,
-            "byte of B: element of D = byte of A; an address is (thread * registers + register) * bytes + byte\n");
-    int wrong = 0;
-    for (int b = 0; b < BYTES_B; b++) {
-        fprintf(file, "%d:", b);
+                specified[address_b(k, column) * SUMS + address_d(row, column)] = (uint32_t)address_a(row, k) + 1;
+    for (int b = 0; b < BYTES_B; b++)
         for (int d = 0; d < SUMS; d++) {
             const uint32_t low = digits[0][b][d], high = digits[1][b][d];
-            const int a = low ? (int)(high - 1) * 120 + (int)low : 0; /* plus 1 */
-            if (a)
-                fprintf(file, " %d=%d", d, a - 1);
-            wrong += a != specified[b][d];
+            got[b * SUMS + d] = low ? (high - 1) * 120 + low : 0;
         }
-        fprintf(file, "\n");
-    }
-    answered(file, name, wrong);
+    gpu_keep(name,
+             "byte of B: for each element of D the byte of A, plus 1; an address is (thread * registers + register) * "
+             "bytes + byte",
+             got, specified, BYTES_B, SUMS);
 }
 
 /* ------------------------------------------------------------------ mma.m16n8k16, ldmatrix, cp.async */
 
 static int half_a(int row, int k) { return (row % 8 * 4 + k % 8 / 2) * 8 + (row / 8 + k / 8 * 2) * 2 + k % 2; }
 static int half_b(int k, int column) { return (column * 4 + k % 8 / 2) * 4 + k / 8 * 2 + k % 2; }
-
-/* Writes rows of numbers and counts those that are not as specified. */
-static void keep(const char *name, const char *what, const uint32_t *got, const uint32_t *specified, int rows,
-                 int columns)
-{
-    FILE *file = answer(name);
-    int wrong = 0;
-    fprintf(file, "%s\n", what);
-    for (int row = 0; row < rows; row++) {
-        fprintf(file, "%d:", row);
-        for (int column = 0; column < columns; column++) {
-            fprintf(file, " %x", got[row * columns + column]);
-            wrong += got[row * columns + column] != specified[row * columns + column];
-        }
-        fprintf(file, "\n");
-    }
-    answered(file, name, wrong);
-}
 
 static void half_mma(CUlibrary library, const char *type)
 {
@@ -175,8 +63,8 @@ static void half_mma(CUlibrary library, const char *type)
     char name[64], kernel[64];
     snprintf(name, sizeof name, "mma_%s", type);
     snprintf(kernel, sizeof kernel, "hunze_fixture_mma_%s", type);
-    if (!ask(library, kernel, (const unsigned[]){B, 1, 1}, 0, 0, NULL, 0, got, B * SUMS)) {
-        no_kernel(kernel);
+    if (!gpu_ask(library, kernel, (const unsigned[]){B, 1, 1}, 0, 0, NULL, 0, got, B * SUMS)) {
+        gpu_no_kernel(kernel);
         return;
     }
     memset(specified, 0, sizeof specified);
@@ -184,10 +72,11 @@ static void half_mma(CUlibrary library, const char *type)
         for (int column = 0; column < 8; column++)
             for (int row = 0; row < 16; row++)
                 specified[half_b(k, column) * SUMS + address_d(row, column)] = (uint32_t)half_a(row, k) + 1;
-    keep(name,
-         "element of B: for each element of D the element of A, plus 1; an address is (thread * registers + register) "
-         "* 2 + half",
-         got, specified, B, SUMS);
+    gpu_keep(
+        name,
+        "element of B: for each element of D the element of A, plus 1; an address is (thread * registers + register) "
+        "* 2 + half",
+        got, specified, B, SUMS);
 }
 
 static void matrices(CUlibrary library, bool transposed)
@@ -197,8 +86,8 @@ static void matrices(CUlibrary library, bool transposed)
     uint32_t got[BLOCKS * WORDS], specified[BLOCKS * WORDS];
     char kernel[64];
     snprintf(kernel, sizeof kernel, "hunze_fixture_%s", name);
-    if (!ask(library, kernel, (const unsigned[]){BLOCKS, 1, 1}, 512, 0, NULL, 0, got, BLOCKS * WORDS)) {
-        no_kernel(kernel);
+    if (!gpu_ask(library, kernel, (const unsigned[]){BLOCKS, 1, 1}, 512, 0, NULL, 0, got, BLOCKS * WORDS)) {
+        gpu_no_kernel(kernel);
         return;
     }
     for (int block = 0; block < BLOCKS; block++)
@@ -212,8 +101,8 @@ static void matrices(CUlibrary library, bool transposed)
                 }
                 specified[block * WORDS + lane * 4 + i] = word;
             }
-    keep(name, "block: the words of each thread, two elements each, which are row * 8 + column", got, specified, BLOCKS,
-         WORDS);
+    gpu_keep(name, "block: the words of each thread, two elements each, which are row * 8 + column", got, specified,
+             BLOCKS, WORDS);
 }
 
 static void first_bytes(CUlibrary library)
@@ -222,9 +111,9 @@ static void first_bytes(CUlibrary library)
     static uint32_t in[WORDS], got[COUNTS * WORDS], specified[COUNTS * WORDS];
     for (int i = 0; i < WORDS; i++)
         in[i] = 0x01010101u * (uint32_t)(i + 1) ^ 0x00081018u;
-    if (!ask(library, "hunze_fixture_copy_first", (const unsigned[]){COUNTS, 1, 1}, 512, 0, in, WORDS, got,
-             COUNTS * WORDS)) {
-        no_kernel("hunze_fixture_copy_first");
+    if (!gpu_ask(library, "hunze_fixture_copy_first", (const unsigned[]){COUNTS, 1, 1}, 512, 0, in, WORDS, got,
+                 COUNTS * WORDS)) {
+        gpu_no_kernel("hunze_fixture_copy_first");
         return;
     }
     for (int count = 0; count < COUNTS; count++)
@@ -233,132 +122,7 @@ static void first_bytes(CUlibrary library)
                    (size_t)(count - i % 4 * 4 < 0   ? 0
                             : count - i % 4 * 4 > 4 ? 4
                                                     : count - i % 4 * 4));
-    keep("copy_first", "bytes copied: the words of 32 times 16 bytes", got, specified, COUNTS, WORDS);
-}
-
-/* ------------------------------------------------------------------ wgmma: where operands and results are */
-
-enum { ROWS_A = 64, ROWS_B = 256, STEPS = 4, SHARED_TILES = (ROWS_A + ROWS_B) * 128 };
-
-/* The number of the element (row, k) in a tile that is swizzled by 128 bytes, plus 1. */
-static uint32_t place(bool rows_contiguous, int row, int k)
-{
-    const int line = rows_contiguous ? k : row, along = rows_contiguous ? row % 64 : k;
-    return (uint32_t)((rows_contiguous ? row / 64 * 4096 : 0) + line * 64 + (along / 8 ^ line % 8) * 8 + along % 8) + 1;
-}
-
-static int result_thread(int row, int column) { return row / 16 * 32 + row % 8 * 4 + column % 8 / 2; }
-static int result_index(int row, int column) { return column / 8 * 4 + row / 8 % 2 * 2 + column % 2; }
-
-static void wgmma(CUlibrary library, const char *type, const char *majors)
-{
-    enum { BLOCKS = STEPS * 2 * 2, WORDS = 128 * 128 };
-    static uint32_t out[2][2][STEPS][128][128]; /* digit, operand, step */
-    static uint32_t got[STEPS * (ROWS_A + ROWS_B) * 16], specified[STEPS * (ROWS_A + ROWS_B) * 16];
-    char name[32], kernel[64];
-    snprintf(name, sizeof name, "wgmma_%s_%s", type, majors);
-    snprintf(kernel, sizeof kernel, "hunze_fixture_%s", name);
-    if (!ask_block(library, kernel, (const unsigned[]){STEPS, 2, 2}, 128, SHARED_TILES, 0, NULL, 0, &out[0][0][0][0][0],
-                   BLOCKS * WORDS))
-        return; /* another device */
-    int beside = 0;
-    uint32_t *to = got, *wanted = specified;
-    for (int step = 0; step < STEPS; step++)
-        for (int row = 0; row < ROWS_A + ROWS_B; row++) {
-            const bool asks_b = row >= ROWS_A;
-            for (int k = 0; k < 16; k++) {
-                const int r = asks_b ? k : row, c = asks_b ? row - ROWS_A : k;
-                const uint32_t low = out[0][asks_b][step][result_thread(r, c)][result_index(r, c)],
-                               high = out[1][asks_b][step][result_thread(r, c)][result_index(r, c)];
-                *to++ = low && high ? (high - 1) * 128 + low : 0;
-                *wanted++ = asks_b ? place(majors[1] == 't', row - ROWS_A, 16 * step + k)
-                                   : place(majors[0] == 't', row, 16 * step + k);
-            }
-        }
-    for (int operand = 0; operand < 2; operand++) /* the rest of D is 0 */
-        for (int step = 0; step < STEPS; step++)
-            for (int row = 0; row < ROWS_A; row++)
-                for (int column = 0; column < ROWS_B; column++)
-                    beside += (operand ? row : column) >= 16 &&
-                              out[0][operand][step][result_thread(row, column)][result_index(row, column)] != 0;
-    if (beside)
-        printf("%s: %d results are not 0\n", name, beside);
-    faults += beside;
-    keep(name, "rows of A, then of B, for each step of 16 in k: the elements of the tile that meet, plus 1", got,
-         specified, STEPS * (ROWS_A + ROWS_B), 16);
-}
-
-/* ------------------------------------------------------------------ copies of tiles */
-
-enum { EXTENT_X = 100, EXTENT_Y = 20, EXTENT_Z = 3, PITCH = 104 };
-
-static uint32_t source(int64_t x, int64_t y, int64_t z)
-{
-    const bool inside = x >= 0 && x < EXTENT_X && y >= 0 && y < EXTENT_Y && z >= 0 && z < EXTENT_Z;
-    return inside ? (uint32_t)((z * EXTENT_Y + y) * PITCH + x + 1) : 0;
-}
-
-static void tiles(CUlibrary library)
-{
-    static const struct {
-        CUtensorMapDataType type;
-        CUtensorMapSwizzle swizzle;
-        cuuint32_t box[3];
-        int64_t at[3];
-    } cases[] = {
-        {CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, CU_TENSOR_MAP_SWIZZLE_128B, {64, 8, 1}, {0, 0, 0}},
-        {CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, CU_TENSOR_MAP_SWIZZLE_128B, {64, 16, 2}, {8, 3, 1}},
-        {CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, CU_TENSOR_MAP_SWIZZLE_128B, {64, 16, 2}, {64, 12, 2}},
-        {CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_SWIZZLE_128B, {64, 16, 2}, {-24, -5, -1}},
-        {CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_SWIZZLE_128B, {64, 8, 1}, {200, 0, 0}},
-        {CU_TENSOR_MAP_DATA_TYPE_FLOAT16, CU_TENSOR_MAP_SWIZZLE_128B, {64, 8, 1}, {0, 0, -7}},
-        {CU_TENSOR_MAP_DATA_TYPE_UINT16, CU_TENSOR_MAP_SWIZZLE_NONE, {24, 5, 3}, {88, 17, 1}},
-        {CU_TENSOR_MAP_DATA_TYPE_UINT8, CU_TENSOR_MAP_SWIZZLE_128B, {128, 8, 2}, {96, 14, 0}},
-    };
-    enum { CASES = sizeof cases / sizeof *cases };
-    static uint16_t in[EXTENT_Z * EXTENT_Y * PITCH];
-    static uint32_t got[CASES * HUNZE_FIXTURE_BOX_WORDS], specified[CASES * HUNZE_FIXTURE_BOX_WORDS];
-    const CUkernel kernel = gpu_kernel(library, "hunze_fixture_tile");
-    if (!kernel)
-        return; /* another device */
-    for (int i = 0; i < EXTENT_Z * EXTENT_Y * PITCH; i++)
-        in[i] = (uint16_t)(i % PITCH < EXTENT_X ? i + 1 : 0xEEEE); /* between the rows: nobody's */
-    CUdeviceptr from, to;
-    NEED(cuMemAlloc(&from, sizeof in));
-    NEED(cuMemAlloc(&to, HUNZE_FIXTURE_BOX_WORDS * sizeof *got));
-    NEED(cuMemcpyAsync(from, (CUdeviceptr)in, sizeof in, NULL));
-    for (int i = 0; i < CASES; i++) {
-        const bool bytes = cases[i].type == CU_TENSOR_MAP_DATA_TYPE_UINT8;
-        const cuuint64_t extents[3] = {bytes ? 2 * EXTENT_X : EXTENT_X, EXTENT_Y, EXTENT_Z},
-                         strides[2] = {2 * PITCH, 2 * PITCH * EXTENT_Y};
-        const cuuint32_t steps[3] = {1, 1, 1};
-        hunze_fixture_tile_call call = {.out = (uint32_t *)to};
-        const int64_t row_bytes = cases[i].box[0] * (bytes ? 1 : 2), rows = cases[i].box[1] * cases[i].box[2];
-        NEED(cuTensorMapEncodeTiled((CUtensorMap *)&call.map, cases[i].type, 3, (void *)from, extents, strides,
-                                    cases[i].box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, cases[i].swizzle,
-                                    CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
-        call.bytes = row_bytes * rows;
-        memcpy(call.at, cases[i].at, sizeof call.at);
-        gpu_launch(kernel, (const unsigned[]){1, 1, 1}, 128, HUNZE_FIXTURE_BOX_WORDS * 4 + 128, &call, NULL);
-        uint32_t *mine = got + i * HUNZE_FIXTURE_BOX_WORDS;
-        NEED(cuMemcpyAsync((CUdeviceptr)mine, to, (size_t)call.bytes, NULL));
-        NEED(cuStreamSynchronize(NULL));
-        for (int64_t row = 0; row < rows; row++)
-            for (int64_t byte = 0; byte < row_bytes; byte++) {
-                const int64_t x = cases[i].at[0] + (bytes ? byte : byte / 2),
-                              y = cases[i].at[1] + row % cases[i].box[1], z = cases[i].at[2] + row / cases[i].box[1];
-                const uint32_t value = source(bytes ? x >> 1 : x, y, z);
-                int64_t at = row * row_bytes + byte;
-                if (cases[i].swizzle == CU_TENSOR_MAP_SWIZZLE_128B)
-                    at ^= row % 8 * 16;
-                ((unsigned char *)(specified + i * HUNZE_FIXTURE_BOX_WORDS))[at] =
-                    (unsigned char)(value >> ((bytes ? x : byte) % 2 ? 8 : 0));
-            }
-    }
-    keep("tiles", "case of gpu_fixtures.c: the words of the box in shared memory", got, specified, CASES,
-         HUNZE_FIXTURE_BOX_WORDS);
-    NEED(cuMemFree(from));
-    NEED(cuMemFree(to));
+    gpu_keep("copy_first", "bytes copied: the words of 32 times 16 bytes", got, specified, COUNTS, WORDS);
 }
 
 /* ------------------------------------------------------------------ arithmetic: what instructions round to */
@@ -459,15 +223,15 @@ static void arithmetic(CUlibrary library)
         in[3 * i + 2] = special[i / SPECIAL / SPECIAL % SPECIAL];
     }
     for (int operation = 0; operation < HUNZE_FIXTURE_OPERATIONS; operation++) {
-        if (!ask(library, "hunze_fixture_arithmetic", (const unsigned[]){ALL / 32, 1, 1}, 0, operation, in, 3 * ALL,
-                 out, ALL)) {
-            no_kernel("hunze_fixture_arithmetic");
+        if (!gpu_ask(library, "hunze_fixture_arithmetic", (const unsigned[]){ALL / 32, 1, 1}, 0, operation, in, 3 * ALL,
+                     out, ALL)) {
+            gpu_no_kernel("hunze_fixture_arithmetic");
             return;
         }
         const bool is_float = operation <= HUNZE_FIXTURE_DIVIDE || operation == HUNZE_FIXTURE_WIDEN_F16;
         uint32_t nan = 0, digest = 2166136261u;
         int wrong = 0;
-        FILE *file = answer(names[operation]);
+        FILE *file = gpu_answer(names[operation]);
         for (int i = 0; i < ALL; i++) {
             const uint32_t want = specified_result(operation, in, i);
             if (is_float && isnan(as_f32(want)) && isnan(as_f32(out[i]))) {
@@ -484,7 +248,7 @@ static void arithmetic(CUlibrary library)
         fprintf(file, "digest of all results but NaN: %08x\n", digest);
         if (is_float)
             printf("%s: NaN is %08x\n", names[operation], nan);
-        answered(file, names[operation], wrong);
+        gpu_answered(file, names[operation], wrong);
     }
 }
 
@@ -499,11 +263,12 @@ static void sums(CUlibrary library, const char *type, unsigned depth)
     snprintf(kernel, sizeof kernel, "hunze_sums_%s", type);
     const unsigned positions = depth - 2;
     const bool warpgroup = strncmp(type, "wgmma", 5) == 0; /* all exponents in one block */
-    if (!ask_block(library, kernel, (const unsigned[]){warpgroup ? 1 : EXPONENTS, positions, WAYS},
-                   warpgroup ? 128 : 32, warpgroup ? SHARED_TILES : 0, 0, NULL, 0, out, WAYS * positions * EXPONENTS))
+    if (!gpu_ask_block(library, kernel, (const unsigned[]){warpgroup ? 1 : EXPONENTS, positions, WAYS},
+                       warpgroup ? 128 : 32, warpgroup ? HUNZE_FIXTURE_TILES_BYTES : 0, 0, NULL, 0, out,
+                       WAYS * positions * EXPONENTS))
         return; /* the emulator does not know, nor do other devices */
     snprintf(kernel, sizeof kernel, "sums_%s", type);
-    FILE *file = answer(kernel);
+    FILE *file = gpu_answer(kernel);
     for (unsigned way = 0; way < WAYS; way++)
         for (unsigned position = 0; position < positions; position++) {
             fprintf(file, "%s, the small one at k = %u, e = 0 …:", ways[way], position + 1);
@@ -511,20 +276,20 @@ static void sums(CUlibrary library, const char *type, unsigned depth)
                 fprintf(file, " %08x", out[(way * positions + position) * EXPONENTS + e]);
             fprintf(file, "\n");
         }
-    answered(file, kernel, 0);
+    gpu_answered(file, kernel, 0);
 }
 
 static void chains(CUlibrary library)
 {
     static uint32_t differ[CHAINS];
-    if (!ask(library, "hunze_sums_f64", (const unsigned[]){CHAINS, 1, 1}, 0, 0, NULL, 0, differ, CHAINS))
+    if (!gpu_ask(library, "hunze_sums_f64", (const unsigned[]){CHAINS, 1, 1}, 0, 0, NULL, 0, differ, CHAINS))
         return;
     int count = 0;
     for (int i = 0; i < CHAINS; i++)
         count += differ[i] != 0;
-    FILE *file = answer("sums_f64");
+    FILE *file = gpu_answer("sums_f64");
     fprintf(file, "%d of %d sums of four differ from the ascending chain of fma\n", count, CHAINS);
-    answered(file, "sums_f64", 0);
+    gpu_answered(file, "sums_f64", 0);
 }
 
 int main(int argc, char **argv)
@@ -533,9 +298,8 @@ int main(int argc, char **argv)
         puts("usage: gpu_fixtures IMAGES OUT [RECORDED]");
         return 1;
     }
-    out_folder = argv[2];
-    recorded_folder = argv[3];
     gpu_open();
+    gpu_questions(argv[2], argv[3]);
     CUlibrary library = gpu_load(argv[1], "gpu_fixtures.fatbin");
     if (!library) {
         printf("no gpu_fixtures.fatbin in %s\n", argv[1]);
@@ -549,23 +313,16 @@ int main(int argc, char **argv)
     matrices(library, true);
     first_bytes(library);
     arithmetic(library);
-    library = gpu_load(argv[1], "gpu_fixtures_sm90a.fatbin");
-    static const char *const majors[] = {"nn", "nt", "tn", "tt"};
-    for (int i = 0; i < 4; i++) {
-        wgmma(library, "bf16", majors[i]);
-        wgmma(library, "f16", majors[i]);
-    }
-    tiles(library);
+    library = gpu_load(argv[1], "gpu_sums.fatbin");
+    sums(library, "bf16", 16);
+    sums(library, "f16", 16);
+    sums(library, "tf32", 8);
+    chains(library);
     library = gpu_load(argv[1], "gpu_sums_sm90a.fatbin");
     sums(library, "wgmma_bf16", 16);
     sums(library, "wgmma_f16", 16);
-    library = gpu_load(argv[1], "gpu_sums.fatbin");
-    if (library) {
-        sums(library, "bf16", 16);
-        sums(library, "f16", 16);
-        sums(library, "tf32", 8);
-        chains(library);
-    }
-    printf("%d faults\n", faults);
-    return faults != 0;
+    gpu_fixtures_sm90a(
+        gpu_load(argv[1], "gpu_fixtures_sm90a.fatbin")); /* last: what waits for a copy may wait for ever */
+    printf("%d faults\n", gpu_faults);
+    return gpu_faults != 0;
 }

@@ -29,6 +29,8 @@ typedef struct hunze_fixture_call {
     int64_t operation;
 } hunze_fixture_call;
 
+enum { HUNZE_FIXTURE_TILES_BYTES = (64 + 256) * 128 }; /* shared memory of a product of a warpgroup */
+
 /* A copy of a box: `bytes` of shared memory are given back. */
 enum { HUNZE_FIXTURE_BOX_WORDS = 2048 };
 typedef struct hunze_fixture_tile_call {

@@ -17,6 +17,7 @@ void gpu_need(CUresult result, const char *what)
 void gpu_open(void)
 {
     CUcontext context;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a program that is ended loses no line */
     if (hunze_driver_open() != HUNZE_OK) {
         puts(hunze_last_error());
         exit(1);

@@ -27,6 +27,7 @@ template <bool is_bf16> HUNZE_INLINE void sums(const hunze_fixture_call &call)
 #pragma unroll
     for (int i = 0; i < 128; i++)
         d[i] = way == 3 ? 1.0f : 0.0f;
+    wgmma_results(d); /* written before the fence */
     WGMMA_FENCE();
     if (is_bf16)
         wgmma_bf16_m64n256k16<false, false>(d, wgmma_descriptor(tiles.a, 0, 1024), wgmma_descriptor(tiles.b, 0, 1024),
