@@ -96,13 +96,20 @@ static void *driver_symbol(const char *name)
 
 bool on_standin(void) { return driver_symbol("hunze_standin_calls") != NULL; }
 
-void standin_only(const char *what)
+void end_here(const char *why)
 {
-    if (on_standin())
-        return;
-    printf("not run here from this point on, for a real driver has no %s\n", what);
+    printf("not run here from this point on, for %s\n", why);
     fflush(NULL);
     _exit(NOT_HERE);
+}
+
+void standin_only(const char *what)
+{
+    char why[160];
+    if (on_standin())
+        return;
+    snprintf(why, sizeof why, "a real driver has no %s", what);
+    end_here(why);
 }
 
 void *standin_symbol(const char *name)

@@ -39,6 +39,8 @@ void expect_status(const char *file, int line, const char *what, hunze_status go
 /* ------------------------------------------------------------------ the stand-in */
 
 bool on_standin(void);
+/* The case ends as one that is not for this machine. */
+__attribute__((noreturn)) void end_here(const char *why);
 /* The case ends here where the driver is a real one. */
 void standin_only(const char *what);
 void *standin_symbol(const char *name);      /* ends it likewise */

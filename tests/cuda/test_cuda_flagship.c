@@ -13,6 +13,24 @@ static const char *row_of(hunze_type type)
     return type == HUNZE_TYPE_F16 ? "gemm_f16_cuda_sm90a" : "gemm_bf16_cuda_sm90a";
 }
 
+/* A context; where the device is a real one of another capability, the case ends. */
+static hunze_context *start(void)
+{
+    hunze_context *context = new_context(NULL);
+    const int64_t one[2] = {1, 1};
+    const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1};
+    const hunze_gemm_options options = {.struct_size = sizeof options, .kernel = row_of(HUNZE_TYPE_BF16)};
+    array x;
+    const hunze_tensor *tensor = view(&x, cuda0, bf16, NULL, 2, one, NULL);
+    const hunze_call call = {
+        .struct_size = sizeof call, .op = HUNZE_OP_GEMM, .a = tensor, .b = tensor, .d = tensor, .options = &options};
+    hunze_plan *plan = NULL;
+    if (hunze_plan_create(context, &call, &plan) != HUNZE_OK && !on_standin())
+        end_here(hunze_last_error());
+    hunze_plan_release(plan);
+    return context;
+}
+
 /* ------------------------------------------------------------------ cases */
 
 /* What a case has beside A, B and D; and which of them are f32 rather than of A's type. */
@@ -108,7 +126,7 @@ static product any_product(harness_rng *rng, hunze_type type, int64_t m, int64_t
 /* Every major with whole tiles and with tails, D in both types. */
 static void majors(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {91};
     for (int turn = 0; turn < 32; turn++) {
         const bool whole = turn & 16;
@@ -125,7 +143,7 @@ static void majors(void)
 /* Extents about what a warp, a part and a tile have, and about 16 bytes. */
 static void sizes(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {92};
     static const int64_t extents[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 129};
     enum { EXTENTS = sizeof extents / sizeof *extents };
@@ -141,7 +159,7 @@ static void sizes(void)
 /* From one stage to several rounds of them, with one tile and with more than there are multiprocessors, so that phases go on from tile to tile. */
 static void rounds(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {93};
     for (int64_t steps = 1; steps <= 9; steps++) {
         product p = any_product(&rng, types[steps % 2], steps % 3 ? 40 : 3 * TILE_M - 7, steps % 3 ? 24 : TILE_N + 8,
@@ -159,7 +177,7 @@ static void rounds(void)
 /* Matrices one after the other, one for all on either side, and leading axes that broadcast and do not join. */
 static void batches(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {94};
     for (int turn = 0; turn < 12; turn++) {
         product p = any_product(&rng, types[turn % 2], harness_between(&rng, 1, 70), harness_between(&rng, 1, 40),
@@ -188,7 +206,7 @@ static void batches(void)
 /* Every activation with everything before it; alpha 0 reads neither A nor B, beta 0 not C. */
 static void epilogues(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {95};
     for (uint32_t kind = 0; kind <= HUNZE_ACT_CLIP; kind++)
         for (int turn = 0; turn < 2; turn++) {
@@ -211,7 +229,7 @@ static void epilogues(void)
 /* Sums of one product, which are exact too: to the nearest of D's type, with NaN and Inf. */
 static void roundings(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {96};
     for (int turn = 0; turn < 8; turn++) {
         product p = plain_product(types[turn % 2], 40, 56, 1);
@@ -235,7 +253,7 @@ static double value_at(const device_operand *o, int64_t batch, int64_t row, int6
 static void bounds(void)
 {
     static const harness_values values[] = {HARNESS_UNIFORM, HARNESS_CANCEL, HARNESS_CONSTANT};
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {97};
     for (int turn = 0; turn < 12; turn++) {
         product p = plain_product(types[turn % 2], 33, 47, 5 * TILE_K - 3);
@@ -281,7 +299,7 @@ static double image_value(const device_operand *o, bool last, int64_t image, int
 /* Channels last: one product for all images; channels first: one for each, and D's transpose is computed. */
 static void convolutions(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {98};
     for (int turn = 0; turn < 12; turn++) {
         const hunze_type type = types[turn % 2];
@@ -341,7 +359,7 @@ static const char *kernel_of(const product *p)
 /* A is read once for each column of tiles, B for each row of tiles, by copies of tiles alone; no two threads of a warp wait for one bank. */
 static void counts(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     harness_rng rng = {99};
     device_count_banks(true);
     for (int turn = 0; turn < 8; turn++) {
@@ -432,7 +450,7 @@ static void refuse_convolution(hunze_context *context, uint32_t stride, const in
 
 static void refusals(void)
 {
-    hunze_context *context = new_context(NULL);
+    hunze_context *context = start();
     const int64_t far = INT64_C(1) << 39, most = (INT64_C(1) << 31) - 256;
     const matrices taken = {.a = {2, 8, 16}, .b = {2, 16, 24}, .d = {2, 8, 24}};
     matrices of = taken;
@@ -471,12 +489,28 @@ static void refusals(void)
     hunze_context_release(context);
 }
 
+/* Code with instructions of 9.0 runs on no later device either. */
+static void another_capability(void)
+{
+    hunze_context *context = new_context(NULL);
+    const matrices of = {.a = {2, 8, 16}, .b = {2, 16, 24}, .d = {2, 8, 24}};
+    refuse(context, &of, "needs cuda_sm90a");
+    hunze_context_release(context);
+}
+
 static const cuda_case cases[] = {
-    {"majors", majors, "sms=3", NULL},       {"sizes", sizes, "sms=2", NULL},
-    {"rounds", rounds, "sms=2", NULL},       {"batches", batches, "sms=3", NULL},
-    {"epilogues", epilogues, "sms=2", NULL}, {"roundings", roundings, NULL, NULL},
-    {"bounds", bounds, NULL, NULL},          {"convolutions", convolutions, "sms=1", NULL},
-    {"counts", counts, "sms=3", NULL},       {"refusals", refusals, NULL, NULL},
+    {"majors", majors, "sms=3", NULL},
+    {"sizes", sizes, "sms=2", NULL},
+    {"rounds", rounds, "sms=2", NULL},
+    {"batches", batches, "sms=3", NULL},
+    {"epilogues", epilogues, "sms=2", NULL},
+    {"roundings", roundings, NULL, NULL},
+    {"bounds", bounds, NULL, NULL},
+    {"convolutions", convolutions, "sms=1", NULL},
+    {"counts", counts, "sms=3", NULL},
+    {"refusals", refusals, NULL, NULL},
+    {"earlier", another_capability, "capability=89", NULL},
+    {"later", another_capability, "capability=100", NULL},
 };
 
 int main(int argc, char **argv) { return cuda_test_main(argc, argv, cases, sizeof cases / sizeof *cases); }
