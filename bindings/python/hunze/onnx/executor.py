@@ -15,19 +15,21 @@ from .fold import fold
 from .graph import Graph, ModelError, Node, UnsupportedOperatorError, check_form, read
 from .operators import CHECKS, OPERATORS
 from .program import NotRepeatable, Program, repeatable
-from .records import Explanation, Fact, Record
+from .records import Explanation, Fact, Record, describe
 from .run import Run
 
 KERNELS = kernels.KERNELS | integer_form.KERNELS
 
 
-def load(source, integer=False, outputs=None):
+def load(source, integer=False, outputs=None, device=None):
     """Reads an ONNX model and prepares it: folds, packs its weights, and refuses what cannot run.
 
     source: a path, the file's bytes, or an onnx.ModelProto.  integer: Conv and MatMul whose weights the file holds as
     int8 codes run on those codes (DynamicQuantizeLinear, ConvInteger, MatMulInteger).  outputs: names of values to
-    return in place of the model's own outputs.  Raises ModelError for a file that is no model, and its subclass
-    UnsupportedOperatorError with the operator's name and node for what is not there.
+    return in place of the model's own outputs.  device: "cuda" or "cuda:1" brings the weights there, and runs there
+    what it can; explain() says what ran on the CPU.  With reproducible=True (hz.options) the bits are the CPU's.
+    Raises ModelError for a file that is no model, and its subclass UnsupportedOperatorError with the operator's name
+    and node for what is not there.
 
     >>> import numpy as np, onnx, hunze.onnx
     >>> proto = onnx.parser.parse_model('''
@@ -38,7 +40,7 @@ def load(source, integer=False, outputs=None):
     [array([[0., 0.],
            [4., 6.]], dtype=float32)]
     """
-    return Model(read(source, outputs), bool(integer))
+    return Model(read(source, outputs), bool(integer), device)
 
 
 class Step:
@@ -54,6 +56,7 @@ class Step:
         self.reads = [slots[name] if name else -1 for name in node.inputs + ([node.residual] if node.residual else [])]
         self.writes = [slots[name] if name else -1 for name in node.outputs]
         self.dies: list[int] = []
+        self.there = None  # what runs it on the model's device (device.py)
 
     def blame(self, error: Exception) -> Exception:
         """What went wrong in this step, with its name: operands that do not fit, NaN where integers are wanted."""
@@ -105,7 +108,7 @@ class Model:
     [('Relu', (2,))]
     """
 
-    def __init__(self, graph: Graph, integer: bool):
+    def __init__(self, graph: Graph, integer: bool, device: str | None = None):
         supported(graph)
         fold(graph, compute)
         self.integer_products = integer_form.use_integers(graph) if integer else 0
@@ -129,12 +132,18 @@ class Model:
             if slot not in kept:
                 step.dies.append(slot)
         self._repeatable = repeatable(self.steps, self.constants)
+        self._place = None
+        if device not in (None, "cpu"):
+            from .device import Place
+
+            self._place = Place(self, device)
         self._lanes: list[Lane] = []
         self._last = None  # facts and seconds of the last run's steps
 
     def __repr__(self):
         names = ", ".join(value.name for value in self.inputs)
         form = f", {self.integer_products} integer products" if self.integer_products else ""
+        form += f"; on {self._place.device}" if self._place is not None else ""
         return f"<hunze.onnx.Model: inputs {names}; {len(self.steps)} steps{form}>"
 
     def __call__(self, *arrays):
@@ -216,7 +225,7 @@ class Model:
         """The last run as a table, with the kernel of each product and why it was chosen."""
         if self._last is None:
             raise ModelError("nothing to explain: the model has not run yet")
-        return Explanation(self.nodes)
+        return Explanation(self.nodes, self._place)
 
 
 class Lane:
@@ -229,10 +238,14 @@ class Lane:
         self.known: dict = {}  # shapes and settings -> None after the first run, the program after the second
 
     def run(self, model: Model, arrays):
+        if model._place is not None:
+            values = model.values(arrays)
+            facts, seconds = model._place.perform(model, Run(self.arena), values)
+            return self.outputs(model, values), facts, seconds
         settings = _settings._current.get()
         key = (
             *((array.shape, array.strides, array.flags.aligned) for array in arrays),
-            (settings.isa, settings.flags, settings.threads) if settings is not None else None,
+            (settings.isa, settings.flags, settings.threads, settings.device) if settings is not None else None,
         )
         seen = key in self.known
         program = self.known.pop(key, None)
@@ -249,20 +262,22 @@ class Lane:
                 self.arena.reset()
         values = model.values(arrays)
         facts, seconds = model.perform(Run(self.arena), values)
-        outputs = [values[slot] for slot in model.returned]
-        for output in outputs:
-            self.arena.let_go(output)
+        outputs = self.outputs(model, values)
         self.known[key] = None
         if len(self.known) > self.PROGRAMS:
             del self.known[next(iter(self.known))]
         return outputs, facts, seconds
 
+    def outputs(self, model: Model, values):
+        """The results, which are the caller's from now on."""
+        outputs = [values[slot] for slot in model.returned]
+        for output in outputs:
+            self.arena.let_go(output)
+        if model._place is None:
+            return outputs
+        from .device import to_cpu
 
-def describe(value):
-    """Shape, dtype and strides: what a plan depends on."""
-    if value is None:
-        return None
-    return value.shape, value.dtype, getattr(value, "strides", None)
+        return [to_cpu(output) for output in outputs]
 
 
 def check_input(value, array):

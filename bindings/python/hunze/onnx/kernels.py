@@ -265,7 +265,7 @@ class PixelShuffle(Kernel):
                 (n, count, height * width),
                 x.dtype,
                 operations,
-                fixed=np.shares_memory(x, pixels),
+                fixed=isinstance(x, np.ndarray) and np.shares_memory(x, pixels),
             )
         return Call(hz.conv2d, (x, self.weights), {}, (n, count, height, width), x.dtype, operations)
 
@@ -282,10 +282,10 @@ class PixelShuffle(Kernel):
         if self.few:  # tap by tap: NumPy's loops then run along a row
             planes = taps.reshape(n, rows, columns, out, height, width)
             for row, column, channel in np.ndindex(rows, columns, out):
-                run.do(partial(np.copyto, target[:, :, row, :, column, channel], planes[:, row, column, channel]))
+                run.copy(target[:, :, row, :, column, channel], planes[:, row, column, channel])
         else:
             source = taps.transpose(0, 2, 3, 1).reshape(n, height, width, rows, columns, out)
-            run.do(partial(np.copyto, target, source.transpose(0, 1, 3, 2, 4, 5)))
+            run.copy(target, source.transpose(0, 1, 3, 2, 4, 5))
         run.arena.drop(taps)
         return y
 

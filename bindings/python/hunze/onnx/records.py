@@ -16,16 +16,24 @@ class Fact(NamedTuple):
     inputs: tuple
     output: tuple
     operations: int
+    place: str = "cpu"
+
+
+def describe(value):
+    """Shape, dtype and strides: what a plan depends on."""
+    if value is None:
+        return None
+    return value.shape, value.dtype, getattr(value, "strides", None)
 
 
 class Record:
-    """One step of one run."""
+    """One step of one run.  On a device its seconds end when the work was given to the stream."""
 
-    __slots__ = ("_step", "inputs", "output", "seconds", "operations", "_why")
+    __slots__ = ("_step", "inputs", "output", "seconds", "operations", "place", "_why")
 
     def __init__(self, step, fact: Fact, seconds: float):
         self._step, self.seconds, self._why = step, seconds, None
-        self.inputs, self.output, self.operations = fact
+        self.inputs, self.output, self.operations, self.place = fact
 
     @property
     def name(self) -> str:
@@ -78,11 +86,21 @@ class Record:
         return self._why
 
     def _ask(self):
+        if self.place != "cpu":
+            return self._ask_device()
         if self._step.kernel is None:
             return "NumPy", "no product: outside Hunze's kernels"
         call = self._step.kernel.plan([like(entry) for entry in self.inputs])
         if call is None:
             return "hunze", "several calls"
+        explained = hz.explain(call.function, *call.operands, **call.keywords)
+        return explained["kernel"], explained["why"]
+
+    def _ask_device(self):
+        if self._step.kernel is None or not hasattr(self._step.there, "plan"):
+            return "hunze", "copies or views"
+        arrays = [None if entry is None else hz.to_device(like(entry), self.place) for entry in self.inputs]
+        call = self._step.there.plan(arrays)
         explained = hz.explain(call.function, *call.operands, **call.keywords)
         return explained["kernel"], explained["why"]
 
@@ -107,8 +125,8 @@ COLUMNS = ("node", "operator", "shapes", "kernel", "GFLOP", "ms", "GFLOP/s")
 class Explanation:
     """Prints as a table and shows as one in a notebook; `records` are the rows."""
 
-    def __init__(self, records):
-        self.records = list(records)
+    def __init__(self, records, place=None):
+        self.records, self._place = list(records), place
 
     @property
     def seconds(self) -> float:
@@ -129,11 +147,26 @@ class Explanation:
             ).rstrip()
             for row in rows
         ]
-        return "\n".join([*lines, f"{len(self.records)} steps, {1e3 * self.seconds:.3f} ms"])
+        return "\n".join([*lines, f"{len(self.records)} steps, {1e3 * self.seconds:.3f} ms", *self._places()])
+
+    def _places(self):
+        """Where the steps of a model on a device ran, and why not all there."""
+        if self._place is None:
+            return
+        there = sum(record.place != "cpu" for record in self.records)
+        yield f"on {self._place.device}: {there} of {len(self.records)} steps"
+        reasons = {}
+        for record in self.records:
+            if record.place == "cpu":
+                reasons.setdefault(self._place.why[record._step], []).append(record.op)
+        for why, operators in reasons.items():
+            counted = ", ".join(f"{operators.count(op)} {op}" for op in dict.fromkeys(operators))
+            yield f"on the CPU: {counted}: {why}"
 
     __repr__ = __str__
 
     def _repr_html_(self):
         head = "".join(f"<th>{column}</th>" for column in COLUMNS)
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        places = "".join(f"<p>{escape(line)}</p>" for line in self._places())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{places}"

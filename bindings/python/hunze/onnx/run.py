@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
+
 from .arena import Arena
 
 
@@ -21,6 +25,10 @@ class Run:
         the step was given; it may be called again when that of its operands has changed (program.py)."""
         for fill in fills:
             fill()
+
+    def copy(self, target, source) -> None:
+        """Copies an array into another, of which they may be views."""
+        self.do(partial(np.copyto, target, source))
 
     def call(self, call, out) -> None:
         """Runs a kernels.Call into `out`."""
