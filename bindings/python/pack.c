@@ -137,11 +137,14 @@ bool offload_weights(Call *call, PyObject **w, const char *name)
     if (call->active.offload < OFFLOAD_CUDA || !is_packed(call->state, *w))
         return true;
     PyObject *source = fits_function(call, *w, name) ? PyObject_GetAttrString(*w, "_source") : NULL;
-    if (!source)
-        return false;
-    *w = source;
-    Py_DECREF(source); /* the packed weights keep it */
-    return true;
+    PyObject *codes =
+        source && is_quantized(call->state, source) ? PyObject_GetAttrString(source, "codes") : Py_XNewRef(source);
+    const bool good = codes != NULL;
+    if (good && PyArray_Check(codes)) /* else they were packed for a device */
+        *w = source;                  /* which the packed weights keep */
+    Py_XDECREF(codes);
+    Py_XDECREF(source);
+    return good;
 }
 
 bool packed_take(Call *call, PyObject *object, const char *name, bool transposed, Operand *blob, Quant *quant,

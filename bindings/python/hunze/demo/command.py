@@ -15,6 +15,10 @@ import hunze.onnx
 from . import data, image, measure, ocr, report, text
 
 
+class DeviceError(Exception):
+    """A device computes other bits than the CPU, or there is none."""
+
+
 @dataclass
 class Job:
     """All that the report shows."""
@@ -65,6 +69,11 @@ def parse(argv):
         help="where models and page are kept (default: build/data, or the user's cache)",
     )
     parser.add_argument("--quick", action="store_true", help="read only: no hashes, no timings")
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="read the page on this device too, as in cuda or cuda:1, and compare the bits",
+    )
     return parser.parse_args(argv)
 
 
@@ -72,7 +81,7 @@ def main(argv=None) -> int:
     arguments = parse(argv)
     try:
         run(arguments)
-    except (data.DataError, image.ImageError, hunze.onnx.ModelError, report.ReportError) as error:
+    except (data.DataError, image.ImageError, hunze.onnx.ModelError, report.ReportError, DeviceError) as error:
         print(f"hunze demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -114,6 +123,8 @@ def run(arguments) -> None:
         job.truth = (Path(__file__).parent / "page.txt").read_text(encoding="utf-8").splitlines()
     reader = ocr.Reader(data.member(wheel, models.detector), data.member(wheel, models.recogniser))
     read(job, reader)
+    if arguments.device:
+        read_again(job, reader, arguments.device)
     if not arguments.quick:
         examine(job, reader)
     report.write(job, output)
@@ -158,6 +169,30 @@ def read(job: Job, reader: ocr.Reader) -> None:
         for form, texts in job.texts.items():
             edits, letters = text.error_rate(job.truth, texts)
             say(f"{report.FORMS[form]}: {edits} of {letters} letters wrong ({100 * edits / letters:.1f} %)")
+
+
+def read_again(job: Job, reader: ocr.Reader, device: str) -> None:
+    """Reads the page on a device beside the CPU, with the same bits; prints what comes of it."""
+    with hz.options(reproducible=True):
+        pairs = [hunze.onnx.load(reader.detector, device=place) for place in (None, device)]
+        start = perf_counter()
+        maps = [model(job.detector_input)[0] for model in pairs]
+        say(f"read on {device} again, reproducibly:")
+        compare("detector", *maps, perf_counter() - start)
+        for form in ("f32", "int8") if job.models.has_integers else ("f32",):
+            pairs = [hunze.onnx.load(reader.recogniser, form == "int8", device=place) for place in (None, device)]
+            for number, line in enumerate(job.lines, 1):
+                start = perf_counter()
+                here, there = (model(line.pixels)[0] for model in pairs)
+                compare(f"{report.FORMS[form]} {number:2}/{len(job.lines)}", here, there, perf_counter() - start)
+                say(f"     {ocr.decode(there[0], reader.letters)}")
+        say(str(pairs[1].explain()).partition(" steps, ")[2].partition("\n")[2] if job.lines else "")
+
+
+def compare(what, here, there, seconds):
+    if here.tobytes() != there.tobytes():
+        raise DeviceError(f"{what}: the bits are not those of the CPU")
+    say(f"  {what}: the CPU's bits, {seconds:.1f} s")
 
 
 def examine(job: Job, reader: ocr.Reader) -> None:

@@ -34,7 +34,9 @@ def to_cpu(value):
         return value
     if isinstance(value, hz.QArray):
         return hz.QArray(value.codes.numpy(), value.scale.numpy(), value.zero_point.numpy(), value.axis)
-    return value.numpy()
+    # Sums of NumPy's operators follow the memory, so their bits do.
+    order = sorted(range(value.ndim), key=lambda axis: -abs(value.strides[axis]))
+    return value.transpose(order).numpy().transpose([order.index(axis) for axis in range(value.ndim)])
 
 
 class DeviceRun(Run):
@@ -51,7 +53,7 @@ class DeviceRun(Run):
             order = [0, *range(2, len(shape)), 1]
         elif like is not None and like.ndim == len(shape):
             order.sort(key=lambda axis: -abs(like.strides[axis]))
-        flat = _hunze._device_empty([shape[axis] for axis in order], np.dtype(dtype).name, self.device, None)
+        flat = _hunze._device_empty(tuple(shape[axis] for axis in order), np.dtype(dtype).name, self.device, None)
         return flat.transpose([order.index(axis) for axis in range(len(shape))]) if order != sorted(order) else flat
 
     def result(self, shape, dtype, *operands):

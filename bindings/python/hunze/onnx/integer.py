@@ -59,7 +59,7 @@ def scales_channels(graph: Graph, node: Node) -> bool:
 
 def quantize_into(x, *, out, kernel=None):
     """hz.quantize(x, "uint8") with memory for the result."""
-    return _hunze._quantize(x, out.codes, out.scale, out.zero_point, None, True, None, kernel, None)
+    return _hunze._quantize(x, out.codes, out.scale, out.zero_point, None, True, None, kernel, None, None)
 
 
 class DynamicQuantizeLinear:
