@@ -313,6 +313,8 @@ const char *hunze_cuda_refuses_product_wgmma(const hunze_plan *plan)
     for (int role = HUNZE_ROLE_D; role <= HUNZE_ROLE_RESIDUAL; role++)
         if (hunze_plan_operand(plan, role, &tensors[role]))
             o.of[role] = &tensors[role];
+    if (plan->flags & HUNZE_BATCH_INVARIANT)
+        return "gives way to another kernel by how operands lie, which may change with the batch, and bits must not";
     for (int role = HUNZE_ROLE_A; role <= HUNZE_ROLE_B; role++)
         if (plan->alignment[role] < 16)
             return alignment[role - HUNZE_ROLE_A];

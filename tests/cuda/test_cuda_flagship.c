@@ -393,13 +393,14 @@ static void counts(void)
 typedef struct matrices {
     int64_t a[3], a_steps[3], b[3], b_steps[3], d[3];
     uint64_t a_at;
+    uint32_t flags;
 } matrices;
 
 /* A plan for the row by its name, of which it is said why it does not take it. */
 static void refuse(hunze_context *context, const matrices *of, const char *why)
 {
     static const int64_t last_first[3] = {0, 0, 0};
-    hunze_gemm_options options = {.struct_size = sizeof options, .kernel = row_of(HUNZE_TYPE_BF16)};
+    hunze_gemm_options options = {.struct_size = sizeof options, .flags = of->flags, .kernel = row_of(HUNZE_TYPE_BF16)};
     array a, b, d;
     const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1};
     const hunze_call call = {
@@ -457,6 +458,11 @@ static void refusals(void)
     refuse(context, &of, NULL);
     of.a_at = 0x1008;
     refuse(context, &of, "first operand aligned to 16 bytes");
+    of = taken;
+    of.flags = HUNZE_BATCH_INVARIANT;
+    refuse(context, &of, "may change with the batch");
+    of.flags = HUNZE_REPRODUCIBLE;
+    refuse(context, &of, "an order of its own");
     of = (matrices){.a = {1, 8, 12}, .b = {1, 12, 24}, .d = {1, 8, 24}};
     refuse(context, &of, "first operand's rows a multiple of 16 bytes apart");
     of = (matrices){.a = {1, 8, 16}, .b = {1, 16, 20}, .d = {1, 8, 20}};
