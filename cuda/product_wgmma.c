@@ -235,8 +235,10 @@ static const char *find_map(product_side *side, int64_t k, hunze_cuda_matrices *
             return apart[which];
         side->per_matrix = common_divisor(stride, side->per_matrix);
     }
-    if (side->per_matrix == 0) { /* one for the whole batch */
-        side->per_matrix = UNIT;
+    if (side->per_matrix == 0) { /* one for the whole batch; a second one would follow it */
+        if (__builtin_mul_overflow(side->outer, side->by_rows ? k : side->rows, &side->per_matrix) ||
+            side->per_matrix >= most_stride)
+            side->per_matrix = UNIT;
         return NULL;
     }
     for (int axis = 0; axis < matrices->axes; axis++) {

@@ -200,6 +200,16 @@ static void batches(void)
                          HARNESS_INTEGERS);
         device_check(context, &c);
     }
+    for (int turn = 0; turn < 4; turn++) { /* heads of a sequence: matrices lie closer together than rows */
+        static const int order[3] = {1, 0, 2};
+        const int64_t a[3] = {3, 20, 64}, b[3] = {3, 64, 16}, d[3] = {3, 20, 16};
+        device_case c = {.op = HUNZE_OP_GEMM, .alpha = 1, .kernel = row_of(types[turn % 2])};
+        snprintf(c.text, sizeof c.text, "heads, turn %d", turn);
+        device_place(&c.a, context, &rng, types[turn % 2], 3, a, order, 0, HARNESS_INTEGERS);
+        device_place(&c.b, context, &rng, types[turn % 2], 3, b, turn < 2 ? NULL : order, 0, HARNESS_INTEGERS);
+        device_place(&c.d, context, &rng, types[turn % 2], 3, d, order, 0, HARNESS_SPECIAL);
+        device_check(context, &c);
+    }
     hunze_context_release(context);
 }
 
