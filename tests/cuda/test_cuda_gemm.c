@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products of f32 and f64 on a device: the CPU's bits, whatever the shape, layout, batch and epilogue; each element of A and B is
  * read as often as the tiling says, and no two threads of a warp wait for one bank. */
+#include "../../cuda/cuda.h"
 #include "device_case.h"
 
 static const hunze_type types[] = {HUNZE_TYPE_F32, HUNZE_TYPE_F64};
@@ -298,9 +299,14 @@ static hunze_status plan_of(hunze_context *context, hunze_type type, int64_t bat
     return hunze_plan_create(context, &call, plan);
 }
 
-/* Grids have 2^31 - 1 blocks in x. */
+/* Grids have 2^31 - 1 blocks in x, 65535 in y and z. */
 static void more_tiles_than_a_grid(void)
 {
+    static const hunze_cuda_kernel kernel = {.name = "some_kernel"};
+    static const int64_t grids[3][3] = {{INT64_C(1) << 31, 1, 1}, {1, 65536, 1}, {1, 1, 65536}};
+    for (int i = 0; i < 3; i++)
+        REFUSED(UNSUPPORTED, hunze_cuda_start(NULL, &kernel, grids[i][0], grids[i][1], grids[i][2], NULL, 0),
+                "some_kernel", i == 0 ? "2147483648" : "65536", "2147483647 x 65535 x 65535");
     hunze_context *context = new_context(NULL);
     const int64_t most = INT64_C(64) * INT32_MAX, million = 1 << 20;
     hunze_plan *plan;
