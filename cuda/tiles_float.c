@@ -81,7 +81,8 @@ const char *hunze_cuda_refuses_grid(int64_t m, int64_t n, int64_t products)
 /* ------------------------------------------------------------------ the rule
  *
  * Of the tiles, with all of k in one block of threads or with one for each K block, that with which the multiprocessors are done first: each
- * has the same number of blocks or one less.  Time is in products that a multiprocessor does meanwhile. */
+ * has the same number of blocks or one less.  Time is in products that a multiprocessor does meanwhile.  The last K block may be longer than the
+ * others. */
 
 enum { PARTIAL_BYTES = 64 << 20 /* of workspace, at most */ };
 static const double fold_element = 16,          /* to write a sum, and to read and add it */
@@ -105,6 +106,8 @@ void hunze_cuda_choose_float_tile(hunze_plan *plan, int64_t m, int64_t n, int64_
     const hunze_cuda_device *device = hunze_cuda_device_of(plan);
     const int64_t k_blocks = hunze_gemm_k_blocks(k, kernels->kc);
     const double bytes = partial_bytes(kernels, m, n, products, k_blocks);
+    const double fold = fold_launch + rounds(tiles_of(m, n, kernels->span) * products, device) * (double)k_blocks *
+                                          kernels->span * kernels->span * fold_element;
     double least = 0;
     for (int i = 0; i < kernels->count; i++) {
         const float_tile *tile = &kernels->tiles[i];
@@ -117,9 +120,9 @@ void hunze_cuda_choose_float_tile(hunze_plan *plan, int64_t m, int64_t n, int64_
         }
         if (k_blocks == 1 || bytes > PARTIAL_BYTES)
             continue;
-        const double apart = rounds(blocks * k_blocks, device) * step * (double)kernels->kc + fold_launch +
-                             rounds(tiles_of(m, n, kernels->span) * products, device) * (double)k_blocks *
-                                 kernels->span * kernels->span * fold_element;
+        const double longest = (double)hunze_most(kernels->kc, k - (k_blocks - 1) * kernels->kc),
+                     average = rounds(blocks * k_blocks, device) * (double)k / (double)k_blocks;
+        const double apart = step * (average > longest ? average : longest) + fold;
         if (apart < least) {
             least = apart;
             plan->choice = (hunze_launch_choice){tile->tile, (uint32_t)k_blocks, (size_t)bytes};

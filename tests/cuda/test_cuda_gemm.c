@@ -355,6 +355,7 @@ static void choices_of_one(void)
         {HUNZE_TYPE_F32, 1, 64, 256, 4096, 64, 1, 0},    {HUNZE_TYPE_F32, 1, 65, 256, 4096, 128, 1, 0},
         {HUNZE_TYPE_F32, 5, 64, 64, 1 << 20, 64, 1, 0},  {HUNZE_TYPE_F32, 1, 4096, 4096, 4096, 128, 1, 0},
         {HUNZE_TYPE_F64, 1, 4096, 4096, 4096, 64, 1, 0}, {HUNZE_TYPE_F64, 1, 64, 64, 1 << 20, 64, 1, 0},
+        {HUNZE_TYPE_F32, 1, 64, 64, 1279, 64, 1, 0},
     };
     check_choices(choices, sizeof choices / sizeof *choices);
 }
@@ -376,6 +377,7 @@ static void choices_of_many(void)
         {HUNZE_TYPE_F32, 1, 4096, 4096, 4096, 128, 1, 0},
         {HUNZE_TYPE_F32, 1, 64, 64, BLOCKS_F32 * HUNZE_KC_F32, 64, BLOCKS_F32, BLOCKS_F32 * TILE_F32},
         {HUNZE_TYPE_F32, 1, 64, 64, BLOCKS_F32 * HUNZE_KC_F32 + HUNZE_KC_F32, 64, 1, 0},
+        {HUNZE_TYPE_F32, 1, 64, 64, 1279, 64, 2, 2 * TILE_F32},
         {HUNZE_TYPE_F64, 1, 64, 64, 383, 64, 1, 0},
         {HUNZE_TYPE_F64, 1, 64, 33, 4096, 64, 16, 64 * TILE_F64},
         {HUNZE_TYPE_F64, 1, 32, 32, 4096, 64, 16, 16 * TILE_F64},
