@@ -9,6 +9,7 @@ help:
 	@echo 'make check-long  what takes hours: all 2^32 inputs of every activation'
 	@echo 'make bench       every kernel beside the limits of this machine and other libraries; FULL=1 all rows, RECORD=1 keeps the result'
 	@echo 'make wheel       dist/hunze-*.whl, with CUDA unless CUDA=0'
+	@echo 'make emulated-demo  the page of make demo on the emulated GPU too: the same text and bits (a minute after the build)'
 	@echo 'make gpu-folder  build/gpu-folder, to be run on a machine with a GPU: sh verify.sh'
 	@echo 'make clean       remove build/, dist/ and .venv'
 	@echo 'PYTHON=python3.12 chooses the interpreter, 3.11 or later; CUDA=1 fetches nvcc and builds the CUDA backend, CUDA=0 leaves it out (neither: it is built if nvcc is here).'
@@ -25,6 +26,9 @@ wheel: bootstrap-demo
 check check-fast check-long: bootstrap-check
 	@$(VENV_PYTHON) tools/check.py $@
 
+emulated-demo: bootstrap-check
+	@$(VENV_PYTHON) tools/emulated_demo.py
+
 gpu-folder: bootstrap-check
 	@$(VENV_PYTHON) tools/gpu_folder.py
 
@@ -38,4 +42,4 @@ bootstrap-demo bootstrap-bench bootstrap-check:
 clean:
 	rm -rf build dist .venv
 
-.PHONY: help demo wheel gpu-folder check check-fast check-long bench bootstrap-demo bootstrap-bench bootstrap-check clean
+.PHONY: help demo wheel emulated-demo gpu-folder check check-fast check-long bench bootstrap-demo bootstrap-bench bootstrap-check clean

@@ -215,6 +215,18 @@ def check_a_line(folder):
     assert all(record.place == "cuda:0" for record in loaded.nodes if record.is_product)
 
 
+def check_the_command(folder):
+    from hunze.demo import command
+
+    assert command.main(["--device", "cuda", "--data", folder, "-o", f"{folder}/report.html"]) == 1
+
+
+def test_the_command_without_a_device(tmp_path):
+    pytest.importorskip("PIL")
+    out = standin.run(check_the_command, tmp_path, driver=False)
+    assert out == "" and not list(tmp_path.iterdir()), "nothing is downloaded"
+
+
 def test_a_line_of_the_demonstration():
     pytest.importorskip("PIL")
     from hunze.demo import data

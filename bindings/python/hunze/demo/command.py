@@ -95,6 +95,8 @@ def say(line=""):
 
 
 def run(arguments) -> None:
+    if arguments.device:
+        on_device(hz.to_device, [0.0], arguments.device)  # before anything is downloaded
     own = arguments.file is not None
     output = arguments.output or (Path("demo/report.html") if Path("demo").is_dir() else Path("report.html"))
     report.check_target(output, arguments.file)
@@ -124,7 +126,7 @@ def run(arguments) -> None:
     reader = ocr.Reader(data.member(wheel, models.detector), data.member(wheel, models.recogniser))
     read(job, reader)
     if arguments.device:
-        read_again(job, reader, arguments.device)
+        on_device(read_again, job, reader, arguments.device)
     if not arguments.quick:
         examine(job, reader)
     report.write(job, output)
@@ -169,6 +171,13 @@ def read(job: Job, reader: ocr.Reader) -> None:
         for form, texts in job.texts.items():
             edits, letters = text.error_rate(job.truth, texts)
             say(f"{report.FORMS[form]}: {edits} of {letters} letters wrong ({100 * edits / letters:.1f} %)")
+
+
+def on_device(function, *arguments):
+    try:
+        function(*arguments)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise DeviceError(error) from None
 
 
 def read_again(job: Job, reader: ocr.Reader, device: str) -> None:
