@@ -26,8 +26,7 @@ typedef struct hunze_cuda_wgmma_product {
     int64_t m, n;
     uint32_t steps;                   /* of k; 0: the sums are 0 */
     uint32_t tiles_m, tiles_n, tiles; /* the last: of all matrices */
-    uint32_t
-        fours; /* four columns of D are neighbours, aligned together, and nothing but alpha comes before they are stored */
+    uint32_t fours;                   /* four columns of D, of C and of the residual are neighbours, aligned together */
     int64_t d_row, c_row, bias_row, residual_row;
     hunze_cuda_matrices matrices; /* strides of A and B count matrices of their maps */
     hunze_cuda_half_epilogue epilogue;

@@ -323,14 +323,14 @@ const char *hunze_cuda_refuses_product_wgmma(const hunze_plan *plan)
     return describe(plan, &o, &p);
 }
 
-/* Whether `count` neighbours of D, and all that are as many apart from them, are aligned together. */
-static bool stores_together(const hunze_cuda_wgmma_product *to, int64_t count)
+/* Whether `count` neighbours of a row, and all others that many columns on or in other rows, are aligned together; true if there is no operand. */
+static bool aligned(const hunze_cuda_wgmma_product *to, const void *data, uint32_t f32, int64_t row, int64_t column,
+                    int operand, int64_t count)
 {
-    const hunze_cuda_half_epilogue *e = &to->epilogue;
-    int64_t steps = to->d_row;
+    int64_t steps = row;
     for (int axis = 0; axis < to->matrices.axes; axis++)
-        steps |= to->matrices.stride[axis][HUNZE_CUDA_OF_D];
-    return e->d_column == 1 && steps % count == 0 && (uintptr_t)e->d % (uintptr_t)(count * (e->d_f32 ? 4 : 2)) == 0;
+        steps |= to->matrices.stride[axis][operand];
+    return !data || (column == 1 && steps % count == 0 && (uintptr_t)data % (uintptr_t)(count * (f32 ? 4 : 2)) == 0);
 }
 
 static void add_activation(const hunze_activation *activation, hunze_cuda_half_epilogue *e)
@@ -372,8 +372,11 @@ hunze_status hunze_cuda_launch_product_wgmma(const hunze_plan *plan, const hunze
     e->beta = (float)beta;
     if (alpha == 0)
         to->steps = 0;
-    e->pairs = stores_together(to, 2);
-    to->fours = stores_together(to, 4) && !e->c && !e->bias && !e->residual && e->activation == HUNZE_ACT_NONE;
+    e->pairs = aligned(to, e->d, e->d_f32, to->d_row, e->d_column, HUNZE_CUDA_OF_D, 2);
+    to->fours =
+        aligned(to, e->d, e->d_f32, to->d_row, e->d_column, HUNZE_CUDA_OF_D, 4) &&
+        aligned(to, e->c, e->d_f32, to->c_row, e->c_column, HUNZE_CUDA_OF_C, 4) &&
+        aligned(to, e->residual, e->residual_f32, to->residual_row, e->residual_column, HUNZE_CUDA_OF_RESIDUAL, 4);
     TRY(encode(&p.a, p.k, HUNZE_CUDA_WGMMA_M, run, &to->a));
     TRY(encode(&p.b, p.k, HUNZE_CUDA_WGMMA_N, run, &to->b));
     const hunze_cuda_kernel(*kernels)[2] = plan->row->a == HUNZE_TYPE_F16 ? f16 : bf16;

@@ -140,51 +140,152 @@ struct alignas(8) wgmma_four_rounded {
     uint32_t at[2];
 };
 
-/* Four neighbours in a row of D that are stored at once, and nothing but alpha before that. */
-template <typename type>
-HUNZE_INLINE void wgmma_store_four(const hunze_cuda_half_epilogue &e, int64_t at, const wgmma_four &sums)
+/* Four neighbours of a row, loaded or stored at once. */
+template <typename type> HUNZE_INLINE wgmma_four wgmma_load_four(const void *p, int64_t at, bool is_f32)
 {
-    const wgmma_four t = {{mul_rn(e.alpha, sums.at[0]), mul_rn(e.alpha, sums.at[1]), mul_rn(e.alpha, sums.at[2]),
-                           mul_rn(e.alpha, sums.at[3])}};
+    if (is_f32)
+        return load_global(reinterpret_cast<const wgmma_four *>(static_cast<const float *>(p) + at));
+    const wgmma_four_rounded bits =
+        load_global(reinterpret_cast<const wgmma_four_rounded *>(static_cast<const uint16_t *>(p) + at));
+    return {{type::widen((uint16_t)bits.at[0]), type::widen((uint16_t)(bits.at[0] >> 16)),
+             type::widen((uint16_t)bits.at[1]), type::widen((uint16_t)(bits.at[1] >> 16))}};
+}
+template <typename type>
+HUNZE_INLINE void wgmma_store_four(const hunze_cuda_half_epilogue &e, int64_t at, const wgmma_four &t)
+{
     if (e.d_f32) {
         store_global(reinterpret_cast<wgmma_four *>(static_cast<float *>(e.d) + at), t);
-    } else {
-        const wgmma_four_rounded rounded = {{type::round_pair(t.at[0], t.at[1]), type::round_pair(t.at[2], t.at[3])}};
-        store_global(reinterpret_cast<wgmma_four_rounded *>(static_cast<uint16_t *>(e.d) + at), rounded);
-    }
-}
-
-/* 64 columns of a warp's rows, from shared memory: each thread has four columns of every other row. */
-template <typename type>
-HUNZE_INLINE void wgmma_store_part(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, const wgmma_place &place,
-                                   int warp, int64_t column)
-{
-    enum { THREADS = PART_N / 4, ROWS = 32 / THREADS }; /* of a row, and at once */
-    const int first = thread_index() % 32 / THREADS, pair = thread_index() % THREADS * 2;
-    const int64_t row = place.row + warp * WARP_M, left = p.n - column;
-    if (p.fours && INSIDE(left >= 4)) {
-#pragma unroll
-        for (int i = first; i < first + WARP_M; i += ROWS) {
-            const wgmma_four four = load_shared(reinterpret_cast<wgmma_four *>(wgmma_sums_at(shared, warp, i, pair)));
-            if (INSIDE(row + i < p.m))
-                wgmma_store_four<type>(p.epilogue, place.offset[HUNZE_CUDA_OF_D] + (row + i) * p.d_row + column, four);
-        }
         return;
     }
+    const wgmma_four_rounded rounded = {{type::round_pair(t.at[0], t.at[1]), type::round_pair(t.at[2], t.at[3])}};
+    store_global(reinterpret_cast<wgmma_four_rounded *>(static_cast<uint16_t *>(e.d) + at), rounded);
+}
+
+/* A warp's rows and 64 of its columns, sums of which lie in shared memory: each thread has four columns of every other row, and of these
+ * rows four at once. */
+struct wgmma_part {
+    enum { THREADS = PART_N / 4, STEP = 32 / THREADS, COUNT = WARP_M / STEP, AT_ONCE = 4 };
+    const hunze_cuda_wgmma_product &p;
+    const wgmma_place &place;
+    wgmma_shared &shared;
+    int warp;
+    int64_t column;
+
+    HUNZE_MEMBER int row(int i) const { return thread_index() % 32 / THREADS + i * STEP; }
+    HUNZE_MEMBER int64_t d_row(int i) const { return place.row + warp * WARP_M + row(i); }
+    HUNZE_MEMBER wgmma_four *sums(int i) const
+    {
+        return reinterpret_cast<wgmma_four *>(wgmma_sums_at(shared, warp, row(i), thread_index() % THREADS * 2));
+    }
+
+    /* Four columns of four rows of an operand; all loads are on their way before the first is waited for. */
+    template <typename type>
+    HUNZE_MEMBER void load(wgmma_four (&four)[AT_ONCE], int first, const void *from, int64_t offset, int64_t step,
+                           bool is_f32) const
+    {
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++)
+            if (INSIDE(d_row(first + i) < p.m))
+                four[i] = wgmma_load_four<type>(from, offset + d_row(first + i) * step + column, is_f32);
+            else
+                four[i] = {{0, 0, 0, 0}};
+    }
+
+    template <typename type> HUNZE_MEMBER void store_fours() const
+    {
+        const hunze_cuda_half_epilogue &e = p.epilogue;
+        wgmma_four bias = {{0, 0, 0, 0}};
+        if (e.bias && p.bias_row == 0)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                bias.at[j] = half_load<type>(e.bias, (column + j) * e.bias_column, e.bias_f32);
 #pragma unroll 1
-    for (int i = first; i < first + WARP_M; i += ROWS) {
-        const half_row at = {place.offset[HUNZE_CUDA_OF_D] + (row + i) * p.d_row,
-                             place.offset[HUNZE_CUDA_OF_C] + (row + i) * p.c_row,
-                             place.offset[HUNZE_CUDA_OF_BIAS] + (row + i) * p.bias_row,
-                             place.offset[HUNZE_CUDA_OF_RESIDUAL] + (row + i) * p.residual_row};
+        for (int i = 0; i < COUNT; i += AT_ONCE)
+            store_some<type>(i, bias);
+    }
+
+#define WGMMA_EACH(i, j)                                                                                               \
+    _Pragma("unroll") for (int i = 0; i < AT_ONCE; i++) _Pragma("unroll") for (int j = 0; j < 4; j++)
+
+    /* half_finish's steps, each for all before the next. */
+    template <typename type> HUNZE_MEMBER void store_some(int first, const wgmma_four &bias) const
+    {
+        const hunze_cuda_half_epilogue &e = p.epilogue;
+        wgmma_four t[AT_ONCE], other[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++)
+            t[i] = load_shared(sums(first + i));
+        if (e.c) {
+            load<type>(other, first, e.c, place.offset[HUNZE_CUDA_OF_C], p.c_row, e.d_f32);
+            WGMMA_EACH(i, j) t[i].at[j] = fma_rn(e.alpha, t[i].at[j], mul_rn(e.beta, other[i].at[j]));
+        } else {
+            WGMMA_EACH(i, j) t[i].at[j] = mul_rn(e.alpha, t[i].at[j]);
+        }
+        if (e.bias && p.bias_row == 0) {
+            WGMMA_EACH(i, j) t[i].at[j] = add_rn(t[i].at[j], bias.at[j]);
+        } else if (e.bias) {
+#pragma unroll
+            for (int i = 0; i < AT_ONCE; i++)
+                other[i].at[0] = INSIDE(d_row(first + i) < p.m)
+                                     ? half_load<type>(e.bias, d_row(first + i) * p.bias_row, e.bias_f32)
+                                     : 0.0f;
+            WGMMA_EACH(i, j) t[i].at[j] = add_rn(t[i].at[j], other[i].at[0]);
+        }
+        if (e.residual) {
+            load<type>(other, first, e.residual, place.offset[HUNZE_CUDA_OF_RESIDUAL], p.residual_row, e.residual_f32);
+            WGMMA_EACH(i, j) t[i].at[j] = add_rn(t[i].at[j], other[i].at[j]);
+        }
+        if (e.activation != HUNZE_ACT_NONE)
+            activate(first, t);
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++)
+            if (INSIDE(d_row(first + i) < p.m))
+                wgmma_store_four<type>(e, place.offset[HUNZE_CUDA_OF_D] + d_row(first + i) * p.d_row + column, t[i]);
+    }
+#undef WGMMA_EACH
+
+    /* By way of this thread's places in shared memory, so that the activations' code is there once. */
+    HUNZE_MEMBER void activate(int first, wgmma_four (&t)[AT_ONCE]) const
+    {
+        const hunze_cuda_half_epilogue &e = p.epilogue;
+        const vf_activation act =
+            vf_activation_of((hunze_activation_kind)e.activation, e.activation_alpha, e.activation_beta);
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++)
+            store_shared(sums(first + i), t[i]);
 #pragma unroll 1
-        for (int half = 0; half < 2; half++) {
-            const half_pair_f32 sums = load_shared(wgmma_sums_at(shared, warp, i, pair + half));
-            if (INSIDE(row + i < p.m))
-                half_store<type>(p.epilogue, at, column + 2 * half, sums.at, left - 2 * half);
+        for (int i = 0; i < AT_ONCE; i++) {
+            wgmma_four four = load_shared(sums(first + i));
+#pragma unroll 1
+            for (int j = 0; j < 4; j++) {
+                const float last = vf_activate(&act, four.at[0]);
+                four = {{four.at[1], four.at[2], four.at[3], last}};
+            }
+            store_shared(sums(first + i), four);
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++)
+            t[i] = load_shared(sums(first + i));
+    }
+
+    template <typename type> HUNZE_MEMBER void store_pairs() const
+    {
+#pragma unroll 1
+        for (int i = 0; i < COUNT; i++) {
+            const half_row at = {place.offset[HUNZE_CUDA_OF_D] + d_row(i) * p.d_row,
+                                 place.offset[HUNZE_CUDA_OF_C] + d_row(i) * p.c_row,
+                                 place.offset[HUNZE_CUDA_OF_BIAS] + d_row(i) * p.bias_row,
+                                 place.offset[HUNZE_CUDA_OF_RESIDUAL] + d_row(i) * p.residual_row};
+            const wgmma_four four = load_shared(sums(i));
+#pragma unroll 1
+            for (int half = 0; half < 2; half++) {
+                const float pair[2] = {half ? four.at[2] : four.at[0], half ? four.at[3] : four.at[1]};
+                if (INSIDE(d_row(i) < p.m))
+                    half_store<type>(p.epilogue, at, column + 2 * half, pair, p.n - column - 2 * half);
+            }
         }
     }
-}
+};
 
 template <typename type>
 HUNZE_INLINE void wgmma_store(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, const wgmma_place &place,
@@ -201,7 +302,11 @@ HUNZE_INLINE void wgmma_store(const hunze_cuda_wgmma_product &p, wgmma_shared &s
                 store_shared(wgmma_sums_at(shared, warp, lane / 4 + i / 2 % 2 * 8, i % 32 / 4 * 4 + lane % 4), pair);
             }
         SYNC_NAMED(1 + group, GROUP);
-        wgmma_store_part<type>(p, shared, place, warp, place.column + part * PART_N + lane % (PART_N / 4) * 4);
+        const wgmma_part rest = {p, place, shared, warp, place.column + part * PART_N + lane % (PART_N / 4) * 4};
+        if (p.fours && INSIDE(rest.column + 4 <= p.n))
+            rest.store_fours<type>();
+        else
+            rest.store_pairs<type>();
     }
 }
 
