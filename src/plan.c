@@ -416,9 +416,19 @@ hunze_status hunze_plan_explain(const hunze_plan *plan, char **out)
                    plan->packed ? "true" : "false", plan->flags & HUNZE_REPRODUCIBLE ? "true" : "false",
                    (unsigned long long)plan->operations, (unsigned long long)plan->bytes, threads,
                    hunze_plan_workspace_of(plan, threads));
-    hunze_plan copy = *plan;
-    const hunze_status status = hunze_choose_row(&copy, &text);
+    /* With its key, which rows read. */
+    hunze_plan *copy = hunze_allocate(plan->context, plan->allocated_bytes, _Alignof(hunze_plan));
+    hunze_status status = HUNZE_OK;
+    if (copy) {
+        memcpy(copy, plan, plan->allocated_bytes);
+        status = hunze_choose_row(copy, &text);
+        hunze_deallocate(plan->context, copy, plan->allocated_bytes);
+    }
     hunze_text_add(&text, "}");
-    const hunze_status finished = hunze_text_finish(&text, out);
-    return status ? status : finished;
+    TRY(hunze_text_finish(&text, out));
+    if (copy && status == HUNZE_OK)
+        return HUNZE_OK;
+    hunze_string_free(*out);
+    *out = NULL;
+    return copy ? status : hunze_fail(HUNZE_ERR_NOMEM, "no memory for a plan of %zu bytes", plan->allocated_bytes);
 }

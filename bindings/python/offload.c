@@ -168,6 +168,10 @@ static hunze_status make_plans(Offload *o, const hunze_plan *given)
     status = make_plan(o, o->rows, kernel, &o->slice_plans[0]);
     if (status == HUNZE_OK && last != o->rows)
         status = make_plan(o, last, kernel, &o->slice_plans[1]);
+    if (status == HUNZE_ERR_UNSUPPORTED) { /* a kernel that does not take slices keeps its bits on the whole */
+        offload_keep_whole(o);
+        return HUNZE_OK;
+    }
     return status;
 }
 

@@ -215,6 +215,24 @@ static double moved(const Slot *slot)
     return (double)offload_pack(&host, host.tensor.device, NULL, &dense);
 }
 
+static void count_moves(Offload *o)
+{
+    o->once = o->over = o->back = 0;
+    for (int i = 0; i < SLOTS; i++) {
+        const Slot *slot = &o->slots[i];
+        if (slot->tensor && !slot->here)
+            *(slot->output ? &o->back : slot->axis >= 0 ? &o->over : &o->once) += moved(slot);
+    }
+}
+
+void offload_keep_whole(Offload *o)
+{
+    o->slices = 1;
+    for (int i = 0; i < SLOTS; i++)
+        o->slots[i].axis = -1;
+    count_moves(o);
+}
+
 void offload_find_slices(Offload *o)
 {
     Call *call = o->call;
@@ -243,11 +261,7 @@ void offload_find_slices(Offload *o)
         }
     }
     if (o->slices == 1)
-        for (int i = 0; i < SLOTS; i++)
-            o->slots[i].axis = -1;
-    for (int i = 0; i < SLOTS; i++) {
-        const Slot *slot = &o->slots[i];
-        if (slot->tensor && !slot->here)
-            *(slot->output ? &o->back : slot->axis >= 0 ? &o->over : &o->once) += moved(slot);
-    }
+        offload_keep_whole(o);
+    else
+        count_moves(o);
 }

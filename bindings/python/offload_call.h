@@ -80,5 +80,7 @@ size_t offload_stage(const Slot *slot, int64_t first, int64_t rows, hunze_device
 bool offload_on_device(const hunze_tensor *tensor);
 /* Chooses the axis that is cut, how many slices there are, and counts what moves. */
 void offload_find_slices(Offload *offload);
+/* Nothing is cut after all. */
+void offload_keep_whole(Offload *offload);
 
 #endif

@@ -122,6 +122,23 @@ def test_the_bits_of_the_cpu():
     standin.run(check_bits)
 
 
+def check_narrow():
+    """16-bit sums have no order in common with the CPU's; in slices they are those of the whole."""
+    a, b, bias = f32(300, 64).astype("f2"), f32(64, 48, seed=5).astype("f2"), f32(48)
+    slices(WHOLE)
+    wanted = hz.matmul(a, b, device="cuda", bias=bias)
+    assert hz.explain(hz.matmul, a, b, device="cuda", bias=bias)["kernel"].startswith("gemm_f16_cuda")
+    np.testing.assert_allclose(wanted, hz.matmul(a, b, bias=bias), rtol=1e-2, atol=1e-2)
+    for divisor in (3, 7):
+        slices(int((a.nbytes + wanted.nbytes) / divisor))
+        assert moves(hz.matmul, a, b, bias=bias)[4] > 1
+        same(hz.matmul(a, b, device="cuda", bias=bias), wanted)
+
+
+def test_narrow_slices_have_the_bits_of_the_whole():
+    standin.run(check_narrow)
+
+
 def check_out():
     a, b = f32(90, 33), f32(33, 20)
     wanted = hz.matmul(a, b)
