@@ -8,7 +8,6 @@ TF32 off, and PyTorch with TF32 on as a case of its own.  `difference` is the no
 over that of PyTorch's.  At last what a call costs the CPU.  Exit status 77 where there is no PyTorch with a GPU.
 """
 
-import contextlib
 import json
 import statistics
 import sys
@@ -255,13 +254,6 @@ def host_time(kind, size):
     return found
 
 
-def on_one_stream():
-    """Hunze gives its work to PyTorch's stream."""
-    if hunze and hasattr(hunze, "stream"):
-        return hunze.stream(torch.cuda.current_stream())
-    return contextlib.nullcontext()
-
-
 def say(found):
     print("RESULT " + json.dumps(found), flush=True)
 
@@ -269,18 +261,17 @@ def say(found):
 def main():
     torch.backends.cudnn.benchmark = True
     print("PyTorch %s, CUDA %s" % (torch.__version__, torch.version.cuda), flush=True)
-    with on_one_stream():
-        cases = []
-        for case in small_cases() if SMALL else all_cases():
-            case.prepare()
-            cases.append(case)
-        for _ in range(ROUNDS):
-            for case in cases:
-                case.round()
+    cases = []
+    for case in small_cases() if SMALL else all_cases():  # both libraries use the default stream
+        case.prepare()
+        cases.append(case)
+    for _ in range(ROUNDS):
         for case in cases:
-            say(case.result())
-        for kind in ("f32", "bf16"):
-            say(host_time(kind, 64))
+            case.round()
+    for case in cases:
+        say(case.result())
+    for kind in ("f32", "bf16"):
+        say(host_time(kind, 64))
     print("%d cases" % len(cases))
 
 

@@ -36,7 +36,6 @@ cuda = SimpleNamespace(
     is_available=lambda: True,
     get_device_properties=lambda device: SimpleNamespace(L2_cache_size=1 << 20),
     synchronize=lambda: None,
-    current_stream=lambda: None,
 )
 
 
