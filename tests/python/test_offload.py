@@ -426,6 +426,13 @@ def check_model():
     w = hz.pack(hz.matmul, b)
     same(hz.matmul(a, w, device="auto"), hz.matmul(a, b))
     assert "packed" in hz.explain(hz.matmul, a, w, device="auto")["auto"]["why"]
+    d = hz.to_device(a)
+    resident = hz.explain(hz.matmul, d, hz.to_device(b), device="auto")
+    assert resident["auto"] == {"choice": "cuda:0", "why": "the operands live there"}
+    assert resident["floor"]["seconds"] == operations / 1e10 and "transfer" not in resident
+    same(hz.matmul(d, b, device="cuda").numpy(), hz.matmul(a, b))  # b comes over
+    with pytest.raises(ValueError, match="lives on a device"):
+        hz.matmul(d, d.T, device="cpu")
     if hz.explain(hz.matmul, a.astype("f8"), b, device="auto")["auto"]["choice"] != "cpu":
         raise AssertionError("there is no ceiling of f64")
 

@@ -94,6 +94,26 @@ def check_models():
     assert set(places(loaded).values()) == {"cuda:0"}
 
 
+def check_settings():
+    """A model of the CPU in a block that brings calls to the device: call by call, and again without."""
+    driver = standin.Driver()
+    x = f32(1, 3, 12, 10)
+    with hz.options(reproducible=True):
+        loaded = hunze.onnx.load(small())
+        wanted = loaded(x)
+        for device in ("cuda", "cpu", "cuda"):
+            with hz.options(device=device):
+                for _ in range(3):
+                    launches = driver.calls("cuLaunchKernelEx") if device == "cuda" else 0
+                    assert [a.tobytes() for a in loaded(x)] == [a.tobytes() for a in wanted]
+                    if device == "cuda":
+                        assert driver.calls("cuLaunchKernelEx") > launches
+
+
+def test_a_block_that_brings_calls_to_the_device():
+    standin.run(check_settings)
+
+
 def check_operators():
     x, w = f32(2, 4, 5, 6), f32(4, 3, 2, 2)
     shuffled = parsed(
