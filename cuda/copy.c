@@ -292,6 +292,8 @@ static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hu
             return hunze_fail(HUNZE_ERR_CAPTURE,
                               "the stream is being captured, and the CPU would have to gather the elements of %s",
                               c->from.cpu ? "from" : "to");
+        if (c->from.pinned) /* what is still on its way there comes first */
+            TRY(hunze_driver_check(hunze_scope_wait(c->scope), "work before the copy"));
         return copy_in_slices(c);
     }
     TRY(copy_rows(c, &r));

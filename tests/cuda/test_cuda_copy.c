@@ -163,6 +163,36 @@ static void returns_when_read(void)
     hunze_context_release(context);
 }
 
+/* What the stream still writes to pinned memory is there before the CPU gathers it for the next copy. */
+static void gathered_in_order(void)
+{
+    enum { ROWS = 60, COLUMNS = 50, N = ROWS * COLUMNS };
+    hunze_context *context = new_context(NULL);
+    static float values[N], result[N];
+    const int64_t extents[2] = {COLUMNS, ROWS}, transposed[2] = {1, COLUMNS};
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    void *d = NULL, *block = NULL, *stream = NULL;
+    array from, to;
+    OK(hunze_stream_create(context, cuda0, &stream));
+    const hunze_run run = {.struct_size = sizeof run, .stream = stream};
+    OK(hunze_memory_alloc(context, cuda0, sizeof values, stream, &d));
+    OK(hunze_memory_alloc(context, pinned, sizeof values, stream, &block));
+    for (int turn = 1; turn < 10; turn++) {
+        for (int i = 0; i < N; i++)
+            values[i] = (float)(turn * i);
+        OK(hunze_copy(context, floats(&from, cpu, values, N), floats(&to, cuda0, d, N), &run));
+        OK(hunze_copy(context, floats(&from, cuda0, d, N), floats(&to, pinned, block, N), &run));
+        OK(hunze_copy(context, view(&from, pinned, f32, block, 2, extents, transposed),
+                      view(&to, cuda0, f32, d, 2, extents, NULL), &run));
+        OK(hunze_copy(context, floats(&from, cuda0, d, N), floats(&to, cpu, result, N), &run));
+        for (int i = 0; i < N; i++) {
+            const float wanted = values[i % ROWS * COLUMNS + i / ROWS];
+            check(result[i] == wanted, "turn %d: element %d is %g, not %g", turn, i, (double)result[i], (double)wanted);
+        }
+    }
+    hunze_context_release(context);
+}
+
 /* Rows on the device go one by one where the driver takes no such pitch. */
 static void pitches_of_the_driver(void)
 {
@@ -242,6 +272,7 @@ static const cuda_case cases[] = {
     {"in_slices", in_slices, NULL, NULL},
     {"returns_when_read", returns_when_read, NULL, NULL},
     {"returns_when_read_by_the_device", returns_when_read, "pageable=1", NULL},
+    {"gathered_in_order", gathered_in_order, NULL, NULL},
     {"pitches_of_the_driver", pitches_of_the_driver, NULL, NULL},
     {"scalars_and_empty", scalars_and_empty, NULL, NULL},
     {"refused", refused, "devices=2", NULL},
