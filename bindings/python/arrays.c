@@ -261,6 +261,7 @@ bool operand_new(Place *place, hunze_dtype dtype, int axes, const int64_t *shape
         if (!operand->owner)
             return false;
         device_array_operand(operand->owner, operand);
+        operand->library = LIBRARY_ANY;
         Py_INCREF((PyObject *)operand->memory);
         return true;
     }

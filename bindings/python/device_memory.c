@@ -72,16 +72,17 @@ static hunze_status wait_for(const DeviceMemory *memory, void *stream, void *bef
     return status == HUNZE_ERR_CAPTURE || status == HUNZE_ERR_DEVICE ? HUNZE_OK : status;
 }
 
-/* Only streams[first] is left, and waits for the others. */
+/* Only streams[first] is left, and waits for the others; where that fails, the CPU does. */
 static hunze_status join(DeviceMemory *memory, int first)
 {
+    const hunze_device device = {HUNZE_DEVICE_CUDA, memory->device.id};
     hunze_status status = HUNZE_OK;
     Stream kept = memory->streams[first];
     for (int i = 0; i < memory->stream_count; i++) {
         if (i == first)
             continue;
-        if (!status)
-            status = wait_for(memory, kept.handle, memory->streams[i].handle);
+        if (wait_for(memory, kept.handle, memory->streams[i].handle))
+            status = hunze_stream_synchronize(memory->context, device, memory->streams[i].handle);
         Py_CLEAR(memory->streams[i].owner);
     }
     memory->streams[0] = kept;

@@ -261,6 +261,15 @@ static PyObject *plan_explain(PyObject *self, PyObject *nothing)
     return text_result(hunze_plan_explain(plan_of(self), &text), &text, "explain");
 }
 
+static PyObject *plan_prepare(PyObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    PyThreadState *thread = PyEval_SaveThread();
+    hunze_status status = hunze_plan_prepare(plan_of(self));
+    PyEval_RestoreThread(thread);
+    return status ? raise_status(status, "prepare") : Py_NewRef(Py_None);
+}
+
 static PyObject *plan_get_moves(PyObject *self, void *closure)
 {
     PyObject *moves = ((PlanObject *)self)->moves;
@@ -268,8 +277,10 @@ static PyObject *plan_get_moves(PyObject *self, void *closure)
     return Py_NewRef(moves ? moves : Py_None);
 }
 
-static PyMethodDef plan_methods[] = {
-    {"workspace", plan_workspace, METH_O, NULL}, {"explain", plan_explain, METH_NOARGS, NULL}, {0}};
+static PyMethodDef plan_methods[] = {{"workspace", plan_workspace, METH_O, NULL},
+                                     {"explain", plan_explain, METH_NOARGS, NULL},
+                                     {"prepare", plan_prepare, METH_NOARGS, NULL},
+                                     {0}};
 static PyGetSetDef plan_attributes[] = {
     {"kernel", plan_kernel, NULL, NULL, NULL}, {"moves", plan_get_moves, NULL, NULL, NULL}, {0}};
 static PyType_Slot plan_slots[] = {

@@ -63,6 +63,11 @@ class Plan:
         """Bytes of scratch that a run needs with the number of threads in force."""
         return self._handle.workspace(_hunze._get_threads())
 
+    def prepare(self):
+        """Loads what the first run would load (a kernel of a device), so that the plan can run while a stream is
+        captured: with out=, as nothing is allocated then."""
+        self._handle.prepare()
+
     def explain(self):
         """What the library says about its choice: kernel, why, what was refused, operations and bytes.
 
