@@ -274,7 +274,7 @@ struct wgmma_part {
         for (int i = 0; i < COUNT; i++) {
             const half_row at = {place.offset[HUNZE_CUDA_OF_D] + d_row(i) * p.d_row,
                                  place.offset[HUNZE_CUDA_OF_C] + d_row(i) * p.c_row,
-                                 place.offset[HUNZE_CUDA_OF_BIAS] + d_row(i) * p.bias_row,
+                                 d_row(i) * p.bias_row, /* one for all matrices */
                                  place.offset[HUNZE_CUDA_OF_RESIDUAL] + d_row(i) * p.residual_row};
             const wgmma_four four = load_shared(sums(i));
 #pragma unroll 1
