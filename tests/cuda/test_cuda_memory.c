@@ -159,8 +159,10 @@ static void bad_arguments(void)
     OK(hunze_memory_free(context, cuda0, NULL, 0, NULL));
     OK(hunze_stream_create(context, cuda0, &stream));
     OK(hunze_stream_destroy(context, cuda0, stream));
-    REFUSED(DEVICE, hunze_stream_synchronize(context, cuda0, stream), "destroyed");
-    REFUSED(DEVICE, hunze_stream_destroy(context, cuda0, stream), "destroyed");
+    if (on_standin()) { /* a real driver may look where nothing is */
+        REFUSED(DEVICE, hunze_stream_synchronize(context, cuda0, stream), "destroyed");
+        REFUSED(DEVICE, hunze_stream_destroy(context, cuda0, stream), "destroyed");
+    }
 
     hunze_device_allocator allocator = {.struct_size = sizeof allocator};
     const hunze_context_options options = {.struct_size = sizeof options, .device_allocator = &allocator};

@@ -364,6 +364,8 @@ static void small_rows(void)
 {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         gemm(types[i].name, 37, 41, 70, "nt", i % 2, true);
+    gemm("bf16", 72, 264, 80, "nn", 0, true); /* what tensor maps take */
+    gemm("f16", 72, 264, 80, "tt", 0, true);
     for (int last = 0; last < 2; last++) {
         conv("f32", 2, 5, 9, 7, 3, 1, last);
         conv("u8s8", 1, 8, 9, 16, 3, 1, last);

@@ -51,12 +51,13 @@ void gpu_ceilings_make(gpu_job *jobs, const char *images, long bytes, bool small
     CUdeviceptr from, to;
     NEED(cuMemAlloc(&from, (size_t)bytes));
     NEED(cuMemAlloc(&to, (size_t)bytes));
-    unsigned char *words = malloc((size_t)bytes); /* bytes of numbers below 1, whatever the type */
-    for (long i = 0; i < bytes; i++)
-        words[i] = (unsigned char)(i % 2 ? 0x3F - (i >> 3) % 3 : i * 2654435761u >> 24);
-    NEED(cuMemcpyAsync(from, (CUdeviceptr)words, (size_t)bytes, stream));
+    enum { PART = 1 << 16 };
+    static unsigned char part[PART]; /* bytes of numbers below 1, whatever the type */
+    for (int i = 0; i < PART; i++)
+        part[i] = i % 2 ? (unsigned char)(0x3F - (i >> 3) % 3) : (unsigned char)((uint32_t)i * 2654435761u >> 24);
+    for (long at = 0; at < bytes; at += PART)
+        NEED(cuMemcpyAsync(from + (size_t)at, at ? from : (CUdeviceptr)part, PART, stream));
     NEED(cuStreamSynchronize(stream));
-    free(words);
     for (int i = 0; i < GPU_CEILINGS; i++) {
         peak *p = calloc(1, sizeof *p);
         jobs[i] = (gpu_job){.self = p, .peak = -1};

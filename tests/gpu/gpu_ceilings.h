@@ -16,7 +16,7 @@ typedef enum gpu_ceiling {
     GPU_CEILINGS
 } gpu_ceiling;
 
-/* Adds the jobs to `jobs`, in the order of the enumeration; those that this device has no kernel for have no `run`.  bytes: of a copy. */
+/* Adds the jobs to `jobs`, in the order of the enumeration; those that this device has no kernel for have no `run`.  bytes: of a copy, a multiple of 64 KiB. */
 void gpu_ceilings_make(gpu_job *jobs, const char *images, long bytes, bool small, void *stream);
 /* Of the jobs that were timed: the rate of a ceiling, 0 if there is none; of GPU_HALF, what either kind of product reaches. */
 double gpu_ceiling_rate(const gpu_job *jobs, gpu_ceiling ceiling);

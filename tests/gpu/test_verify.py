@@ -165,6 +165,7 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     assert offload["numpy float32 37x41x70"]["same_bits"] and offload["cuda:0 calls"]["rate"] > 0
     bench = next(record for record in records if record["kind"] == "bench")["results"]
     compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
+    assert {result["checked"] for result in compared} == {"same bits", "close"}
     assert len(compared) >= 16 and not [result for result in bench if result.get("checked") == "WRONG"]
     assert {"peak of fma, f32", "peak of wgmma, bf16", "host time of gemm f32 64"} <= {
         result["case"] for result in bench
