@@ -7,6 +7,7 @@
 # Each step is a process of its own with its own time limit, so a fault ends one step only, and its line stands in records.jsonl as soon
 # as it is over: what was measured stays when the machine is taken away.  Order: device, fixtures, tests, benchmarks, other libraries,
 # sanitizer.  All steps together get HUNZE_VERIFY_BUDGET seconds (480): one that begins late gets what is left of them.
+# HUNZE_VERIFY_ONLY=WORD leaves out those whose KIND-NAME does not have it, for a second run.
 # --small: sizes for a machine whose GPU is emulated.
 # A program's exit status 77 means that what it needs is not here.  Its lines "RESULT {…}" become part of its record.
 # Python is python3, or PYTHON; it finds the package in this folder.
@@ -33,6 +34,10 @@ json_text() {
 step() {
     kind=$1 name=$2 limit=${HUNZE_VERIFY_SECONDS:-$3}
     shift 3
+    case $kind-$name in
+    device-device | *"$HUNZE_VERIFY_ONLY"*) ;;
+    *) return ;;
+    esac
     log=$out/logs/$kind-$name.txt
     left=$((end - $(date +%s)))
     [ "$left" -ge "$limit" ] || limit=$left
@@ -76,6 +81,10 @@ if ! grep -q '"kind": "device", "status": "passed"' "$records"; then
     echo "no device that Hunze can use: $(tail -n 1 "$out/logs/device-device.txt")"
     exit 2
 fi
+# Runs a program that this machine may not have.
+if_here='command -v "$0" >/dev/null || { echo "no $0"; exit 77; }; exec "$0" "$@"'
+step machine smi 20 sh -c "$if_here" nvidia-smi --format=csv \
+    --query-gpu=driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu,ecc.mode.current
 step fixture fixtures 60 "$here/bin/gpu_fixtures" "$here/bin" "$out/fixtures" "$here/fixtures"
 [ -n "$small" ] || export HUNZE_TEST_SCALE=16 # so many tiles that a device takes the large ones
 for test in "$here"/tests/*; do
@@ -84,8 +93,6 @@ for test in "$here"/tests/*; do
 done
 step bench hunze 150 "$here/bin/gpu_bench" $small "$here/bin"
 
-# Runs a program that this machine may not have.
-if_here='command -v "$0" >/dev/null || { echo "no $0"; exit 77; }; exec "$0" "$@"'
 export PYTHONPATH="$here/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 for script in peers offload interop; do
     [ -e "$here/scripts/$script.py" ] || continue
