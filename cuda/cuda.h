@@ -17,7 +17,7 @@ typedef struct hunze_cuda_device {
     int32_t id;              /* CUDA's ordinal */
     int32_t capability;      /* 80, 90 … */
     uint32_t bundles;        /* mask of (1u << hunze_isa) that it runs */
-    int32_t multiprocessors; /* of this device or slice */
+    int32_t multiprocessors; /* of this device or slice; of a run: that its stream may use */
     int32_t shared_bytes;    /* that a block may have: 99 KB or more */
     int32_t multiprocessor_threads;
     int32_t l2_bytes;

@@ -201,13 +201,23 @@ static bool is_of(CUcontext context, const hunze_gpu *gpu)
     return hunze_cu->cuCtxGetDevice(&device, context) == CUDA_SUCCESS && device == gpu->handle;
 }
 
-static hunze_status find_context(hunze_gpu *gpu, CUstream stream, CUcontext current, CUcontext *wanted)
+static int32_t multiprocessors_of(CUgreenCtx green, const hunze_gpu *gpu)
 {
+    CUdevResource resource;
+    if (green && hunze_cu->cuGreenCtxGetDevResource(green, &resource, CU_DEV_RESOURCE_TYPE_SM) == CUDA_SUCCESS)
+        return (int32_t)resource.sm.smCount;
+    return gpu->device.multiprocessors;
+}
+
+static hunze_status find_context(hunze_gpu *gpu, CUstream stream, CUcontext current, CUcontext *wanted,
+                                 int32_t *multiprocessors)
+{
+    *multiprocessors = gpu->device.multiprocessors;
     if (!stream || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD) {
         *wanted = current;
         return current && is_of(current, gpu) ? HUNZE_OK : primary_of(gpu, wanted);
     }
-    CUgreenCtx green;
+    CUgreenCtx green = NULL;
     const CUresult result = hunze_cu->cuStreamGetCtx(stream, wanted, &green);
     if (result == CUDA_ERROR_INVALID_HANDLE || result == CUDA_ERROR_INVALID_VALUE ||
         result == CUDA_ERROR_CONTEXT_IS_DESTROYED || result == CUDA_ERROR_INVALID_CONTEXT)
@@ -219,6 +229,7 @@ static hunze_status find_context(hunze_gpu *gpu, CUstream stream, CUcontext curr
     if (device != gpu->handle)
         return hunze_fail(HUNZE_ERR_DEVICE, "the stream is of cuda:%d, and the work is on cuda:%d", device,
                           gpu->device.id);
+    *multiprocessors = multiprocessors_of(green, gpu);
     return HUNZE_OK;
 }
 
@@ -227,7 +238,7 @@ static hunze_status enter_context(hunze_scope *scope, hunze_gpu *gpu, void *stre
     CUcontext current = NULL;
     *scope = (hunze_scope){.gpu = gpu, .stream = stream};
     TRY(hunze_driver_check(hunze_cu->cuCtxGetCurrent(&current), "the current context"));
-    TRY(find_context(gpu, stream, current, &scope->context));
+    TRY(find_context(gpu, stream, current, &scope->context, &scope->multiprocessors));
     if (scope->context != current) {
         TRY(hunze_driver_check(hunze_cu->cuCtxPushCurrent(scope->context), "the context of cuda:%d", gpu->device.id));
         scope->pushed = true;

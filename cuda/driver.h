@@ -32,6 +32,7 @@ enum { HUNZE_DRIVER_FLOOR = 13000 };
     X(cuGetErrorString, 6000)                                                                                          \
     X(cuInit, 2000)                                                                                                    \
     X(cuFuncLoad, 12040)                                                                                               \
+    X(cuGreenCtxGetDevResource, 12040)                                                                                 \
     X(cuKernelGetFunction, 12000)                                                                                      \
     X(cuKernelSetAttribute, 12000)                                                                                     \
     X(cuLaunchKernelEx, 11060)                                                                                         \

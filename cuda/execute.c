@@ -111,6 +111,7 @@ static hunze_status run_in_scope(const hunze_plan *plan, const hunze_request *re
     hunze_context *context = plan->context;
     const bool metered = !scope->captured && atomic_load_explicit(&context->meters, memory_order_relaxed) > 0;
     const bool timed = metered || (context->trace && !scope->captured);
+    hunze_gpu slice;
     hunze_cuda_run to = {
         .plan = plan,
         .context = context,
@@ -118,6 +119,11 @@ static hunze_status run_in_scope(const hunze_plan *plan, const hunze_request *re
         .stream = scope->stream,
         .flags = plan->flags,
     };
+    if (scope->multiprocessors != to.device->multiprocessors) {
+        slice = *scope->gpu;
+        slice.device.multiprocessors = scope->multiprocessors;
+        to.device = &slice.device;
+    }
     hunze_timed events = {0};
     uint64_t nanoseconds = 0;
     TRY(check_pointers(plan, request, scope));

@@ -27,6 +27,7 @@ typedef struct hunze_scope {
     hunze_gpu *gpu;
     CUcontext context;
     CUstream stream;
+    int32_t multiprocessors; /* that the stream's work may have: the device's, or those of its green context */
     bool pushed;
     bool captured; /* the stream is being captured */
 } hunze_scope;

@@ -49,6 +49,7 @@ add_library(hunze_standin_objects OBJECT
   tests/cuda/driver/contexts.cpp
   tests/cuda/driver/copies.cpp
   tests/cuda/driver/entry_points.cpp
+  tests/cuda/driver/green.cpp
   tests/cuda/driver/kernels.cpp
   tests/cuda/driver/memory.cpp
   tests/cuda/driver/streams.cpp

@@ -167,6 +167,41 @@ static void streams(void)
     hunze_context_release(context);
 }
 
+/* A stream of a green context has some of the multiprocessors: grids are made for those, and memory is the primary context's. */
+static void green_context(void)
+{
+    enum { MANY = 200000 };
+    hunze_context *context = new_context(NULL);
+    CUdevResource all, one;
+    CUdevResourceDesc description = NULL;
+    CUgreenCtx green = NULL;
+    CUstream stream = NULL;
+    unsigned groups = 1;
+    hunze_emulator_counters counters = {0};
+    float *x = malloc(MANY * sizeof *x), *y = malloc(MANY * sizeof *y);
+    for (int i = 0; i < MANY; i++)
+        x[i] = (float)(i % 7) - 3;
+    DRIVER_OK(DRIVER(cuInit, 2000)(0));
+    DRIVER_OK(DRIVER(cuDeviceGetDevResource, 12040)(0, &all, CU_DEV_RESOURCE_TYPE_SM));
+    DRIVER_OK(DRIVER(cuDevSmResourceSplitByCount, 12040)(&one, &groups, &all, NULL, 0, 8));
+    DRIVER_OK(DRIVER(cuDevResourceGenerateDesc, 12040)(&description, &one, 1));
+    DRIVER_OK(DRIVER(cuGreenCtxCreate, 12040)(&green, description, 0, CU_GREEN_CTX_DEFAULT_STREAM));
+    DRIVER_OK(DRIVER(cuGreenCtxStreamCreate, 12050)(&stream, green, CU_STREAM_NON_BLOCKING, 0));
+    void *from = to_gpu(context, cuda0, stream, x, MANY), *to = to_gpu(context, cuda0, stream, x, MANY);
+    OK(relu(context, cuda0, from, to, MANY, stream));
+    from_gpu(context, cuda0, stream, to, y, MANY);
+    for (int i = 0; i < MANY; i++)
+        check(y[i] == (x[i] < 0 ? 0 : x[i]), "element %d is %g", i, (double)y[i]);
+    ((__typeof__(&hunze_emulator_get_counters))standin_symbol("hunze_emulator_get_counters"))(
+        "hunze_activation_f32_cuda", &counters);
+    check(counters.blocks == (uint64_t)one.sm.smCount * 8, "%llu blocks for %u multiprocessors of %u",
+          (unsigned long long)counters.blocks, one.sm.smCount, all.sm.smCount);
+    standin_check(standin_depth() == 0, "a context stays");
+    free(x);
+    free(y);
+    hunze_context_release(context);
+}
+
 /* ------------------------------------------------------------------ workspace */
 
 static void workspace(void)
@@ -748,6 +783,7 @@ static const cuda_case cases[] = {
     {"operands", operands, "devices=2", NULL},
     {"alignment", alignment, "devices=2", NULL},
     {"streams", streams, "devices=2", NULL},
+    {"green_context", green_context, "sms=12", NULL},
     {"workspace", workspace, NULL, NULL},
     {"wiped_workspace", wiped_workspace, NULL, NULL},
     {"capture", capture, NULL, NULL},

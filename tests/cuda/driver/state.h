@@ -50,12 +50,18 @@ struct CUctx_st {
     std::map<std::thread::id, CUstream_st *> per_thread;
 };
 
+struct CUgreenCtx_st {
+    CUctx_st *primary;
+    CUdevResource multiprocessors;
+};
+
 struct CUstream_st {
     CUctx_st *context;
     bool blocking; /* waits for the legacy stream, and it for this one */
     std::deque<operation_ref> queue;
     operation_ref last;
     capture_ref captured;
+    CUgreenCtx green; /* NULL: none */
 };
 
 struct CUevent_st {
@@ -134,6 +140,7 @@ struct standin_state {
     std::deque<std::vector<CUctx_st *>> stacks; /* of contexts, a thread's each */
     std::set<CUctx_st *> contexts;
     std::map<int, CUctx_st *> primary;
+    std::set<CUgreenCtx> green_contexts;
     std::set<CUstream_st *> streams; /* made by cuStreamCreate and alive */
     std::set<CUstream_st *> queues;  /* every stream that ever was */
     std::set<CUevent_st *> events;

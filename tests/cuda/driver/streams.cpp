@@ -8,7 +8,7 @@
 
 CUstream_st *make_stream(CUctx_st *context, bool blocking)
 {
-    auto *stream = new CUstream_st{context, blocking, {}, nullptr, nullptr};
+    auto *stream = new CUstream_st{context, blocking, {}, nullptr, nullptr, nullptr};
     standin().queues.insert(stream);
     return stream;
 }
@@ -161,7 +161,7 @@ CUresult cuStreamGetCtx_v2(CUstream stream, CUcontext *context, CUgreenCtx *gree
 {
     CALL(0);
     if (green)
-        *green = nullptr;
+        *green = standin().streams.count(stream) ? stream->green : nullptr;
     return context_of(stream, context);
 }
 
