@@ -144,6 +144,7 @@ typedef struct hunze_cuda_float_depthwise {
     int32_t order[4];
     uint32_t blocks_per_pair; /* of indices along the first two axes */
     int32_t in[2], kernel[2], stride[2], dilation[2], before[2];
+    uint32_t d_f32, bias_f32, residual_f32; /* rather than of the type of x and w, be it bf16 or f16 */
     hunze_cuda_positions positions;
     hunze_cuda_float_epilogue epilogue; /* columns: channels */
 } hunze_cuda_float_depthwise;

@@ -21,12 +21,7 @@ static int64_t taps_of(const hunze_conv_shape *shape)
 
 /* ------------------------------------------------------------------ in place */
 
-typedef struct positions_in_place {
-    int axes;               /* of (image, row, column) that are rows of one product */
-    int64_t x, y, residual; /* between rows */
-} positions_in_place;
-
-static bool reads_in_place(const struct hunze_plan *plan, positions_in_place *at)
+bool hunze_cuda_conv_in_place(const struct hunze_plan *plan, hunze_cuda_positions_in_place *at)
 {
     const hunze_conv_shape *shape = &plan->conv;
     const int64_t extent[3] = {shape->n, shape->out[0], shape->out[1]};
@@ -64,8 +59,8 @@ static void add_groups(const hunze_conv_shape *shape, const hunze_conv_operands 
 }
 
 /* Rows of a product, and how many products there are. */
-static int64_t rows_in_place(const hunze_conv_shape *shape, const hunze_conv_operands *operands, positions_in_place *at,
-                             int64_t *products)
+static int64_t rows_in_place(const hunze_conv_shape *shape, const hunze_conv_operands *operands,
+                             hunze_cuda_positions_in_place *at, int64_t *products)
 {
     const int64_t extent[3] = {shape->n, shape->out[0], shape->out[1]};
     const int64_t residual[3] = {operands->residual_n, operands->residual_axis[0], operands->residual_axis[1]};
@@ -81,7 +76,8 @@ static int64_t rows_in_place(const hunze_conv_shape *shape, const hunze_conv_ope
 }
 
 static hunze_status launch_in_place(const struct hunze_plan *plan, const hunze_conv_operands *operands,
-                                    positions_in_place at, hunze_cuda_float_product *p, const hunze_cuda_run *run)
+                                    hunze_cuda_positions_in_place at, hunze_cuda_float_product *p,
+                                    const hunze_cuda_run *run)
 {
     const hunze_conv_shape *shape = &plan->conv;
     const int64_t extent[2] = {shape->n, shape->out[0]}, n = shape->k / shape->groups;
@@ -252,7 +248,7 @@ hunze_status hunze_cuda_launch_conv_float(const struct hunze_plan *plan, const h
 {
     const hunze_conv_shape *shape = &plan->conv;
     hunze_conv_operands operands;
-    positions_in_place at = {0};
+    hunze_cuda_positions_in_place at = {0};
     hunze_conv_operands_of(plan, call, run->flags, &operands);
     hunze_cuda_float_product p = {
         .n = shape->k / shape->groups,
@@ -261,27 +257,27 @@ hunze_status hunze_cuda_launch_conv_float(const struct hunze_plan *plan, const h
     };
     p.alpha = p.k == 0 ? 0 : 1;
     hunze_cuda_conv_float_epilogue(shape, &operands, &p.epilogue, &p.positions);
-    return reads_in_place(plan, &at) ? launch_in_place(plan, &operands, at, &p, run)
-                                     : launch_gathered(plan, &operands, &p, run);
+    return hunze_cuda_conv_in_place(plan, &at) ? launch_in_place(plan, &operands, at, &p, run)
+                                               : launch_gathered(plan, &operands, &p, run);
 }
 
 void hunze_cuda_choose_conv_float(struct hunze_plan *plan, const hunze_call *call)
 {
     const hunze_conv_shape *shape = &plan->conv;
     hunze_conv_operands operands;
-    positions_in_place at = {0};
+    hunze_cuda_positions_in_place at = {0};
     int64_t products;
     hunze_conv_operands_of(plan, call, plan->flags, &operands);
-    const int64_t m =
-        reads_in_place(plan, &at) ? rows_in_place(shape, &operands, &at, &products) : rows_gathered(plan, &products);
+    const int64_t m = hunze_cuda_conv_in_place(plan, &at) ? rows_in_place(shape, &operands, &at, &products)
+                                                          : rows_gathered(plan, &products);
     hunze_cuda_choose_float_tile(plan, m, shape->k / shape->groups, taps_of(shape), products);
 }
 
 /* The sums of K blocks follow, aligned to 256 bytes. */
 size_t hunze_cuda_workspace_conv_float(const struct hunze_plan *plan)
 {
-    positions_in_place at;
-    if (reads_in_place(plan, &at))
+    hunze_cuda_positions_in_place at;
+    if (hunze_cuda_conv_in_place(plan, &at))
         return 0;
     const size_t weights = (size_t)(plan->conv.groups * taps_of(&plan->conv) * packed_columns(&plan->conv)) *
                            hunze_type_bytes(plan->row->d);

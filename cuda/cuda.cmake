@@ -18,6 +18,7 @@ option(HUNZE_CUDA_EMULATED_ONLY "No machine code: for tests on the stand-in driv
 set(HUNZE_CUDA_SOURCES
   cuda/activation.c
   cuda/convolution_float.c
+  cuda/convolution_half.c
   cuda/copy.c
   cuda/depthwise_float.c
   cuda/depthwise_integer.c
@@ -30,9 +31,11 @@ set(HUNZE_CUDA_SOURCES
   cuda/matrices.c
   cuda/memory.c
   cuda/operands_float.c
+  cuda/operands_half.c
   cuda/operands_integer.c
   cuda/operands_runs.c
   cuda/product_float.c
+  cuda/product_half.c
   cuda/product_integer.c
   cuda/product_wgmma.c
   cuda/quantize.c

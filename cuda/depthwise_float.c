@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Launches depthwise convolutions of f32. */
+/* Launches depthwise convolutions of f32, bf16 and f16. */
 #include "launchers.h"
 #include "operands_float.h"
 
@@ -7,8 +7,12 @@
 
 enum { THREADS = HUNZE_CUDA_DEPTHWISE_FLOAT_THREADS };
 
-static const hunze_cuda_kernel kernel = {"hunze_depthwise_f32_cuda", &hunze_fatbin_depthwise_f32_cuda, THREADS, 0};
-const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[] = {&kernel, NULL};
+static const hunze_cuda_kernel f32 = {"hunze_depthwise_f32_cuda", &hunze_fatbin_depthwise_f32_cuda, THREADS, 0};
+static const hunze_cuda_kernel bf16 = {"hunze_depthwise_bf16_cuda", &hunze_fatbin_depthwise_bf16_cuda, THREADS, 0};
+static const hunze_cuda_kernel f16 = {"hunze_depthwise_f16_cuda", &hunze_fatbin_depthwise_f16_cuda, THREADS, 0};
+const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[] = {&f32, NULL};
+const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_bf16[] = {&bf16, NULL};
+const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f16[] = {&f16, NULL};
 
 /* y's axes: those of one index first, then by stride. */
 static void order_axes(const hunze_conv_shape *shape, int64_t extent[4], int32_t order[4])
@@ -56,6 +60,7 @@ hunze_status hunze_cuda_launch_depthwise_float(const hunze_plan *plan, const hun
                                                const hunze_cuda_run *run)
 {
     const hunze_conv_shape *shape = &plan->conv;
+    const hunze_conv_options *options = call->options;
     hunze_conv_operands operands;
     hunze_conv_operands_of(plan, call, run->flags, &operands);
     hunze_cuda_float_depthwise p = {
@@ -64,6 +69,9 @@ hunze_status hunze_cuda_launch_depthwise_float(const hunze_plan *plan, const hun
         .x_image = shape->x_n,
         .x_channel = shape->x_c,
         .w_channel = shape->w_k,
+        .d_f32 = operands.y_type == HUNZE_TYPE_F32,
+        .bias_f32 = operands.bias_type == HUNZE_TYPE_F32,
+        .residual_f32 = options->residual && hunze_type_of(options->residual->dtype) == HUNZE_TYPE_F32,
     };
     order_axes(shape, p.extent, p.order);
     p.blocks_per_pair = (uint32_t)blocks_per_pair(p.extent, p.order);
@@ -77,6 +85,9 @@ hunze_status hunze_cuda_launch_depthwise_float(const hunze_plan *plan, const hun
         p.dilation[axis] = shape->kernel[axis] == 1 ? 0 : (int32_t)shape->dilation[axis];
         p.before[axis] = (int32_t)shape->before[axis];
     }
-    return hunze_cuda_start(run, &kernel, p.extent[p.order[0]] * p.extent[p.order[1]] * p.blocks_per_pair, 1, 1, &p,
+    const hunze_cuda_kernel *kernel = plan->row->a == HUNZE_TYPE_BF16  ? &bf16
+                                      : plan->row->a == HUNZE_TYPE_F16 ? &f16
+                                                                       : &f32;
+    return hunze_cuda_start(run, kernel, p.extent[p.order[0]] * p.extent[p.order[1]] * p.blocks_per_pair, 1, 1, &p,
                             sizeof p);
 }

@@ -19,7 +19,13 @@ extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16_sm90a[], *con
 
 /* ------------------------------------------------------------------ depthwise_float.c */
 hunze_cuda_refusal_fn hunze_cuda_refuses_depthwise_float;
-extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[];
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[], *const hunze_cuda_kernels_depthwise_bf16[],
+                                                                              *const hunze_cuda_kernels_depthwise_f16[];
+
+/* ------------------------------------------------------------------ product_half.c, convolution_half.c */
+hunze_cuda_workspace_fn hunze_cuda_workspace_product_half;
+hunze_cuda_refusal_fn hunze_cuda_refuses_product_half;
+extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16[], *const hunze_cuda_kernels_gemm_f16[];
 
 /* ------------------------------------------------------------------ activation.c */
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_activation_f32[], *const hunze_cuda_kernels_activation_f64[];

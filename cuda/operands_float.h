@@ -27,6 +27,12 @@ void hunze_cuda_conv_float_epilogue(const hunze_conv_shape *shape, const hunze_c
                                     hunze_cuda_float_epilogue *epilogue, hunze_cuda_positions *positions);
 
 /* convolution_float.c */
+/* Whether a convolution reads x once and as it lies, as a kernel of one tap does that meets no padding; then how. */
+typedef struct hunze_cuda_positions_in_place {
+    int axes;               /* of (image, row, column) that are rows of one product */
+    int64_t x, y, residual; /* between rows; the last is the caller's */
+} hunze_cuda_positions_in_place;
+bool hunze_cuda_conv_in_place(const struct hunze_plan *plan, hunze_cuda_positions_in_place *at);
 hunze_status hunze_cuda_launch_conv_float(const struct hunze_plan *plan, const hunze_call *call,
                                           const hunze_cuda_run *run);
 const char *hunze_cuda_refuses_conv_float(const struct hunze_plan *plan);

@@ -12,6 +12,10 @@ template <typename T> struct pack_shared {
     int64_t w_at[HUNZE_CUDA_PACK_TILE], k_at[HUNZE_CUDA_PACK_TILE];
 };
 
+/* Infinities and NaN less themselves are NaN. */
+template <typename T> HUNZE_INLINE bool pack_is_finite(T value) { return sub_rn(value, value) == 0; }
+HUNZE_INLINE bool pack_is_finite(uint16_t) { return true; } /* bf16 or f16: nobody asks */
+
 template <typename T> HUNZE_INLINE void pack_weights(const hunze_cuda_pack &p)
 {
     enum { TILE = HUNZE_CUDA_PACK_TILE, STEP = HUNZE_CUDA_PACK_THREADS / TILE };
@@ -40,7 +44,7 @@ template <typename T> HUNZE_INLINE void pack_weights(const hunze_cuda_pack &p)
         T value = 0;
         if (INSIDE(k + at_k < p.k && column + at_column < p.n))
             value = load_global(w + load_shared(&shared.w_at[at_k]) + at_column * p.w_column);
-        finite = finite && sub_rn(value, value) == 0; /* NaN for what is not finite */
+        finite = finite && pack_is_finite(value);
         store_shared(&shared.tile[at_k][at_column], value);
     }
     if (p.not_finite && !finite)

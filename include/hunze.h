@@ -104,7 +104,7 @@ typedef struct hunze_context hunze_context;
 enum {
     HUNZE_REPRODUCIBLE = 1u << 0,      /* the same bits on every ISA (bf16, f16: every CPU); NaN stored as 0x7FC00000 */
     HUNZE_REQUIRE_FAST = 1u << 1,      /* a portable fallback is HUNZE_ERR_SLOW */
-    HUNZE_BATCH_INVARIANT = 1u << 2,   /* bits do not depend on the batch (always so on CPUs) */
+    HUNZE_BATCH_INVARIANT = 1u << 2,   /* bits do not depend on the batch (no kernel of this version lets them) */
     HUNZE_WIPE = 1u << 3,              /* scratch that held operands is zeroed before it is released */
     HUNZE_IGNORE_ENVIRONMENT = 1u << 4 /* contexts only: HUNZE_ISA and HUNZE_NUM_THREADS are not read */
 };
@@ -331,13 +331,13 @@ typedef struct hunze_conv_options {
 /* y = act(conv(x, w) + bias + residual): cross-correlation, as in ONNX and PyTorch; 1 or 2 spatial axes.
  *   x (n, c, *in) or (n, *in, c)   w (out, c/groups, *kernel) with any strides, or packed   y (n, out, *out) or (n, *out, out)
  *   out = floor((in + pad_before + pad_after - dilation * (kernel - 1) - 1) / stride) + 1
- * dtypes as hunze_gemm, without bf16 and f16 on CPUs.  The sum runs over (kernel row, kernel column, channel) in the order of docs/NUMERICS.md, whatever the
+ * dtypes as hunze_gemm; bf16 and f16 on devices only.  The sum runs over (kernel row, kernel column, channel) in the order of docs/NUMERICS.md, whatever the
  * layout.  Scratch: bounded per thread, never an im2col buffer of the input.  Thread-safe. */
 HUNZE_API hunze_status hunze_conv(hunze_context *context, const hunze_tensor *x, const hunze_tensor *w,
                                   const hunze_tensor *y, const hunze_conv_options *options, const hunze_run *run);
 
 /* Transposed convolution (the data gradient of hunze_conv): w (c, out/groups, *kernel);
- *   out = (in - 1) * stride - pad_before - pad_after + dilation * (kernel - 1) + 1 + output_padding.  f32 and f64. */
+ *   out = (in - 1) * stride - pad_before - pad_after + dilation * (kernel - 1) + 1 + output_padding.  f32 and f64; bf16 and f16 on devices. */
 HUNZE_API hunze_status hunze_conv_transpose(hunze_context *context, const hunze_tensor *x, const hunze_tensor *w,
                                             const hunze_tensor *y, const hunze_conv_options *options,
                                             const hunze_run *run);

@@ -44,7 +44,7 @@ typedef enum hunze_type {
 typedef enum hunze_order { HUNZE_ORDER_EXACT, HUNZE_ORDER_CHAIN, HUNZE_ORDER_OWN } hunze_order;
 
 /* Error bound that a row's tests use (docs/NUMERICS.md, "Bounds"). */
-typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64 } hunze_bound;
+typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64, HUNZE_BOUND_TENSOR } hunze_bound;
 
 /* ------------------------------------------------------------------ GEMM tile, floating point
  *

@@ -109,8 +109,10 @@ hunze_status hunze_check_conv(const hunze_request *request, hunze_plan *plan)
     const bool transposed = request->call->op == HUNZE_OP_CONV_TRANSPOSE;
     char text[HUNZE_SHAPE_TEXT], other[HUNZE_SHAPE_TEXT];
     TRY(hunze_check_product_types(request, plan));
-    if (transposed && plan->a_type != HUNZE_TYPE_F32 && plan->a_type != HUNZE_TYPE_F64)
-        return hunze_fail(HUNZE_ERR_DTYPE, "x is %s; conv_transpose takes f32 and f64", hunze_type_name(plan->a_type));
+    const bool narrow_on_device = hunze_type_is_narrow(plan->a_type) && plan->device.type != HUNZE_DEVICE_CPU;
+    if (transposed && plan->a_type != HUNZE_TYPE_F32 && plan->a_type != HUNZE_TYPE_F64 && !narrow_on_device)
+        return hunze_fail(HUNZE_ERR_DTYPE, "x is %s; conv_transpose takes f32 and f64, and on devices bf16 and f16",
+                          hunze_type_name(plan->a_type));
     if (x->ndim != 3 && x->ndim != 4)
         return hunze_fail(HUNZE_ERR_SHAPE, "x has shape %s; it needs (n, channels, *in) with one or two spatial axes",
                           hunze_shape_text(x, text));

@@ -43,10 +43,13 @@ def rows(text):
     """(operation, types, bundle, mark) of every row of the table; the mark is the tile of a product, m × n."""
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
     for macro, bundle, rest in re.findall(r'^(HUNZE_\w+)\("\w+", (\w+), ([^)]*)\)', text, re.M):
+        more = []  # operations that no row of the CPU has for these types
         if macro == "HUNZE_CUDA":
             operation, (needs, a, b, d) = bundle, re.split(r",\s*", rest)[:4]
             macro = ON_DEVICES["GEMM " + a if operation == "GEMM" else operation]
             bundle = "CUDA_" + needs
+            if needs == "SM80" and macro == "HUNZE_GEMM_NARROW":
+                more = ["conv, conv_transpose"]
             rest = ", ".join([d] if operation == "QUANTIZE" else [a, b, d])
         types = [
             word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|BF16|F16|S32|S8|U8", word)
@@ -66,7 +69,8 @@ def rows(text):
         else:
             label = types[0]
         tile = re.search(r"\.mr = (\d+), \.nr = (\d+)", rest)
-        yield OPERATIONS[macro], label, bundle, "%s×%s" % tile.groups() if tile else "✓"
+        for operation in [OPERATIONS[macro], *more]:
+            yield operation, label, bundle, "%s×%s" % tile.groups() if tile else "✓"
 
 
 def table():

@@ -20,9 +20,10 @@ typedef struct array {
 
 static inline hunze_dtype dtype_of(hunze_type type)
 {
-    return (hunze_dtype){type == HUNZE_TYPE_F32  ? HUNZE_FLOAT
-                         : type == HUNZE_TYPE_U8 ? HUNZE_UINT
-                                                 : HUNZE_INT,
+    return (hunze_dtype){type == HUNZE_TYPE_BF16  ? HUNZE_BFLOAT
+                         : harness_is_float(type) ? HUNZE_FLOAT
+                         : type == HUNZE_TYPE_U8  ? HUNZE_UINT
+                                                  : HUNZE_INT,
                          (uint8_t)(8 * harness_bytes(type)), 1};
 }
 

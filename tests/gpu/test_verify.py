@@ -251,9 +251,9 @@ def test_a_record_becomes_a_line(folder, tmp_path, monkeypatch):
 def test_figures_of_the_newest_run_are_shown(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_table, "ROOT", tmp_path)
     monkeypatch.setattr(gpu_table, "RESULTS", tmp_path / "bench" / "results")
-    product = {"case": "gemm bf16 8192x8192x8192 nn", "kernel": "gemm_bf16_cuda", "microseconds": 2000.0}
+    product = {"case": "gemm bf16 8192x8192x8192 nn", "kernel": "product_bf16", "microseconds": 2000.0}
     product |= {"tera_operations": 549.7, "gigabytes": 201.3, "floor": "peak", "of_floor": 0.5604}
-    moved = {"case": "quantize f32 s8", "kernel": "quantize_s8_cuda", "microseconds": 500.0, "floor": "copy"}
+    moved = {"case": "quantize f32 s8", "kernel": "codes_s8", "microseconds": 500.0, "floor": "copy"}
     moved |= {"tera_operations": 0.5, "gigabytes": 2684.4, "of_floor": 0.8912}
     other = {**product, "case": product["case"] + " by gemm_bf16_cuda", "microseconds": 3000.0}
     beside = {"case": "gemm bf16 8192x8192x8192 nn", "torch_microseconds": 1500.0, "ratio": 0.75}
@@ -262,9 +262,9 @@ def test_figures_of_the_newest_run_are_shown(folder, tmp_path, monkeypatch):
     verify(folder, tmp_path / "out", PYTHON="sh")
     gpu_table.keep(tmp_path / "out")
     lines = gpu_table.table().splitlines()
-    assert "| gemm bf16 8192x8192x8192 nn | gemm_bf16_cuda | 549.7 T/s | 0.56 of the peak | 0.75 |" in lines
+    assert "| gemm bf16 8192x8192x8192 nn | product_bf16 | 549.7 T/s | 0.56 of the peak | 0.75 |" in lines
     assert any(line.endswith("| 0.56 of the peak | 0.50, in another process |") for line in lines)
-    assert "| quantize f32 s8 | quantize_s8_cuda | 2684 GB/s | 0.89 of copies | not measured |" in lines
+    assert "| quantize f32 s8 | codes_s8 | 2684 GB/s | 0.89 of copies | not measured |" in lines
     assert len(lines) == 3 + 3 + 5
     program(folder / "bin" / "gpu_bench", says(moved))
     verify(folder, tmp_path / "out")
