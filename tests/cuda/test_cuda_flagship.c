@@ -166,8 +166,9 @@ static void rounds(void)
                                 steps * TILE_K - (steps % 2 ? 0 : 13));
         check_product(context, &rng, &p);
     }
-    for (int turn = 0; turn < 2; turn++) { /* groups of eight rows of tiles, and a last one of two */
-        product p = plain_product(types[turn], 9 * TILE_M + 1, TILE_N + 1, 3 * TILE_K);
+    const int64_t scale = (harness_scale() + 3) / 4; /* more tiles than a real device has multiprocessors */
+    for (int turn = 0; turn < 2; turn++) {           /* groups of eight rows of tiles, and a last one of two */
+        product p = plain_product(types[turn], 9 * scale * TILE_M + 1, scale * TILE_N + 1, 3 * TILE_K);
         p.a_turned = turn;
         check_product(context, &rng, &p);
     }
