@@ -18,6 +18,7 @@ class Driver:
     """Functions of the driver by name and version, with the primary context of device 0 current."""
 
     def __init__(self):
+        self.scratch = None
         self._find = ctypes.CDLL("libcuda.so.1").cuGetProcAddress_v2
         self("cuInit", 2000, ctypes.c_uint(0))
         self.context = ctypes.c_void_p()
@@ -40,6 +41,14 @@ class Driver:
 
     def stream(self):
         return self.make("cuStreamCreate", 2000, ctypes.c_uint(1))  # not blocking, as PyTorch makes them
+
+    def delay(self, stream):
+        """So much work that what comes behind it is late."""
+        if self.scratch is None:
+            self.scratch = self.make("cuMemAlloc", 3020, ctypes.c_size_t(64))
+        for _ in range(300):
+            self("cuMemsetD8Async", 3020, ctypes.c_uint64(self.scratch), ctypes.c_ubyte(0), ctypes.c_size_t(4),
+                 ctypes.c_void_p(stream))  # fmt: skip
 
     def wait(self, stream, before):
         event = self.make("cuEventCreate", 2000, ctypes.c_uint(2))
@@ -185,7 +194,7 @@ class _Tensor_:
         def deleter(_address):
             library.deleted += 1
             _running.append(export.deleter)  # this very function, which must not go before it ends
-            _alive.pop(id(export))
+            _alive.pop(id(export)).tensor = None
 
         _running.clear()
         export.deleter = _Deleter(deleter)

@@ -52,6 +52,41 @@ def as_torch(legacy=""):
     assert counts.calls("cuMemAllocFromPoolAsync") == counts.calls("cuMemFreeAsync")
 
 
+def late_work():
+    """As as_torch, where one of the two streams has so much to do that the other would be too early without a wait."""
+    import foreign
+
+    torch = foreign.Library("torch")
+    driver, a = torch.driver, f32(9, 9)
+    ours, torch.current = driver.stream(), driver.stream()
+
+    def tanh(x):
+        return hz.activate(x, "tanh").tobytes()
+
+    for _ in range(3):
+        x = torch.tensor(a)
+        driver.delay(torch.current)
+        y = hz.activate(x, "relu")  # on theirs
+        assert hz.activate(y, "tanh", stream=ours).numpy().tobytes() == tanh(hz.activate(a, "relu"))
+        driver.delay(ours)
+        assert hz.activate(x, "tanh", stream=ours).numpy().tobytes() == tanh(a)
+        driver.delay(ours)
+        hz.activate(x, "tanh", out=y, stream=ours)
+        assert y.numpy().tobytes() == tanh(a)
+        driver.delay(ours)
+        d = hz.activate(hz.to_device(a), "tanh", stream=ours)
+        assert torch.from_dlpack(d).numpy().tobytes() == tanh(a)
+        # Their memory is theirs again when ours is done with it.
+        driver.delay(ours)
+        e = hz.to_device(np.eye(9, dtype="float32"))
+        late = hz.matmul(e, e, residual=torch.tensor(a), stream=ours)
+        gc.collect()
+        for _ in range(3):  # calls that look what is over
+            hz.activate(torch.tensor(a * 2), "relu")
+        driver.synchronize(torch.current)
+        assert late.numpy(stream=ours).tobytes() == (np.eye(9, dtype="float32") + a).tobytes()
+
+
 def quantized_tensors():
     import foreign
 
@@ -100,6 +135,12 @@ def kinds_of_memory():
         hz.matmul(d, x, out=result) if x is pinned else hz.matmul(hz.to_device(x), d, out=result)
         same(result, want)
     assert pinned.asked is None, "pinned memory is the CPU's"
+    # Pinned memory is kept while the device reads it.
+    stream = driver.stream()
+    driver.delay(stream)
+    late = hz.to_device(pinned, stream=stream)
+    assert foreign._alive
+    same(late, a)
     frozen = library.Tensor(pinned.pointer, a.shape, a.dtype, device=(foreign.PINNED, 0), read_only=True)
     refused(ValueError, "out is read-only", lambda: hz.matmul(a, a, out=frozen))
     other = library.Tensor(pinned.pointer, a.shape, a.dtype, device=(10, 0))
@@ -203,12 +244,15 @@ def interfaces():
     # Our stream waits for theirs, and theirs for ours where we wrote.
     for _ in range(10):
         theirs = driver.stream()
+        driver.delay(theirs)
         made = hz.matmul(d, d.T, stream=theirs)
         x = Interface(made)
         assert x.__cuda_array_interface__["stream"] == theirs
-        result = hz.activate(x, "relu", stream=hz.stream())
-        same(result, hz.activate(want, "relu"))
-        hz.activate(x, "tanh", out=x, stream=hz.stream())
+        ours = driver.stream()
+        result = hz.activate(x, "relu", stream=ours)
+        assert result.numpy(stream=ours).tobytes() == hz.activate(want, "relu").tobytes()
+        driver.delay(ours)
+        hz.activate(x, "tanh", out=x, stream=ours)
         values = np.empty_like(want)
         driver("cuMemcpyDtoHAsync", 3020, ctypes.c_void_p(values.ctypes.data),
                ctypes.c_uint64(made.__cuda_array_interface__["data"][0]), ctypes.c_size_t(values.nbytes),
@@ -317,7 +361,7 @@ def array_module():
 
 @pytest.mark.parametrize(
     "case",
-    [as_torch, quantized_tensors, kinds_of_memory, dlpack_out, interfaces, array_module, nothing_grows],
+    [as_torch, late_work, quantized_tensors, kinds_of_memory, dlpack_out, interfaces, array_module, nothing_grows],
     ids=lambda case: case.__name__,
 )
 def test_exchange(case):
