@@ -172,6 +172,8 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     assert {"test_cuda_gemm", "test_cuda_conv", "test_cuda_integer", "test_cuda_quantize"} <= set(tests)
     offload = {result["case"]: result for result in ended["offload"]["results"]}
     assert offload["numpy float32 37x41x70"]["same_bits"] and offload["cuda:0 calls"]["rate"] > 0
+    interop = {result["case"]: result for result in ended["interop"]["results"]}
+    assert interop["alone: between streams"]["right"] and interop["alone: host time of matmul 64"]["seconds"] > 0
     bench = next(record for record in records if record["kind"] == "bench")["results"]
     compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
     assert {result["checked"] for result in compared} == {"same bits", "close"}
