@@ -197,16 +197,17 @@ static void gemm_around_tiles(void **unused)
                     depths[harness_between(&rng, 0, 20)]);
 }
 
-/* As many tiles as it takes for the larger ones, and several bands of tile rows. */
+/* As many tiles as it takes for the larger ones, by HUNZE_TEST_SCALE on a device too, and several bands of tile rows. */
 static void gemm_of_large_tiles(void **unused)
 {
     (void)unused;
     static const int64_t sizes[][3] = {{300, 140, 77},  {257, 300, 64}, {1200, 70, 21}, {129, 513, 100},
                                        {256, 256, 130}, {500, 257, 40}, {385, 511, 33}};
     harness_rng rng = {72};
+    const int64_t scale = (harness_scale() + 1) / 2;
     for (int turn = 0; turn < 42; turn++) {
         const int64_t *size = sizes[turn % 7];
-        random_gemm(&rng, turn, size[0], size[1], size[2]);
+        random_gemm(&rng, turn, size[0] * scale, size[1] * scale, size[2]);
     }
 }
 
