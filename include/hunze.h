@@ -373,7 +373,7 @@ HUNZE_API hunze_status hunze_activate(hunze_context *context, const hunze_tensor
                                       const hunze_activation_options *options, const hunze_run *run);
 
 /* to = from, between the CPU and devices in either direction, or on one; same shape and dtype, any strides.  On run's stream; returns when
- * memory of the CPU that is not pinned may be used again.  Thread-safe. */
+ * memory of the CPU that is not pinned may be used again.  Between memories of the CPU, pinned or not, with run's threads.  Thread-safe. */
 HUNZE_API hunze_status hunze_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,
                                   const hunze_run *run);
 

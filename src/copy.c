@@ -3,6 +3,7 @@
 #include "device.h"
 #include "runs.h"
 
+#include <pthread.h>
 #include <string.h>
 
 static bool is_cpu(const hunze_tensor *tensor)
@@ -67,19 +68,40 @@ void hunze_copy_elements(int64_t n, size_t bytes, const char *from, int64_t from
             memcpy(to + i * to_step * (int64_t)bytes, from + i * from_step * (int64_t)bytes, bytes);
 }
 
-static void copy_on_cpu(const hunze_tensor *from, const hunze_tensor *to)
-{
-    int64_t from_strides[HUNZE_MAX_NDIM], to_strides[HUNZE_MAX_NDIM], offset[HUNZE_RUNS_OPERANDS];
-    const size_t bytes = to->dtype.bits / 8u * to->dtype.lanes;
+typedef struct copy_job {
     hunze_runs runs;
+    size_t bytes;
+    const char *from;
+    char *to;
+} copy_job;
+
+static void copy_chunk(void *user, int64_t index)
+{
+    const copy_job *job = user;
+    const int64_t bytes = (int64_t)job->bytes;
+    int64_t offset[HUNZE_RUNS_OPERANDS];
+    const int64_t n = hunze_runs_chunk(&job->runs, index, offset);
+    hunze_copy_elements(n, job->bytes, job->from + offset[1] * bytes, job->runs.step[1], job->to + offset[0] * bytes,
+                        job->runs.step[0]);
+}
+
+static hunze_status copy_on_cpu(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,
+                                const hunze_run *run)
+{
+    int64_t from_strides[HUNZE_MAX_NDIM], to_strides[HUNZE_MAX_NDIM];
+    copy_job job = {.bytes = to->dtype.bits / 8u * to->dtype.lanes, .from = hunze_data(from), .to = hunze_data(to)};
+    hunze_exec exec = {
+        .context = context,
+        .threads = run && run->threads ? run->threads : hunze_context_threads(context),
+        .run = run,
+        .caller = (uintptr_t)pthread_self(),
+    };
     hunze_runs_strides(from, from_strides);
     hunze_runs_strides(to, to_strides);
-    hunze_runs_make(&runs, to->ndim, to->shape, 2, (const int64_t *const[]){to_strides, from_strides});
-    for (int64_t i = 0; i < runs.chunks; i++) {
-        const int64_t n = hunze_runs_chunk(&runs, i, offset);
-        hunze_copy_elements(n, bytes, (const char *)hunze_data(from) + offset[1] * (int64_t)bytes, runs.step[1],
-                            (char *)hunze_data(to) + offset[0] * (int64_t)bytes, runs.step[0]);
-    }
+    hunze_runs_make(&job.runs, to->ndim, to->shape, 2, (const int64_t *const[]){to_strides, from_strides});
+    if (!hunze_runs_each(&job.runs, &exec, copy_chunk, &job))
+        return hunze_fail(HUNZE_ERR_CANCELLED, "the caller's cancel function ended the copy");
+    return exec.lost ? hunze_fail(HUNZE_ERR_SYSTEM, "the process was forked in the middle of the copy") : HUNZE_OK;
 }
 
 hunze_status hunze_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to, const hunze_run *run)
@@ -97,6 +119,5 @@ hunze_status hunze_copy(hunze_context *context, const hunze_tensor *from, const 
         return hunze_fail(HUNZE_ERR_ALIAS, "to overlaps from: give it memory of its own");
     if (device.type != HUNZE_DEVICE_CPU)
         return hunze_device_copy(context, from, to, device, run ? run->stream : NULL);
-    copy_on_cpu(from, to);
-    return HUNZE_OK;
+    return copy_on_cpu(context, from, to, run);
 }

@@ -16,7 +16,8 @@ static size_t align(size_t bytes) { return (bytes + ALIGNMENT - 1) & ~(size_t)(A
 static hunze_status copy(const Offload *o, const hunze_tensor *from, const hunze_tensor *to, void *stream)
 {
     const bool moves = offload_on_device(from) || offload_on_device(to);
-    const hunze_run run = {.struct_size = sizeof run, .stream = moves ? stream : NULL};
+    const hunze_run run = {
+        .struct_size = sizeof run, .threads = o->call->active.threads, .stream = moves ? stream : NULL};
     return hunze_copy(o->call->active.context, from, to, &run);
 }
 

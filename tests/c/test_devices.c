@@ -154,10 +154,49 @@ static void without_cuda(void **state)
 }
 #endif
 
+static int stop(void *user)
+{
+    ++*(int *)user;
+    return 1;
+}
+
+/* So large that several threads share it. */
+static void large_copies(void **state)
+{
+    (void)state;
+    enum { SIDE = 1500 };
+    uint16_t *from = malloc(SIDE * SIDE * sizeof *from), *to = calloc(SIDE * SIDE, sizeof *to);
+    int64_t shape[2] = {SIDE, SIDE}, transposed[2] = {1, SIDE};
+    const hunze_dtype dtype = {HUNZE_FLOAT, 16, 1};
+    const hunze_tensor a = {from, {HUNZE_DEVICE_CPU, 0}, 2, dtype, shape, transposed, 0},
+                       b = {to, {HUNZE_DEVICE_CUDA_HOST, 0}, 2, dtype, shape, NULL, 0};
+    hunze_context *context = NULL;
+    int asked = 0;
+    harness_begin("large copies");
+    assert_int_equal(hunze_context_create(NULL, &context), HUNZE_OK);
+    for (size_t i = 0; i < SIDE * SIDE; i++)
+        from[i] = (uint16_t)(i * 40503u >> 3);
+    for (int threads = 1; threads <= 4; threads++) {
+        const hunze_run run = {.struct_size = sizeof run, .threads = threads};
+        memset(to, 0, SIDE * SIDE * sizeof *to);
+        harness_case("%d threads", threads);
+        harness_check(hunze_copy(context, &a, &b, &run) == HUNZE_OK, "%s", hunze_last_error());
+        for (size_t i = 0; i < SIDE; i++)
+            for (size_t j = 0; j < SIDE; j++)
+                harness_check(to[i * SIDE + j] == from[j * SIDE + i], "%zu, %zu", i, j);
+    }
+    const hunze_run run = {.struct_size = sizeof run, .threads = 2, .cancel = stop, .cancel_user = &asked};
+    harness_check(hunze_copy(context, &a, &b, &run) == HUNZE_ERR_CANCELLED && asked > 0, "%s", hunze_last_error());
+    hunze_context_release(context);
+    free(from);
+    free(to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies),
+        cmocka_unit_test(large_copies),
         cmocka_unit_test(pinned),
 #if !HUNZE_WITH_CUDA
         cmocka_unit_test(without_cuda),

@@ -82,7 +82,9 @@ class Plan:
         refused = explained.pop("refused")
         explained["floor"] = _ceilings.floor(explained, self._threads(explained["threads"]))
         if self._handle.moves is not None:
-            explained["transfer"] = _transfer.transfer(explained, *self._handle.moves[1:])
+            explained["transfer"] = _transfer.transfer(
+                explained, self._options.get("threads") or _hunze._get_threads(), *self._handle.moves[1:]
+            )
         return Explanation({**explained, "refused": refused})
 
     def _threads(self, planned):

@@ -44,7 +44,7 @@ def floor(explained):
     return {"seconds": parts[limit], "limit": limit, "parts": parts}
 
 
-def transfer(explained, once, over, back, slices):
+def transfer(explained, threads, once, over, back, slices):
     """What the call moves, in how many slices, and the seconds of each part; None, and why, without ceilings."""
     figures = {
         "bytes over once": int(once),
@@ -57,7 +57,7 @@ def transfer(explained, once, over, back, slices):
     if found is None or compute is None:
         return {**figures, "seconds": None, "why": why or floor(explained)["why"]}
     entry, _ = _ceilings.load()
-    staged = 2 * (over + back) / _ceilings.rate_of(entry, "copy", 1)  # read and written by one core
+    staged = 2 * (over + back) / _ceilings.rate_of(entry, "copy", threads)  # read and written
     parts = {
         "once": once / found["to"],
         "over": over / found["to"],
@@ -73,7 +73,7 @@ def transfer(explained, once, over, back, slices):
 
 def choice(here, there, threads, once, over, back, slices):
     """What "auto" does with a call that the CPU explains as `here` and the device as `there`: a dict."""
-    cpu, device = _ceilings.floor(here, threads), transfer(there, once, over, back, slices)
+    cpu, device = _ceilings.floor(here, threads), transfer(there, threads, once, over, back, slices)
     place = there["device"]
     why = next((side["why"] for side in (cpu, device) if side["seconds"] is None), None)
     if why is None:
