@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How fast the first device runs each operation, and how fast it could: gpu_bench [--small] IMAGES
+/* How fast the first device runs each operation, and how fast it could: gpu_bench [--small] IMAGES [warpgroups | others]
  *
  * Ceilings (copies, and chains of fma and mma in registers: gpu_peaks.fatbin in IMAGES) and rows are timed in the same interleaved rounds, each
  * over so many copies of its operands that the device's cache holds none of them.  A RESULT line per row: the median time of a run, its spread,
  * its floor (operations / peak, or bytes / copy, whichever is longer) and how much of it is reached.  Before that, a part of each result is
  * compared with the CPU's: bits, or for bf16 and f16 the difference from f32.  At last what a call costs the CPU, beside a bare launch of the
- * same kernel with the same arguments. */
+ * same kernel with the same arguments.
+ *
+ * "warpgroups": rows of kernels for capability 9.0 alone, which wait for barriers and may wait for ever; "others": all but those. */
 #include "gpu_ceilings.h"
 #include "gpu_host_time.h"
 #include "gpu_image.h"
@@ -22,6 +24,7 @@ enum { MOST_JOBS = 160, HOST_RUNS = 200 };
 static hunze_context *context, *reference; /* the second: the CPU's, in the order that devices have */
 static void *stream;
 static bool small;
+static const char *part; /* NULL: all */
 static int failures;
 static gpu_job jobs[MOST_JOBS];
 static int job_count = GPU_CEILINGS;
@@ -159,15 +162,21 @@ static int copies_of(double bytes)
     return small || bytes >= least ? 1 : (int)(least / bytes) + 1;
 }
 
-/* terms: of each sum; 0: the result is not compared. */
-static void add(const char *name, work made, double operations, double bytes, int peak, double terms)
+/* Whether this run is about a kernel. */
+static bool is_wanted(const char *kernel)
+{
+    return !part || (strstr(kernel, "_sm90a") != NULL) == (strcmp(part, "warpgroups") == 0);
+}
+
+/* The kernel, NULL if it is refused.  terms: of each sum; 0: the result is not compared. */
+static const char *add(const char *name, work made, double operations, double bytes, int peak, double terms)
 {
     work *w = malloc(sizeof *w);
     *w = made;
     gpu_job *job = &jobs[job_count];
     if (!w->a || !w->d) {
         printf("RESULT {\"case\": \"%s\", \"refused\": \"the device has no room for it\"}\n", name);
-        return;
+        return NULL;
     }
     hunze_tensor a = w->a->tensor, b = {0}, d = w->d->tensor;
     if (w->b)
@@ -180,15 +189,18 @@ static void add(const char *name, work made, double operations, double bytes, in
             if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ')
                 *at = '\'';
         printf("RESULT {\"case\": \"%s\", \"refused\": \"%s\"}\n", name, why);
-        return;
+        return NULL;
     }
     *job =
         (gpu_job){.run = run_work, .self = w, .operations = operations, .bytes = bytes, .peak = peak, .checked = "not"};
     snprintf(job->name, sizeof job->name, "%s", name);
     job->kernel = hunze_plan_kernel(w->plan);
+    if (!is_wanted(job->kernel))
+        return job->kernel;
     if (terms > 0)
         job->checked = compare(job, terms);
     job_count++;
+    return job->kernel;
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -243,13 +255,11 @@ static void gemm(const char *type, int64_t m, int64_t n, int64_t k, const char *
     w.device.gemm = w.host.gemm = (hunze_gemm_options){.struct_size = sizeof w.host.gemm};
     const int length = snprintf(name, sizeof name, "gemm %s %lldx%lldx%lld %s%s", type, (long long)m, (long long)n,
                                 (long long)k, majors, ld_more ? " odd ld" : "");
-    const int before = job_count;
-    add(name, w, 2.0 * (double)m * (double)n * (double)k, bytes, t->peak, (double)k);
-    if (!each_row || job_count == before)
+    const char *chosen = add(name, w, 2.0 * (double)m * (double)n * (double)k, bytes, t->peak, (double)k);
+    if (!each_row || !chosen)
         return;
     for (const hunze_row *row = hunze_rows; row->name; row++)
-        if (row->launch && row->op == HUNZE_OP_GEMM && row->a == t->type &&
-            strcmp(row->name, jobs[before].kernel) != 0) {
+        if (row->launch && row->op == HUNZE_OP_GEMM && row->a == t->type && strcmp(row->name, chosen) != 0) {
             w.device.gemm.kernel = row->name;
             snprintf(name + length, sizeof name - (size_t)length, " by %s", row->name);
             add(name, w, 2.0 * (double)m * (double)n * (double)k, bytes, t->peak, (double)k);
@@ -410,13 +420,28 @@ static void all_rows(void)
     elementwise(256 * 1024);
 }
 
+/* Of a square product. */
+static const char *kernel_of(const hunze_dtype dtypes[3], int64_t size)
+{
+    const hunze_device gpu = {HUNZE_DEVICE_CUDA, 0};
+    int64_t shape[2] = {size, size};
+    hunze_tensor tensors[3];
+    for (int i = 0; i < 3; i++)
+        tensors[i] = (hunze_tensor){NULL, gpu, 2, dtypes[i], shape, NULL, 0};
+    const hunze_call call = {
+        .struct_size = sizeof call, .op = HUNZE_OP_GEMM, .a = &tensors[0], .b = &tensors[1], .d = &tensors[2]};
+    hunze_plan *plan;
+    return hunze_plan_create(context, &call, &plan) == HUNZE_OK ? hunze_plan_kernel(plan) : NULL;
+}
+
 int main(int argc, char **argv)
 {
     small = argc > 1 && strcmp(argv[1], "--small") == 0;
-    if (argc != 2 + small) {
-        puts("usage: gpu_bench [--small] IMAGES");
+    if (argc < 2 + small || argc > 3 + small) {
+        puts("usage: gpu_bench [--small] IMAGES [warpgroups | others]");
         return 1;
     }
+    part = argv[2 + small];
     const hunze_device gpu = {HUNZE_DEVICE_CUDA, 0};
     const hunze_context_options like_devices = {.struct_size = sizeof like_devices, .flags = HUNZE_REPRODUCIBLE};
     gpu_open();
@@ -424,21 +449,26 @@ int main(int argc, char **argv)
     CHECK(hunze_context_create(&like_devices, &reference));
     CHECK(hunze_stream_create(context, gpu, &stream));
     gpu_ceilings_make(jobs, argv[1 + small], small ? 1 << 16 : 1 << 30, small, stream);
+    if (part && strcmp(part, "warpgroups") != 0)
+        jobs[GPU_WGMMA].run = NULL;
     double begin = gpu_now();
     (small ? small_rows : all_rows)();
     printf("made and compared in %.1f s\n", gpu_now() - begin);
-    fflush(stdout);
+    if (job_count == GPU_CEILINGS) {
+        puts("no kernel of this part takes anything here");
+        return 77;
+    }
     begin = gpu_now();
     gpu_time(jobs, job_count, small ? 0 : 0.02, stream);
     for (int i = 0; i < job_count; i++)
         print_job(&jobs[i]);
     printf("timed in %.1f s\n", gpu_now() - begin);
-    fflush(stdout);
     static const char *const called[] = {"f32", "bf16", "u8s8"};
     for (int i = 0; i < 3; i++) {
         const struct type *t = type_of(called[i]);
         const hunze_dtype dtypes[3] = {*t->a, *t->b, *t->d};
-        if (is_there(t))
+        const char *kernel = is_there(t) ? kernel_of(dtypes, 64) : NULL;
+        if (kernel && is_wanted(kernel))
             failures += !gpu_host_time(context, stream, t->name, dtypes, 64, small ? 2 : HOST_RUNS);
     }
     printf("%d results are wrong\n", failures);

@@ -1,13 +1,15 @@
 """PyTorch's libraries (cuBLAS, cuDNN) on the first GPU, and Hunze on the same tensors in the same interleaved rounds.
 
-    peers.py [--small]
+    peers.py [--small] [half | others]
 
 A RESULT line per case, with the names of gpu_bench.c: microseconds of a run on the device by events (the median of
 seven rounds), its spread, and the ratio of PyTorch's time to Hunze's: above 1 Hunze is faster.  f32 is measured with
 TF32 off, and PyTorch with TF32 on as a case of its own.  `difference` is the norm of what Hunze's result differs by,
-over that of PyTorch's.  At last what a call costs the CPU.  Exit status 77 where there is no PyTorch with a GPU.
+over that of PyTorch's.  At last what a call costs the CPU.  "half": bf16 and f16 alone, "others": all but
+those, so that one of them stays if the other is ended.  Exit status 77 where there is no PyTorch with a GPU.
 """
 
+import itertools
 import json
 import statistics
 import sys
@@ -15,6 +17,7 @@ import time
 
 ROUNDS, TARGET, HOST_ROUNDS, HOST_RUNS = 7, 0.02, 15, 200
 SMALL = "--small" in sys.argv[1:]
+PART = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
 
 try:
     import torch
@@ -191,23 +194,40 @@ def elementwise(rows):
     yield Case("dequantize s8 f32", [out], lambda _: quantized.dequantize(), None)
 
 
+def small_half_cases():
+    for kind, more in (("bf16", 0), ("f16", 1)):
+        yield from gemm(kind, 37, 41, 70, "nt", more)
+    for last in (False, True):
+        yield from conv("bf16", 1, 8, 9, 16, 3, last=last)
+
+
 def small_cases():
-    for kind, more in (("f32", 0), ("f64", 1), ("bf16", 0), ("f16", 1)):
+    for kind, more in (("f32", 0), ("f64", 1)):
         yield from gemm(kind, 37, 41, 70, "nt", more)
     for last in (False, True):
         yield from conv("f32", 2, 5, 9, 7, 3, last=last)
-        yield from conv("bf16", 1, 8, 9, 16, 3, last=last)
         yield from conv("f32", 1, 8, 9, 8, 3, groups=8, last=last)
     yield from elementwise(3)
 
 
-def all_cases():
+def convolutions(kind):
+    for last in (False, True):
+        yield from conv(kind, 32, 64, 56, 64, 3, last=last)
+        yield from conv(kind, 32, 256, 14, 256, 3, last=last)
+        yield from conv(kind, 32, 512, 28, 128, 1, last=last)
+
+
+def half_cases():
     for kind in ("bf16", "f16"):
         for majors in ("nn", "nt", "tn", "tt"):
             yield from gemm(kind, 4096, 4096, 4096, majors)
         yield from gemm(kind, 8192, 8192, 8192)
         yield from gemm(kind, 1000, 1000, 1000)
         yield from gemm(kind, 4096, 4096, 4096, more=1)
+    yield from convolutions("bf16")
+
+
+def other_cases():
     for majors in ("nn", "nt", "tn", "tt"):
         yield from gemm("f32", 4096, 4096, 4096, majors)
     yield from gemm("f32", 8192, 8192, 8192)
@@ -215,11 +235,7 @@ def all_cases():
     yield from gemm("f64", 4096, 4096, 4096)
     yield from gemm("f64", 1000, 1000, 1000)
     yield from gemm("s8s8", 4096, 4096, 4096, "nt")
-    for kind in ("f32", "bf16"):
-        for last in (False, True):
-            yield from conv(kind, 32, 64, 56, 64, 3, last=last)
-            yield from conv(kind, 32, 256, 14, 256, 3, last=last)
-            yield from conv(kind, 32, 512, 28, 128, 1, last=last)
+    yield from convolutions("f32")
     for last in (False, True):
         yield from conv("f32", 32, 512, 56, 512, 3, groups=512, last=last)
     yield from elementwise(256 * 1024)
@@ -262,7 +278,12 @@ def main():
     torch.backends.cudnn.benchmark = True
     print("PyTorch %s, CUDA %s" % (torch.__version__, torch.version.cuda), flush=True)
     cases = []
-    for case in small_cases() if SMALL else all_cases():  # both libraries use the default stream
+    chosen = []
+    if PART != "half":
+        chosen.append(small_cases() if SMALL else other_cases())
+    if PART != "others":
+        chosen.append(small_half_cases() if SMALL else half_cases())
+    for case in itertools.chain(*chosen):  # both libraries use the default stream
         case.prepare()
         cases.append(case)
     for _ in range(ROUNDS):
@@ -270,7 +291,7 @@ def main():
             case.round()
     for case in cases:
         say(case.result())
-    for kind in ("f32", "bf16"):
+    for kind in {"half": ("bf16",), "others": ("f32",)}.get(PART, ("f32", "bf16")):
         say(host_time(kind, 64))
     print("%d cases" % len(cases))
 

@@ -74,7 +74,7 @@ def test_each_step_ends_by_itself_and_is_recorded_at_once(folder, tmp_path):
     assert tests["3_says"]["last"] == 'a "quoted" \\  line'
     assert tests["4_looks"]["last"] == "3"  # the records of the three before
     kinds = [record["kind"] for record in records]
-    assert kinds == ["begin", "device", "machine", "fixture", *["test"] * 5, "bench", "sanitizer", "end"]
+    assert kinds == ["begin", "device", "machine", "fixture", *["test"] * 5, "bench", "bench", "sanitizer", "end"]
     assert records[0]["about"] == {"revision": "abc1234"} and records[0]["small"] is False
     bench = next(record for record in records if record["kind"] == "bench")
     assert bench["results"] == [{"case": "x", "microseconds": 1.5}]
@@ -87,7 +87,7 @@ def test_all_steps_together_have_a_limit(folder, tmp_path):
     status, records = verify(folder, tmp_path / "out", HUNZE_VERIFY_BUDGET="2")
     ended = {record["step"]: record for record in records}
     assert status == 1 and ended["1_hangs"]["status"] == "timed out" and ended["1_hangs"]["milliseconds"] < 8000
-    assert ended["2_is_late"]["status"] == ended["hunze"]["status"] == "no time left"
+    assert ended["2_is_late"]["status"] == ended["others"]["status"] == "no time left"
     assert records[-1]["kind"] == "end"
 
 
@@ -97,7 +97,7 @@ def test_a_second_run_may_be_of_some_steps(folder, tmp_path):
     _, records = verify(folder, tmp_path / "out", HUNZE_VERIFY_ONLY="2_")
     assert [record["step"] for record in records] == ["begin", "device", "2_passes", "end"]
     _, records = verify(folder, tmp_path / "out", HUNZE_VERIFY_ONLY="bench")
-    assert [record["step"] for record in records] == ["begin", "device", "hunze", "end"]
+    assert [record["step"] for record in records] == ["begin", "device", "others", "warpgroups", "end"]
 
 
 def test_scripts_find_the_package_of_the_folder(folder, tmp_path):
@@ -107,10 +107,11 @@ def test_scripts_find_the_package_of_the_folder(folder, tmp_path):
     program(folder / "scripts" / "interop.py", "import sys; sys.exit(77)")
     _, records = verify(folder, tmp_path / "out", "--small")
     ended = {record["step"]: record for record in records}
-    assert ended["peers"]["last"] == "of the folder ['--small']"
+    assert ended["peers"]["last"] == "of the folder ['--small', 'others']"
+    assert ended["peers-half"]["last"] == "of the folder ['--small', 'half']"
     assert ended["interop"]["status"] == "not here"
     _, records = verify(folder, tmp_path / "out", PYTHON="no-such-python")
-    assert [record["status"] for record in records if record["kind"] == "python"] == ["not here", "not here"]
+    assert [record["status"] for record in records if record["kind"] == "python"] == ["not here"] * 3
 
 
 def test_what_was_found_is_one_file_too(folder, tmp_path):
@@ -118,7 +119,7 @@ def test_what_was_found_is_one_file_too(folder, tmp_path):
     verify(folder, tmp_path / "out")
     with tarfile.open(tmp_path / "out" / "results.tar.gz") as packed:
         packed.extractall(tmp_path / "again", filter="data")
-    for name in ("records.jsonl", "fixtures/fma.txt", "logs/bench-hunze.txt"):
+    for name in ("records.jsonl", "fixtures/fma.txt", "logs/bench-others.txt"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
@@ -174,7 +175,7 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
     assert offload["numpy float32 37x41x70"]["same_bits"] and offload["cuda:0 calls"]["rate"] > 0
     interop = {result["case"]: result for result in ended["interop"]["results"]}
     assert interop["alone: between streams"]["right"] and interop["alone: host time of matmul 64"]["seconds"] > 0
-    bench = next(record for record in records if record["kind"] == "bench")["results"]
+    bench = ended["others"]["results"] + ended["warpgroups"]["results"]
     compared = [result for result in bench if result.get("checked") in ("same bits", "close")]
     assert {result["checked"] for result in compared} == {"same bits", "close"}
     assert len(compared) >= 16 and not [result for result in bench if result.get("checked") == "WRONG"]
@@ -186,9 +187,9 @@ def test_the_folder_proves_itself_on_the_standin(release_build, tmp_path):
 # ---------------------------------------------------------------- beside PyTorch
 
 
-def peers(*paths):
+def peers(*paths, part=None):
     done = subprocess.run(
-        [sys.executable, HERE / "peers.py", "--small"],
+        [sys.executable, HERE / "peers.py", "--small", *([part] if part else [])],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         capture_output=True,
         text=True,
@@ -201,6 +202,8 @@ def test_hunze_is_measured_beside_pytorch():
     """On arrays of NumPy that say they are PyTorch's: what is refused is told, what is wrong shows."""
     done, found = peers(HERE / "pretended")
     assert done.returncode == 0, done.stdout + done.stderr
+    parts = [set(peers(HERE / "pretended", part=part)[1]) for part in ("half", "others")]
+    assert parts[0] | parts[1] == set(found) and not parts[0] & parts[1]
     product = found["gemm f32 37x41x70 nt"]
     assert product["difference"] < 1e-6 and product["torch_microseconds"] > 0
     assert product["ratio"] == pytest.approx(product["torch_microseconds"] / product["hunze_microseconds"], rel=1e-3)

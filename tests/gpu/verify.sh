@@ -91,13 +91,21 @@ for test in "$here"/tests/*; do
     [ -e "$test" ] || continue # there are none
     step test "$(basename "$test")" 60 "$test"
 done
-step bench hunze 150 "$here/bin/gpu_bench" $small "$here/bin"
+for part in others warpgroups; do
+    step bench $part 100 "$here/bin/gpu_bench" $small "$here/bin" $part
+done
 
 export PYTHONPATH="$here/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
-for script in peers offload interop; do
-    [ -e "$here/scripts/$script.py" ] || continue
-    step python $script 120 sh -c "$if_here" "${PYTHON:-python3}" "$here/scripts/$script.py" $small
-done
+# python_step NAME SCRIPT ARGUMENTS…: nothing if the folder lacks it
+python_step() {
+    name=$1 script=$here/scripts/$2.py
+    shift 2
+    [ ! -e "$script" ] || step python "$name" 100 sh -c "$if_here" "${PYTHON:-python3}" "$script" $small "$@"
+}
+python_step peers peers others
+python_step peers-half peers half
+python_step offload offload
+python_step interop interop
 step sanitizer memcheck 60 sh -c "$if_here" compute-sanitizer --error-exitcode 9 "$here/bin/gpu_bench" --small "$here/bin"
 
 printf '{"step": "end", "kind": "end", "date": "%s", "failed": %d}\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" $failed >>"$records"
