@@ -96,6 +96,7 @@ for part in others warpgroups; do
 done
 
 export PYTHONPATH="$here/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
+export XLA_PYTHON_CLIENT_PREALLOCATE=false # else JAX takes most of the memory
 # python_step NAME SCRIPT ARGUMENTS…: nothing if the folder lacks it
 python_step() {
     name=$1 script=$here/scripts/$2.py
