@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies between the CPU and a device, and on one.
  *
- * What is contiguous goes as it lies.  Where the device's side is, and the CPU's is not, the CPU gathers or scatters slices in pinned memory,
- * one while another is on its way.  All else is copies of rows, one for each index of the axes above them. */
+ * What is contiguous goes as it lies; much of it in the CPU's pageable memory by slices in pinned memory, which several threads fill while
+ * another is on its way.  Where the device's side is contiguous, and the CPU's is not, slices are gathered or scattered.  All else is copies
+ * of rows, one for each index of the axes above them. */
 #include "../src/runs.h"
 #include "runtime.h"
 
-enum { SLICE_BYTES = 4 << 20, SLICES = 2, LONGEST_PITCH = INT32_MAX, ROW_BYTES = 64, ROW_COPIES = 64 };
+enum {
+    SLICE_BYTES = 4 << 20,
+    SLICES = 2,
+    STAGED_BYTES = 4 * SLICE_BYTES,
+    LANE_BYTES = 512 << 10,
+    LONGEST_PITCH = INT32_MAX,
+    ROW_BYTES = 64,
+    ROW_COPIES = 64
+};
 
 typedef struct side {
     char *data;
@@ -142,21 +151,44 @@ typedef struct slice {
     int64_t first, chunks, elements;
 } slice;
 
-/* The elements of a slice, between pinned memory and the CPU's side. */
-static void move_slice(const copying *c, const slice *s)
+typedef struct moving {
+    const copying *copying;
+    const slice *slice;
+} moving;
+
+/* Elements before a chunk, in the order of the device's side. */
+static int64_t elements_before(const hunze_runs *runs, int64_t chunk)
 {
-    char *pinned = s->pinned;
+    return chunk / runs->chunks_per_run * runs->length + chunk % runs->chunks_per_run * HUNZE_RUNS_CHUNK;
+}
+
+/* A lane's part of a slice, between pinned memory and the CPU's side. */
+static void move_lane(void *user, int32_t lane, int32_t lanes)
+{
+    const moving *m = user;
+    const copying *c = m->copying;
+    const slice *s = m->slice;
+    const int64_t bytes = (int64_t)c->bytes, end = s->first + s->chunks * (lane + 1) / lanes;
     int64_t offset[HUNZE_RUNS_OPERANDS];
-    for (int64_t i = s->first; i < s->first + s->chunks; i++) {
+    for (int64_t i = s->first + s->chunks * lane / lanes; i < end; i++) {
         const int64_t n = hunze_runs_chunk(&c->runs, i, offset);
+        char *pinned = s->pinned + (elements_before(&c->runs, i) - elements_before(&c->runs, s->first)) * bytes;
         if (c->from.cpu)
-            hunze_copy_elements(n, c->bytes, c->from.data + offset[c->from_operand] * (int64_t)c->bytes,
+            hunze_copy_elements(n, c->bytes, c->from.data + offset[c->from_operand] * bytes,
                                 c->runs.step[c->from_operand], pinned, 1);
         else
-            hunze_copy_elements(n, c->bytes, pinned, 1, c->to.data + offset[c->to_operand] * (int64_t)c->bytes,
+            hunze_copy_elements(n, c->bytes, pinned, 1, c->to.data + offset[c->to_operand] * bytes,
                                 c->runs.step[c->to_operand]);
-        pinned += n * (int64_t)c->bytes;
     }
+}
+
+static hunze_status move_slice(const copying *c, const slice *s)
+{
+    const moving m = {c, s};
+    hunze_exec exec = {.context = c->context, .threads = hunze_context_threads(c->context)};
+    const int64_t lanes = 1 + s->elements * (int64_t)c->bytes / LANE_BYTES;
+    hunze_parallel(&exec, (int32_t)hunze_least(lanes, exec.threads), move_lane, (void *)&m);
+    return exec.lost ? hunze_fail(HUNZE_ERR_SYSTEM, "the process was forked in the middle of a copy") : HUNZE_OK;
 }
 
 static hunze_status wait_for(const slice *s)
@@ -169,12 +201,12 @@ static hunze_status copy_slice(const copying *c, slice *s, const slice *before, 
 {
     const size_t bytes = (size_t)s->elements * c->bytes;
     if (c->from.cpu)
-        move_slice(c, s);
+        TRY(move_slice(c, s));
     TRY(c->from.cpu ? copy_bytes(c, on_device, s->pinned, bytes) : copy_bytes(c, s->pinned, on_device, bytes));
     TRY(hunze_driver_check(hunze_cu->cuEventRecord(s->event, c->scope->stream), "a slice of a copy"));
     if (!c->from.cpu && before) {
         TRY(wait_for(before));
-        move_slice(c, before);
+        return move_slice(c, before);
     }
     return HUNZE_OK;
 }
@@ -204,7 +236,7 @@ static hunze_status copy_slices(const copying *c, slice slices[SLICES])
     }
     if (last && !c->from.cpu) {
         TRY(wait_for(last));
-        move_slice(c, last);
+        return move_slice(c, last);
     }
     return HUNZE_OK;
 }
@@ -250,18 +282,31 @@ static bool is_dense(const hunze_tensor *tensor)
     return runs.axes == 0 && (runs.length == 1 || runs.step[0] == 1);
 }
 
+/* Memory that the driver does not know. */
+static bool is_pageable(const side *cpu)
+{
+    unsigned type = 0;
+    CUpointer_attribute attribute = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+    void *value = &type;
+    return !cpu->pinned &&
+           hunze_cu->cuPointerGetAttributes(1, &attribute, &value, (CUdeviceptr)cpu->data) == CUDA_SUCCESS && type == 0;
+}
+
 /* Whether the CPU's memory has to be left alone until the stream came so far: the driver reads pageable memory before it returns, unless the
  * device itself reaches that. */
 static bool must_wait(const copying *c, bool simple)
 {
     const side *cpu = c->from.cpu ? &c->from : c->to.cpu ? &c->to : NULL;
-    if (!cpu || cpu->pinned)
-        return false;
-    unsigned type = 0;
-    CUpointer_attribute attribute = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
-    void *value = &type;
-    return c->to.cpu || !simple || c->scope->gpu->reaches_host ||
-           hunze_cu->cuPointerGetAttributes(1, &attribute, &value, (CUdeviceptr)cpu->data) != CUDA_SUCCESS || type != 0;
+    return cpu && !cpu->pinned && (c->to.cpu || !simple || c->scope->gpu->reaches_host || !is_pageable(cpu));
+}
+
+/* Much pageable memory: one core of the driver's would copy it more slowly than several of ours. */
+static bool is_staged(const copying *c)
+{
+    const side *cpu = c->from.cpu ? &c->from : &c->to;
+    return !c->scope->captured && !c->scope->gpu->reaches_host && c->bytes * HUNZE_RUNS_CHUNK <= SLICE_BYTES &&
+           (uint64_t)c->runs.length * c->bytes >= STAGED_BYTES && hunze_context_threads(c->context) > 1 &&
+           is_pageable(cpu);
 }
 
 static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hunze_tensor *to)
@@ -296,6 +341,8 @@ static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hu
             TRY(hunze_driver_check(hunze_scope_wait(c->scope), "work before the copy"));
         return copy_in_slices(c);
     }
+    if (has_cpu && simple && is_staged(c))
+        return copy_in_slices(c);
     TRY(copy_rows(c, &r));
     return must_wait(c, simple) ? hunze_driver_check(hunze_scope_wait(c->scope), "the copy") : HUNZE_OK;
 }

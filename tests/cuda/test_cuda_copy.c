@@ -107,6 +107,38 @@ static void every_layout(void)
     hunze_context_release(context);
 }
 
+/* Much pageable memory goes through pinned slices too, which several threads move. */
+static void much(void)
+{
+    enum { COUNT = (20 << 20) / sizeof(float) + 5 };
+    const hunze_context_options options = {.struct_size = sizeof options, .threads = 3};
+    hunze_context *context = new_context(&options);
+    float *x = malloc(sizeof(float) * COUNT), *y = calloc(COUNT, sizeof(float));
+    array from, to;
+    for (size_t i = 0; i < COUNT; i++)
+        x[i] = (float)(i * 2654435761u >> 9);
+    void *d = NULL;
+    OK(hunze_memory_alloc(context, cuda0, sizeof(float) * COUNT, NULL, &d));
+    for (int turn = 0; turn < 2; turn++) {
+        const uint64_t before = standin_count("cuMemcpyAsync");
+        OK(hunze_copy(context, floats(&from, cpu, x, COUNT), floats(&to, cuda0, d, COUNT), NULL));
+        OK(hunze_copy(context, floats(&from, cuda0, d, COUNT), floats(&to, cpu, y, COUNT), NULL));
+        standin_check(standin_count("cuMemcpyAsync") - before == 12, "slices of 4 MiB");
+        check(memcmp(x, y, sizeof(float) * COUNT) == 0, "other bytes");
+        memset(y, 0, sizeof(float) * COUNT);
+        standin_failures("cuMemcpyAsync:3:CUDA_ERROR_INVALID_VALUE");
+        REFUSED(DRIVER, hunze_copy(context, floats(&from, cpu, x, COUNT), floats(&to, cuda0, d, COUNT), NULL),
+                "copy of 4194304 bytes");
+        standin_failures("");
+    }
+    OK(hunze_memory_free(context, cuda0, d, sizeof(float) * COUNT, NULL));
+    OK(hunze_memory_trim(context));
+    standin_check(standin_count("cuEventCreate") == standin_count("cuEventDestroy"), "events stay");
+    hunze_context_release(context);
+    free(x);
+    free(y);
+}
+
 /* Larger than the slices in pinned memory, and of a size that they do not divide. */
 static void in_slices(void)
 {
@@ -269,6 +301,7 @@ static void refused(void)
 
 static const cuda_case cases[] = {
     {"every_layout", every_layout, NULL, NULL},
+    {"much", much, NULL, NULL},
     {"in_slices", in_slices, NULL, NULL},
     {"returns_when_read", returns_when_read, NULL, NULL},
     {"returns_when_read_by_the_device", returns_when_read, "pageable=1", NULL},
