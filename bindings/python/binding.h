@@ -258,8 +258,8 @@ bool call_take_output_quant(Call *call, PyObject *scale, PyObject *zero_point, P
                             hunze_dtype *codes);
 /* `out`, or the fresh result as the library of `like` makes it; a QArray of it where `quant` is present, along `axis`. */
 PyObject *call_result(Call *call, PyObject *out, Operand *result, const Operand *like, const Quant *quant, int axis);
-/* bias or residual: of `dtype` or `other`, or brought to `dtype` where nothing is lost. */
-bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, hunze_dtype other,
+/* bias or residual beside `operands` for a result of `dtype`: of a type that the library has there, or brought to it where nothing is lost. */
+bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype operands, hunze_dtype dtype,
                       Operand *operand);
 /* Operand dtypes of a product: promotes, or raises with the astype to type.  `d` is the result's dtype. */
 bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_name, Operand *b, Quant *b_quant,

@@ -326,12 +326,12 @@ static bool prepare(Conv *c, PyObject *const *v)
         return false;
     }
     if (v[BIAS] != Py_None) {
-        if (!call_take_addend(&c->call, v[BIAS], "bias", dtype, dtype, &c->bias))
+        if (!call_take_addend(&c->call, v[BIAS], "bias", c->x.tensor.dtype, dtype, &c->bias))
             return false;
         options->bias = &c->bias.tensor;
     }
     if (v[RESIDUAL] != Py_None) {
-        if (!call_take_addend(&c->call, v[RESIDUAL], "residual", dtype, dtype, &c->residual))
+        if (!call_take_addend(&c->call, v[RESIDUAL], "residual", c->x.tensor.dtype, dtype, &c->residual))
             return false;
         options->residual = &c->residual.tensor;
     }

@@ -176,18 +176,15 @@ static bool take_result(Product *p, PyObject *out, hunze_dtype dtype)
 static bool take_addends(Product *p, PyObject **values, hunze_dtype dtype)
 {
     hunze_gemm_options *options = &p->call.options.gemm;
-    /* Beside operands of 16 bits they are of these or float32, whatever the result is. */
-    const bool narrow = p->a.tensor.dtype.bits == 16;
-    const hunze_dtype other = narrow ? p->a.tensor.dtype : dtype;
-    dtype = narrow ? DTYPE_F32 : dtype;
+    const hunze_dtype operands = p->a.tensor.dtype;
     if (values[BIAS]) {
-        if (!call_take_addend(&p->call, values[BIAS], "bias", dtype, other, &p->bias))
+        if (!call_take_addend(&p->call, values[BIAS], "bias", operands, dtype, &p->bias))
             return false;
         match_axes(p, &p->bias);
         options->bias = &p->bias.tensor;
     }
     if (values[RESIDUAL]) {
-        if (!call_take_addend(&p->call, values[RESIDUAL], "residual", dtype, other, &p->residual))
+        if (!call_take_addend(&p->call, values[RESIDUAL], "residual", operands, dtype, &p->residual))
             return false;
         match_axes(p, &p->residual);
         options->residual = &p->residual.tensor;

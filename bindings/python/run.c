@@ -365,9 +365,12 @@ PyObject *call_result(Call *call, PyObject *out, Operand *result, const Operand 
 
 static bool is_narrow(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_F16) || dtype_is(dtype, DTYPE_BF16); }
 
-bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype dtype, hunze_dtype other,
+bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype operands, hunze_dtype dtype,
                       Operand *operand)
 {
+    /* Beside operands of 16 bits they are of these or float32, whatever the result is. */
+    const hunze_dtype other = is_narrow(operands) ? operands : dtype;
+    dtype = is_narrow(operands) ? DTYPE_F32 : dtype;
     if (!operand_take(&call->place, object, name, operand))
         return false;
     call_keep(call, operand);
@@ -392,10 +395,15 @@ static bool is_float(hunze_dtype dtype)
 
 static bool is_byte(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_S8) || dtype_is(dtype, DTYPE_U8); }
 
-/* Convolutions take no 16-bit floats. */
+static bool takes_narrow(const Call *call)
+{
+    return call->call.op == HUNZE_OP_GEMM || call->place.device.type != HUNZE_DEVICE_CPU || call->place.brings;
+}
+
+/* Convolutions take 16-bit floats on devices only. */
 static bool takes_float(const Call *call, hunze_dtype dtype)
 {
-    return is_float(dtype) && (call->call.op == HUNZE_OP_GEMM || !is_narrow(dtype));
+    return is_float(dtype) && (!is_narrow(dtype) || takes_narrow(call));
 }
 
 static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const char *b_name, hunze_dtype b)
@@ -412,8 +420,8 @@ static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const 
         hunze_dtype dtype = first ? a : b;
         const char *to = dtype.bits <= 16 && dtype.code != 5 ? "float32" : "float64";
         PyErr_Format(PyExc_TypeError, "%s is %s; %s takes %sfloat32, float64, int8 and uint8: use %s.astype('%s')",
-                     name, dtype_name(dtype), call->function,
-                     call->call.op == HUNZE_OP_GEMM ? "bfloat16, float16, " : "", name, to);
+                     name, dtype_name(dtype), call->function, takes_narrow(call) ? "bfloat16, float16, " : "", name,
+                     to);
     }
     return false;
 }

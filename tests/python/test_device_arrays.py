@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 
 import hunze as hz
 import ml_dtypes
@@ -239,6 +240,23 @@ def functions():
             same(out, want)
 
 
+def halves():
+    """16-bit floats, on devices in convolutions too: near the float32 result of the same operands, once rounded."""
+    images, kernels, bias = f32(2, 16, 7, 7), f32(8, 16, 3, 3), f32(8)
+    for dtype, unit in ((np.float16, 2.0**-11), (ml_dtypes.bfloat16, 2.0**-8)):
+        x, w, b = (value.astype(dtype) for value in (images, kernels, bias))
+        want = hz.conv2d(x.astype("f"), w.astype("f"), b.astype("f"), padding=1)
+        for device_bias in (hz.to_device(b), hz.to_device(b.astype("f"))):
+            got = hz.conv2d(hz.to_device(x), hz.to_device(w), device_bias, padding=1)
+            assert got.dtype == dtype and np.all(abs(got.numpy().astype("f") - want) <= 1.01 * unit * abs(want) + 1e-4)
+        got = hz.conv2d(hz.to_device(x), hz.to_device(w), dtype="float32", bias=hz.to_device(b), padding=1)
+        assert got.dtype == np.float32 and np.all(abs(got.numpy() - want) <= 1e-4)
+        assert hz.conv2d(x, w, device="cuda").dtype == dtype
+        product = hz.linear(hz.to_device(x.reshape(32, 49)), hz.to_device(np.ones((9, 49), dtype)))
+        assert product.dtype == dtype and product.shape == (32, 9)
+        refused(TypeError, "x is|conv2d takes float32, float64, int8", lambda: hz.conv2d(x, w))  # noqa: B023
+
+
 def methods_and_numbers():
     a, b = f32(5, 7), f32(7, 3)
     d, e = hz.to_device(a), hz.to_device(b)
@@ -303,6 +321,18 @@ def refusals():
 def misaligned(d):
     """A view that starts in the middle of an element, as no slice does."""
     return d._view((5, 7), (28, 4), 2)
+
+
+def examples():
+    """Those of docs/devices.md that need no other library."""
+    text = (standin.ROOT / "docs" / "devices.md").read_text()
+    blocks = [block for block in re.findall(r"^```py\n(.*?)^```", text, re.M | re.S) if "torch" not in block]
+    assert len(blocks) == 2
+    names = {"s": hz.stream(2)}
+    for block in blocks:
+        exec(compile(block, "devices.md", "exec"), names)
+    x, w = names["x"].numpy(), names["w"].numpy()
+    same(names["y"], hz.matmul(x, w, reproducible=True))
 
 
 def packed():
@@ -517,8 +547,8 @@ def interpreter_ends():
 @pytest.mark.parametrize(
     "case",
     [
-        there_and_back, the_source_may_change, views, functions, methods_and_numbers, refusals, packed, no_driver_call,
-        memory_goes_back, out_of_memory, sticky_fault, after_fork, interpreter_ends,
+        there_and_back, the_source_may_change, views, functions, halves, methods_and_numbers, refusals, examples,
+        packed, no_driver_call, memory_goes_back, out_of_memory, sticky_fault, after_fork, interpreter_ends,
     ],
     ids=lambda case: case.__name__,
 )  # fmt: skip

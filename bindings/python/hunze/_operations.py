@@ -96,8 +96,8 @@ def conv2d(
     activation, out, dtype, threads, reproducible, out_scale, out_zero_point, out_dtype, kernel, device, stream
                as in hz.matmul; what goes over to a device in slices are images
 
-    dtypes are those of hz.matmul.  The result has shape (n, out, ...) or (n, ..., out) with
-    floor((in + before + after - dilation * (kernel - 1) - 1) / stride) + 1 along each spatial axis.
+    dtypes are those of hz.matmul, bfloat16 and float16 on devices only.  The result has shape (n, out, ...) or
+    (n, ..., out) with floor((in + before + after - dilation * (kernel - 1) - 1) / stride) + 1 along each spatial axis.
     """
     return _convolve(
         "conv2d", False, 2, x, w, bias, stride, padding, dilation, groups, padding_mode, layout, 0, residual,
@@ -335,7 +335,8 @@ def pack(op, w, /, *, groups=1, input_dtype="int8"):
         w = np.array(w)
     else:
         w = _hunze._as_array(w)
-    known = ("float32", "float64", "int8", "uint8", *(("bfloat16", "float16") if operation == _hunze.OP_GEMM else ()))
+    narrow = operation == _hunze.OP_GEMM or not isinstance(w, np.ndarray)
+    known = ("float32", "float64", "int8", "uint8", *(("bfloat16", "float16") if narrow else ()))
     if w.dtype.name not in known:
         names = ", ".join(known[:-1])
         raise TypeError(f"w is {w.dtype}; weights of hz.{name} are {names} or {known[-1]}: use w.astype('float32')")
