@@ -323,8 +323,8 @@ def check_interrupt(size):
     out = np.full((600, 600), 7, "float32")
     hz.matmul(a[:50], a[:50].T, device="cuda")
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         for _ in range(200):
             hz.matmul(a, a.T, out=out, device="cuda")
     rows = (out == wanted).all(axis=1)
@@ -360,8 +360,16 @@ def check_model():
         isas = ("avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16")
         units = [("read", "bytes/s", 1e12), ("copy", "bytes/s", 5e8)]
         units += [(f"f32 {isa}", "operations/s", cpu) for isa in isas]
-        device = {"to": to, "from": 2e9, "copy": 1e12, "f32": compute, "calls": 1e6}
-        unit = {"f32": "operations/s", "calls": "calls/s"}
+        device = {
+            "to": to,
+            "from": 2e9,
+            "copy": 1e12,
+            "f32": compute,
+            "u8s8": 4 * compute,
+            "f16": 3 * compute,
+            "calls": 1e6,
+        }
+        unit = dict.fromkeys(("f32", "u8s8", "f16"), "operations/s") | {"calls": "calls/s"}
         _ceilings.prepare()
         _ceilings.store(
             {
@@ -400,6 +408,9 @@ def check_model():
         "limit": "f32 products",
         "parts": {"copy on the device": 229376 / 1e12, "f32 products": operations / 1e10},
     }
+    for dtype, name, times in (("f2", "f16", 3), ("i1", "u8s8", 4)):
+        floor = hz.explain(hz.matmul, a.astype(dtype), b.astype(dtype), device="cuda")["floor"]
+        assert floor["parts"][f"{name} products"] == operations / (times * 1e10)
     driver = standin.Driver()
 
     def runs_there():

@@ -175,11 +175,6 @@ def rate_of(entry, name, threads):
     return None
 
 
-def arithmetic(explained):
-    """The name of the multiply-add of a product."""
-    return _ARITHMETIC.get(tuple(explained["dtypes"][:2]), " × ".join(explained["dtypes"][:2]))
-
-
 def device():
     """The number of the first device that has ceilings, or None: then device="auto" stays on the CPU."""
     entry, _ = load()
@@ -220,7 +215,7 @@ def floor(explained, threads):
     memory = "read" if product else "copy"
     parts = {memory: explained["bytes"]}
     if product:
-        type_ = arithmetic(explained)
+        type_ = _ARITHMETIC.get(tuple(explained["dtypes"][:2]), " × ".join(explained["dtypes"][:2]))
         if type_ == "u8s8" and explained["kernel"].endswith("_safe"):
             type_ = "u8s8_safe"
         parts = {f"{type_} {explained['isa']}": explained["operations"], **parts}

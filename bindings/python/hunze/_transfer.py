@@ -26,8 +26,7 @@ def _compute(explained, rates):
     """{part: seconds} of the kernel, or the name of the ceiling that is missing."""
     parts = {"copy on the device": explained["bytes"] / rates["copy"]}
     if explained["op"] in _ceilings.PRODUCTS:
-        kind = _ceilings.arithmetic(explained)
-        kind = kind if kind in rates else explained["dtypes"][0]
+        kind = "u8s8" if explained["dtypes"][1] == "s8" else explained["dtypes"][0]
         if kind not in rates:
             return kind
         parts[f"{kind} products"] = explained["operations"] / rates[kind]

@@ -12,9 +12,7 @@ import json
 import os
 import sys
 
-import numpy as np
-
-from . import _ceilings, _hunze, activate, info, plan
+from . import _ceilings, _hunze, devices, info
 from ._table import Table
 
 _TYPES = ("f32", "f64", "bf16", "u8s8", "u8s8_safe")
@@ -75,29 +73,19 @@ def measure(seconds, say=lambda text: None):
     }
 
 
-def devices():
-    """(number, name) of each device that calls can be brought to."""
-    one, found = np.zeros(1, np.float32), []
-    while True:
-        try:
-            there = plan(activate, one, "relu", device=f"cuda:{len(found)}")
-        except (ValueError, RuntimeError, OSError, NotImplementedError, MemoryError):
-            return found
-        text = json.loads(there._handle.explain())["device_name"]  # cuda:0 (its name, capability 9.0)
-        found.append((len(found), text.partition(" (")[2].rpartition(", ")[0]))
-
-
 def measure_devices(seconds, say=lambda text: None):
     """The ceilings of every device, each measured for about `seconds`."""
     entries = []
-    for number, name in devices():
-        ceilings = []
+    for device in devices()["devices"]:
+        if not device["kernels"]:
+            continue
+        number, ceilings = device["id"], []
         for what, unit in _DEVICE:
             say(f"cuda:{number}: {what}")
             rate = _hunze._device_rate(number, what, seconds)
             if rate > 0:  # else there is no kernel
                 ceilings.append({"name": what, "unit": unit, "rate": rate})
-        entries.append({"id": number, "name": name, "ceilings": ceilings})
+        entries.append({"id": number, "name": device["name"], "ceilings": ceilings})
     return entries
 
 
