@@ -15,6 +15,7 @@ extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[], *const hunz
 
 /* ------------------------------------------------------------------ product_wgmma.c */
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_wgmma;
+hunze_cuda_cost_fn hunze_cuda_cost_product_wgmma;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16_sm90a[], *const hunze_cuda_kernels_gemm_f16_sm90a[];
 
 /* ------------------------------------------------------------------ depthwise_float.c */
@@ -25,6 +26,7 @@ extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[], *const
 /* ------------------------------------------------------------------ product_half.c, convolution_half.c */
 hunze_cuda_workspace_fn hunze_cuda_workspace_product_half;
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_half;
+hunze_cuda_cost_fn hunze_cuda_cost_product_half;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16[], *const hunze_cuda_kernels_gemm_f16[];
 
 /* ------------------------------------------------------------------ activation.c */

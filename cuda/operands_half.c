@@ -63,20 +63,35 @@ const char *hunze_cuda_half_refuses(int64_t m, int64_t n, int64_t k, int64_t pro
     return NULL;
 }
 
-/* The tile with which the multiprocessors are done first, each having the same number of tiles or one less.  All of them give the same bits. */
+/* The tile with which the multiprocessors are done first, each having the same number of tiles or one less, and elements of D that each
+ * has then.  All of them give the same bits. */
+static int best_shape(int64_t m, int64_t n, int64_t products, int32_t multiprocessors, double *elements)
+{
+    int best = 0;
+    for (int i = 0; i < SHAPES; i++) {
+        const int64_t rounds = hunze_ceil_div(tiles_of(m, n, i) * products, multiprocessors);
+        const double here = (double)rounds * tiles[i].m * tiles[i].n / tiles[i].efficiency;
+        if (i == 0 || here < *elements) {
+            best = i;
+            *elements = here;
+        }
+    }
+    return best;
+}
+
+double hunze_cuda_half_cost(int64_t m, int64_t n, int64_t k, int64_t products, const hunze_cuda_device *device)
+{
+    enum { PRODUCTS_PER_CYCLE = 1024, TILE_CYCLES = 1500 }; /* filling the stages, and storing a tile */
+    double elements = 0;
+    best_shape(m, n, products, device->multiprocessors, &elements);
+    return elements * (double)k / PRODUCTS_PER_CYCLE + TILE_CYCLES;
+}
+
 hunze_status hunze_cuda_half_start(hunze_cuda_half_product *p, bool gathered, int64_t products,
                                    const hunze_cuda_run *run)
 {
-    int best = 0;
-    double least = 0;
-    for (int i = 0; i < SHAPES; i++) {
-        const int64_t rounds = hunze_ceil_div(tiles_of(p->m, p->n, i) * products, run->device->multiprocessors);
-        const double time = (double)rounds * tiles[i].m * tiles[i].n / tiles[i].efficiency;
-        if (i == 0 || time < least) {
-            best = i;
-            least = time;
-        }
-    }
+    double elements = 0;
+    const int best = best_shape(p->m, p->n, products, run->device->multiprocessors, &elements);
     p->tiles_m = (int32_t)hunze_ceil_div(p->m, tiles[best].m);
     p->tiles_n = (int32_t)hunze_ceil_div(p->n, tiles[best].n);
     const hunze_cuda_kernel *kernel =

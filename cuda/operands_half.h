@@ -20,6 +20,8 @@ void hunze_cuda_half_set_pairs(hunze_cuda_half_product *product);
 
 /* NULL if so many products of m x n x k fit. */
 const char *hunze_cuda_half_refuses(int64_t m, int64_t n, int64_t k, int64_t products);
+/* Modelled cycles of a multiprocessor for them. */
+double hunze_cuda_half_cost(int64_t m, int64_t n, int64_t k, int64_t products, const hunze_cuda_device *device);
 /* Chooses a tile and starts `products` of them. */
 hunze_status hunze_cuda_half_start(hunze_cuda_half_product *product, bool gathered, int64_t products,
                                    const hunze_cuda_run *run);

@@ -78,6 +78,18 @@ const char *hunze_cuda_refuses_product_half(const hunze_plan *plan)
                                      : hunze_cuda_refuses_conv_half(plan);
 }
 
+double hunze_cuda_cost_product_half(const hunze_plan *plan)
+{
+    const hunze_cuda_device *device = hunze_cuda_device_of(plan);
+    if (plan->op == HUNZE_OP_GEMM) {
+        const hunze_gemm_shape *shape = &plan->gemm_shape;
+        return hunze_cuda_half_cost(shape->m, shape->n, shape->k, shape->batch, device);
+    }
+    const hunze_conv_shape *shape = &plan->conv;
+    return hunze_cuda_half_cost(shape->n * shape->out[0] * shape->out[1], shape->k / shape->groups,
+                                shape->c / shape->groups * shape->kernel[0] * shape->kernel[1], shape->groups, device);
+}
+
 size_t hunze_cuda_workspace_product_half(const hunze_plan *plan)
 {
     return plan->op == HUNZE_OP_GEMM ? 0 : hunze_cuda_workspace_conv_half(plan);

@@ -305,22 +305,39 @@ static const char *describe(const hunze_plan *plan, const operands *o, product *
     return NULL;
 }
 
+/* The same without a call. */
+static const char *describe_plan(const hunze_plan *plan, product *p)
+{
+    hunze_tensor tensors[HUNZE_ROLE_COUNT];
+    operands o = {{NULL}};
+    for (int role = HUNZE_ROLE_D; role <= HUNZE_ROLE_RESIDUAL; role++)
+        if (hunze_plan_operand(plan, role, &tensors[role]))
+            o.of[role] = &tensors[role];
+    return describe(plan, &o, p);
+}
+
 const char *hunze_cuda_refuses_product_wgmma(const hunze_plan *plan)
 {
     static const char *const alignment[] = {"needs the first operand aligned to 16 bytes",
                                             "needs the second operand aligned to 16 bytes"};
-    hunze_tensor tensors[HUNZE_ROLE_COUNT];
-    operands o = {{NULL}};
     product p;
-    for (int role = HUNZE_ROLE_D; role <= HUNZE_ROLE_RESIDUAL; role++)
-        if (hunze_plan_operand(plan, role, &tensors[role]))
-            o.of[role] = &tensors[role];
     if (plan->flags & HUNZE_BATCH_INVARIANT)
         return "gives way to another kernel by how operands lie, which may change with the batch, and bits must not";
     for (int role = HUNZE_ROLE_A; role <= HUNZE_ROLE_B; role++)
         if (plan->alignment[role] < 16)
             return alignment[role - HUNZE_ROLE_A];
-    return describe(plan, &o, &p);
+    return describe_plan(plan, &p);
+}
+
+/* Each multiprocessor has the same number of tiles or one less, whole ones whatever of them is inside D. */
+double hunze_cuda_cost_product_wgmma(const hunze_plan *plan)
+{
+    enum { STEP_CYCLES = 1024, TILE_CYCLES = 3000 }; /* 64 of k; filling the stages, and storing a tile */
+    product p;
+    if (describe_plan(plan, &p))
+        return 0;
+    const int64_t rounds = hunze_ceil_div(p.to.tiles, hunze_cuda_device_of(plan)->multiprocessors);
+    return (double)rounds * ((double)p.to.steps * STEP_CYCLES + TILE_CYCLES);
 }
 
 /* Whether `count` neighbours of a row, and all others that many columns on or in other rows, are aligned together; true if there is no operand. */

@@ -224,7 +224,8 @@ typedef void hunze_minmax_fn(int64_t n, const float *x, float range[2], bool *ha
  *
  * launch computes the whole op: it puts kernels on the run's stream and does not wait.  choose: what can be chosen when a plan is made, into
  * plan->choice.  workspace: bytes of device memory that it needs, asked for afterwards.
- * refusal: NULL if it takes the plan's call, else why not, in words that follow the row's name ("needs …"). */
+ * refusal: NULL if it takes the plan's call, else why not, in words that follow the row's name ("needs …").  cost: modelled cycles of a
+ * multiprocessor, of a plan that was not refused. */
 struct hunze_plan;
 struct hunze_cuda_run;
 struct hunze_cuda_kernel;
@@ -233,6 +234,7 @@ typedef hunze_status hunze_cuda_launch_fn(const struct hunze_plan *plan, const h
 typedef void hunze_cuda_choose_fn(struct hunze_plan *plan, const hunze_call *call);
 typedef size_t hunze_cuda_workspace_fn(const struct hunze_plan *plan);
 typedef const char *hunze_cuda_refusal_fn(const struct hunze_plan *plan);
+typedef double hunze_cuda_cost_fn(const struct hunze_plan *plan);
 
 /* ------------------------------------------------------------------ the row
  *
@@ -256,7 +258,8 @@ typedef struct hunze_row {
     hunze_depthwise_plane_fn *depthwise_plane;
     hunze_quantize_fn *quantize;
     hunze_minmax_fn *minmax;
-    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, which has none of the next four either */
+    hunze_cuda_launch_fn *launch;              /* NULL: a row of the CPU, which has none of the next five either */
+    hunze_cuda_cost_fn *launch_cost;           /* NULL: has no model, and the later bundle wins */
     hunze_cuda_choose_fn *launch_choose;       /* NULL: there is nothing to choose */
     hunze_cuda_workspace_fn *launch_workspace; /* NULL: none */
     hunze_cuda_refusal_fn *launch_refusal;     /* NULL: takes all calls of its types */

@@ -93,7 +93,7 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
 {
     double m = 0, n = 0, k = 0, times = 1;
     if (row->launch)
-        return 0;
+        return row->launch_cost ? row->launch_cost(plan) : 0;
     switch (plan->op) {
     case HUNZE_OP_GEMM:
         m = (double)plan->gemm_shape.m;
@@ -130,7 +130,7 @@ static bool better(const hunze_row *row, double row_cost, const hunze_row *best,
 {
     if (!best || (row->op == HUNZE_OP_CONV) != (best->op == HUNZE_OP_CONV))
         return !best || row->op == HUNZE_OP_CONV;
-    return row_cost != best_cost ? row_cost < best_cost : row->isa > best->isa;
+    return row_cost > 0 && best_cost > 0 && row_cost != best_cost ? row_cost < best_cost : row->isa > best->isa;
 }
 
 static const hunze_row *row_named(const hunze_plan *plan, const char *name)
@@ -185,7 +185,7 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
             } else if (!why) {
                 if (best->op != row->op)
                     why = "a depthwise kernel takes the call";
-                else if (best_cost > 0)
+                else if (best_cost > 0 && cost(plan, row) > 0)
                     snprintf(reason, sizeof reason, "modelled at %.2f times the cycles", cost(plan, row) / best_cost);
                 else if (best->isa == row->isa)
                     snprintf(reason, sizeof reason, "%s stands before it", best->name);

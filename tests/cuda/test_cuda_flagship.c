@@ -506,6 +506,46 @@ static void refusals(void)
     hunze_context_release(context);
 }
 
+/* ------------------------------------------------------------------ what is chosen */
+
+/* The kernel of a product whose A begins at an address, and, if asked, why the other one is not taken. */
+static void chosen(hunze_context *context, int64_t m, int64_t n, int64_t k, uint64_t a_at, uint32_t flags,
+                   const char *kernel, const char *why)
+{
+    const int64_t of_a[2] = {m, k}, of_b[2] = {k, n}, of_d[2] = {m, n};
+    const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1};
+    const hunze_gemm_options options = {.struct_size = sizeof options, .flags = flags};
+    array a, b, d;
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_GEMM,
+                             .a = view(&a, cuda0, bf16, (void *)(uintptr_t)a_at, 2, of_a, NULL),
+                             .b = view(&b, cuda0, bf16, NULL, 2, of_b, NULL),
+                             .d = view(&d, cuda0, bf16, NULL, 2, of_d, NULL),
+                             .options = &options};
+    hunze_plan *plan = NULL;
+    char *text = NULL;
+    OK(hunze_plan_create(context, &call, &plan));
+    check(strcmp(hunze_plan_kernel(plan), kernel) == 0, "%lld x %lld x %lld gets %s, not %s", (long long)m,
+          (long long)n, (long long)k, hunze_plan_kernel(plan), kernel);
+    OK(hunze_plan_explain(plan, &text));
+    check(strstr(text, why) != NULL, "\"%s\" is not said: %s", why, text);
+    hunze_string_free(text);
+    hunze_plan_release(plan);
+}
+
+/* Large products; small ones have more tiles in the other kernel, which also takes what is refused here. */
+static void choices(void)
+{
+    const char *const here = row_of(HUNZE_TYPE_BF16), *const other = "gemm_bf16_cuda";
+    hunze_context *context = start();
+    chosen(context, 4096, 4096, 4096, 0, 0, here, "modelled at 1.9");
+    chosen(context, 512, 512, 512, 0, 0, other, "modelled at 2.");
+    chosen(context, 4096, 4096, 4096, 0x1008, 0, other, "needs the first operand aligned to 16 bytes");
+    chosen(context, 4096, 4096, 4095, 0, 0, other, "needs the first operand's rows a multiple of 16 bytes apart");
+    chosen(context, 4096, 4096, 4096, 0, HUNZE_BATCH_INVARIANT, other, "may change with the batch");
+    hunze_context_release(context);
+}
+
 /* Code with instructions of 9.0 runs on no later device either. */
 static void another_capability(void)
 {
@@ -526,6 +566,7 @@ static const cuda_case cases[] = {
     {"convolutions", convolutions, "sms=1", NULL},
     {"counts", counts, "sms=3", NULL},
     {"refusals", refusals, NULL, NULL},
+    {"choices", choices, "sms=132", NULL},
     {"earlier", another_capability, "capability=89", NULL},
     {"later", another_capability, "capability=100", NULL},
 };
