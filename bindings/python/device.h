@@ -61,6 +61,9 @@ bool memory_use(DeviceMemory *memory, const Stream *stream, bool writes);
 bool memory_return(DeviceMemory *memory, const Stream *stream);
 /* Gives back what nothing uses any more. */
 void memory_poll(void);
+/* Between these, memory that is given up shares an event; work that is given to a stream meanwhile ends that. */
+void memory_batch(bool open);
+void memory_work_given(void);
 
 /* ------------------------------------------------------------------ arrays (device_array.c) */
 

@@ -103,6 +103,7 @@ bool device_copy(State *state, const Operand *from, const Operand *to, const Str
     PyThreadState *thread = PyEval_SaveThread();
     hunze_status status = hunze_copy(context, &from->tensor, &to->tensor, &run);
     PyEval_RestoreThread(thread);
+    memory_work_given();
     return status ? raise_status(status, "hunze") != NULL : true;
 }
 

@@ -127,12 +127,20 @@ bool memory_return(DeviceMemory *memory, const Stream *stream)
 
 /* ------------------------------------------------------------------ memory that goes back later */
 
+/* An event behind the work of a stream, which the operands of a call share. */
+typedef struct Point {
+    void *event;
+    int users;
+    bool over;
+} Point;
+
 typedef struct Held {
     struct Held *next;
     hunze_context *context;
     hunze_device device;
-    void *stream, *event; /* of another library's memory */
-    void *pointer;        /* ours, which was given up while its stream was captured */
+    void *stream;
+    Point *point;  /* of another library's memory */
+    void *pointer; /* ours, which was given up while its stream was captured */
     size_t bytes;
     void *managed;
     bool versioned;
@@ -141,6 +149,54 @@ typedef struct Held {
 
 static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
 static Held *held_first, **held_last = &held_first; /* in the order in which they were given up */
+
+/* That of the operands which this thread's call gives up: nothing is given to the stream meanwhile. */
+static _Thread_local struct {
+    bool open;
+    int32_t device;
+    void *stream;
+    Point *point;
+} batch;
+
+void memory_batch(bool open)
+{
+    batch.open = open;
+    batch.point = NULL;
+}
+
+void memory_work_given(void) { batch.point = NULL; }
+
+static hunze_status find_point(const DeviceMemory *memory, hunze_device device, void *stream, Point **point)
+{
+    if (batch.point && batch.stream == stream && batch.device == device.id) {
+        *point = batch.point;
+        __atomic_add_fetch(&batch.point->users, 1, __ATOMIC_RELAXED);
+        return HUNZE_OK;
+    }
+    *point = malloc(sizeof **point);
+    if (!*point)
+        return HUNZE_ERR_NOMEM;
+    **point = (Point){.users = 1};
+    hunze_status status = hunze_event_record(memory->context, device, stream, &(*point)->event);
+    if (status) {
+        free(*point);
+        return status;
+    }
+    if (batch.open) {
+        batch.device = device.id;
+        batch.stream = stream;
+        batch.point = *point;
+    }
+    return HUNZE_OK;
+}
+
+static void leave_point(const Held *held)
+{
+    if (!held->point || __atomic_sub_fetch(&held->point->users, 1, __ATOMIC_ACQ_REL))
+        return;
+    (void)hunze_event_destroy(held->context, held->device, held->point->event);
+    free(held->point);
+}
 
 static void give_back(void *managed, bool versioned, PyObject *exporter)
 {
@@ -166,9 +222,12 @@ static void hold(Held held)
 /* Whether it is over.  A device that is of no more use runs nothing any more. */
 static bool is_over(Held *held)
 {
-    if (held->event) {
-        int32_t over = 0;
-        return hunze_event_query(held->context, held->device, held->event, &over) != HUNZE_OK || over;
+    Point *point = held->point;
+    if (point) {
+        int32_t over = point->over;
+        if (!over && hunze_event_query(held->context, held->device, point->event, &over))
+            over = true;
+        return point->over = over;
     }
     return hunze_memory_free(held->context, held->device, held->pointer, held->bytes, held->stream) !=
            HUNZE_ERR_CAPTURE;
@@ -228,8 +287,7 @@ void memory_poll(void)
     put_before(not_over);
     for (Held *next; over; over = next) {
         next = over->next;
-        if (over->event)
-            (void)hunze_event_destroy(over->context, over->device, over->event);
+        leave_point(over);
         give_back(over->managed, over->versioned, over->exporter);
         free(over);
     }
@@ -257,16 +315,19 @@ static void free_own(DeviceMemory *memory)
 static void free_imported(DeviceMemory *memory)
 {
     hunze_device device = {HUNZE_DEVICE_CUDA, memory->device.id};
-    void *event = NULL, *stream = memory->streams[0].handle;
-    hunze_status status = hunze_event_record(memory->context, device, stream, &event);
-    if (status) { /* captured: who captures keeps its arrays; else nothing runs any more */
+    void *stream = memory->streams[0].handle;
+    Point *point;
+    hunze_status status = find_point(memory, device, stream, &point);
+    if (status) { /* captured: who captures keeps its arrays */
+        if (status != HUNZE_ERR_CAPTURE)
+            (void)hunze_stream_synchronize(memory->context, device, stream);
         give_back(memory->managed, memory->versioned, memory->exporter);
         return;
     }
     hold((Held){.context = memory->context,
                 .device = device,
                 .stream = stream,
-                .event = event,
+                .point = point,
                 .managed = memory->managed,
                 .versioned = memory->versioned,
                 .exporter = memory->exporter});

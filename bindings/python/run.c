@@ -79,8 +79,13 @@ void call_keep(Call *call, Operand *operand) { call->live[call->live_count++] = 
 
 void call_end(Call *call)
 {
+    const bool on_device = call->place.device.type != HUNZE_DEVICE_CPU;
+    if (on_device)
+        memory_batch(true);
     while (call->live_count)
         operand_release(call->live[--call->live_count]);
+    if (on_device)
+        memory_batch(false);
     Py_CLEAR(call->kernel_text);
     place_end(&call->place);
 }
@@ -244,6 +249,7 @@ static bool execute_on_device(Call *call, const hunze_plan *plan)
     PyThreadState *thread = PyEval_SaveThread();
     hunze_status status = dispatch(call, plan, &call->run);
     PyEval_RestoreThread(thread);
+    memory_work_given();
     return status ? raise_call_status(call, status) : place_finish(&call->place, call->live, call->live_count);
 }
 

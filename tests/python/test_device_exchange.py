@@ -30,6 +30,9 @@ def as_torch(legacy=""):
         out = torch.tensor(np.ones((9, 20), "float32"))
         assert hz.matmul(x, y, out=out, activation="relu") is out
         assert out.numpy().tobytes() == hz.matmul(a, b, activation="relu", reproducible=True).tobytes()
+        events = counts.calls("cuEventCreate")
+        hz.matmul(x, y, out=out, activation="relu")
+        assert counts.calls("cuEventCreate") == events + 1, "operands of one call are held behind one event"
         # On another stream than the library's: that one waits for what was written for it.
         hz.activate(out, "tanh", out=out, stream=torch.driver.stream())
         both = hz.activate(hz.matmul(a, b, activation="relu", reproducible=True), "tanh")
