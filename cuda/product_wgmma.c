@@ -6,6 +6,7 @@
 #include "driver.h"
 #include "image_strides.h"
 #include "matrices.h"
+#include "operands_half.h"
 
 #include "../src/conv.h"
 #include "../src/plan.h"
@@ -52,25 +53,13 @@ typedef struct product {
 
 typedef struct operands {
     const hunze_tensor *of[HUNZE_ROLE_COUNT];
+    const hunze_activation *activation;
 } operands;
 
-static void *data_of(const operands *o, int role) { return o->of[role] ? hunze_data(o->of[role]) : NULL; }
-
-static uint32_t is_f32(const operands *o, int role)
+static hunze_cuda_half_epilogue epilogue_of(const operands *o)
 {
-    return o->of[role] && hunze_type_of(o->of[role]->dtype) == HUNZE_TYPE_F32;
-}
-
-static void set_epilogue(const operands *o, hunze_cuda_half_epilogue *e)
-{
-    e->d = data_of(o, HUNZE_ROLE_D);
-    e->c = data_of(o, HUNZE_ROLE_C);
-    e->bias = data_of(o, HUNZE_ROLE_BIAS);
-    e->residual = data_of(o, HUNZE_ROLE_RESIDUAL);
-    e->alpha = 1;
-    e->d_f32 = is_f32(o, HUNZE_ROLE_D);
-    e->bias_f32 = is_f32(o, HUNZE_ROLE_BIAS);
-    e->residual_f32 = is_f32(o, HUNZE_ROLE_RESIDUAL);
+    return hunze_cuda_half_epilogue_of(o->of[HUNZE_ROLE_D], o->of[HUNZE_ROLE_C], o->of[HUNZE_ROLE_BIAS],
+                                       o->of[HUNZE_ROLE_RESIDUAL], o->activation);
 }
 
 static hunze_matrix matrix_of(const operands *o, int role, bool transposed)
@@ -92,7 +81,7 @@ static void gemm_product(const hunze_plan *plan, const operands *o, product *p)
         .to = {.d_row = d.row, .c_row = c.row, .bias_row = bias.row, .residual_row = residual.row},
     };
     hunze_cuda_half_epilogue *e = &p->to.epilogue;
-    set_epilogue(o, e);
+    *e = epilogue_of(o);
     e->d_column = d.col;
     e->c_column = c.col;
     e->bias_column = bias.col;
@@ -138,16 +127,16 @@ static const char *conv_product(const hunze_plan *plan, const operands *o, produ
     if (!fits)
         return "needs the positions of an image one stride apart, in each operand";
     *p = (product){
-        .a = {.data = data_of(o, HUNZE_ROLE_A),
+        .a = {.data = hunze_data(o->of[HUNZE_ROLE_A]),
               .rows = (all ? shape->n : 1) * shape->out[0] * shape->out[1],
               .row_step = x_step,
               .k_step = shape->x_c},
-        .b = {.data = data_of(o, HUNZE_ROLE_B), .rows = shape->k, .row_step = shape->w_k, .k_step = shape->w_c},
+        .b = {.data = hunze_data(o->of[HUNZE_ROLE_B]), .rows = shape->k, .row_step = shape->w_k, .k_step = shape->w_c},
         .k = shape->c,
         .to = {.d_row = y_step, .residual_row = residual_step},
     };
     hunze_cuda_half_epilogue *e = &p->to.epilogue;
-    set_epilogue(o, e);
+    *e = epilogue_of(o);
     e->d_column = shape->y_c;
     e->bias_column = of_bias && shape->k > 1 ? hunze_stride(of_bias, 0) : 0;
     e->residual_column = residual.channel;
@@ -309,7 +298,7 @@ static const char *describe(const hunze_plan *plan, const operands *o, product *
 static const char *describe_plan(const hunze_plan *plan, product *p)
 {
     hunze_tensor tensors[HUNZE_ROLE_COUNT];
-    operands o = {{NULL}};
+    operands o = {.of = {NULL}};
     for (int role = HUNZE_ROLE_D; role <= HUNZE_ROLE_RESIDUAL; role++)
         if (hunze_plan_operand(plan, role, &tensors[role]))
             o.of[role] = &tensors[role];
@@ -350,20 +339,10 @@ static bool aligned(const hunze_cuda_wgmma_product *to, const void *data, uint32
     return !data || (column == 1 && steps % count == 0 && (uintptr_t)data % (uintptr_t)(count * (f32 ? 4 : 2)) == 0);
 }
 
-static void add_activation(const hunze_activation *activation, hunze_cuda_half_epilogue *e)
-{
-    if (!activation)
-        return;
-    e->activation = activation->kind;
-    e->activation_alpha = activation->alpha;
-    e->activation_beta = activation->beta;
-}
-
 hunze_status hunze_cuda_launch_product_wgmma(const hunze_plan *plan, const hunze_call *call, const hunze_cuda_run *run)
 {
-    operands o = {{[HUNZE_ROLE_D] = call->d, [HUNZE_ROLE_A] = call->a, [HUNZE_ROLE_B] = call->b}};
+    operands o = {.of = {[HUNZE_ROLE_D] = call->d, [HUNZE_ROLE_A] = call->a, [HUNZE_ROLE_B] = call->b}};
     double alpha = 1, beta = 0;
-    const hunze_activation *activation;
     if (plan->op == HUNZE_OP_GEMM) {
         const hunze_gemm_options *options = call->options;
         alpha = options->alpha ? *options->alpha : 1;
@@ -371,12 +350,12 @@ hunze_status hunze_cuda_launch_product_wgmma(const hunze_plan *plan, const hunze
         o.of[HUNZE_ROLE_C] = beta != 0 ? call->c : NULL;
         o.of[HUNZE_ROLE_BIAS] = options->bias;
         o.of[HUNZE_ROLE_RESIDUAL] = options->residual;
-        activation = options->activation;
+        o.activation = options->activation;
     } else {
         const hunze_conv_options *options = call->options;
         o.of[HUNZE_ROLE_BIAS] = options->bias;
         o.of[HUNZE_ROLE_RESIDUAL] = options->residual;
-        activation = options->activation;
+        o.activation = options->activation;
     }
     product p;
     const char *why = describe(plan, &o, &p);
@@ -384,7 +363,6 @@ hunze_status hunze_cuda_launch_product_wgmma(const hunze_plan *plan, const hunze
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "kernel %s %s", plan->row->name, why);
     hunze_cuda_wgmma_product *to = &p.to;
     hunze_cuda_half_epilogue *e = &to->epilogue;
-    add_activation(activation, e);
     e->alpha = (float)alpha;
     e->beta = (float)beta;
     if (alpha == 0)
