@@ -74,7 +74,7 @@ def there_and_back():
         same(hz.to_device(x), np.asarray(x))
     same(hz.to_device([[1.0, 2.0]]), np.array([[1.0, 2.0]]))
     same(hz.to_device(memoryview(f32(3, 2))), f32(3, 2))
-    d = hz.to_device(f32(2, 3), "cuda")
+    d = hz.to_device(f32(2, 3), device="cuda")
     assert (d.shape, d.strides, d.ndim, d.size, d.nbytes, d.itemsize) == ((2, 3), (12, 4), 2, 6, 24, 4)
     assert (d.dtype, d.device, len(d)) == (np.float32, "cuda:0", 2)
     assert repr(d) == "DeviceArray(shape=(2, 3), dtype=float32, device='cuda:0')"

@@ -154,7 +154,7 @@ def _indexed(array, index):
     return tuple(shape), tuple(strides), offset
 
 
-def to_device(x, device="cuda:0", /, *, stream=None):
+def to_device(x, /, device="cuda:0", *, stream=None):
     """x on a device: a DeviceArray, or a NumPy array for "cpu".
 
         d = hz.to_device(np.ones(3, "float32"))             # on cuda:0
