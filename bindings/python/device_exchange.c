@@ -4,11 +4,9 @@
 
 #include "dlpack.h"
 
-#include <string.h>
-
 /* ------------------------------------------------------------------ DLPack out */
 
-/* The array API: None is the legacy default stream, -1 asks for no order. */
+/* The array API: None is the legacy default stream, -1 asks for no order.  The consumer may write, too. */
 static bool wait_for_elements(DeviceArrayObject *self, PyObject *number)
 {
     Stream stream = {STREAM_LEGACY, NULL};
@@ -23,7 +21,7 @@ static bool wait_for_elements(DeviceArrayObject *self, PyObject *number)
         if (!stream_parse(self->memory->state, number, &stream))
             return false;
     }
-    return memory_use(self->memory, &stream, false);
+    return memory_use(self->memory, &stream, !self->memory->read_only);
 }
 
 /* *type 0: not said. */
@@ -77,6 +75,11 @@ PyObject *device_array_dlpack(PyObject *object, PyObject *arguments, PyObject *k
     if (type && (type != self->memory->device.type || id != self->memory->device.id)) {
         PyErr_Format(PyExc_BufferError, "dl_device=%R, and the array lives on cuda:%d: use hz.to_device", place,
                      (int)self->memory->device.id);
+        return NULL;
+    }
+    if (self->memory->read_only && major < 1 && copy != Py_True) {
+        PyErr_SetString(PyExc_BufferError,
+                        "the array is read-only, which DLPack says from version 1.0 on: give max_version");
         return NULL;
     }
     PyObject *given = copy == Py_True ? PyObject_CallMethod(object, "copy", NULL) : Py_NewRef(object);

@@ -78,7 +78,18 @@ def late_work():
         assert y.numpy().tobytes() == tanh(a)
         driver.delay(ours)
         d = hz.activate(hz.to_device(a), "tanh", stream=ours)
-        assert torch.from_dlpack(d).numpy().tobytes() == tanh(a)
+        tensor = torch.from_dlpack(d)
+        assert tensor.numpy().tobytes() == tanh(a)
+        # They may write what they took: that comes after our reads, and our next reads after it.
+        driver.delay(ours)
+        e = hz.activate(d, "relu", stream=ours)
+        tensor = torch.from_dlpack(d)
+        tensor.fill(0)
+        driver.synchronize(torch.current)
+        assert e.numpy(stream=ours).tobytes() == hz.activate(hz.activate(a, "tanh"), "relu").tobytes()
+        driver.delay(torch.current)
+        tensor.fill(1)
+        assert (hz.activate(d, "relu", stream=ours).numpy(stream=ours).view("u1") == 1).all()
         # Their memory is theirs again when ours is done with it.
         driver.delay(ours)
         e = hz.to_device(np.eye(9, dtype="float32"))
@@ -204,6 +215,11 @@ def dlpack_out():
     refused(BufferError, "copy=False", lambda: d.__dlpack__(dl_device=(1, 0), copy=False))
     refused(BufferError, "lives on cuda:0", lambda: d.__dlpack__(dl_device=(2, 1)))
     refused(ValueError, "stream=0", lambda: d.__dlpack__(stream=0))
+    frozen = hz.to_device(library.Tensor(d.__cuda_array_interface__["data"][0], (4, 6), np.dtype("f"), read_only=True))
+    assert frozen.__cuda_array_interface__["data"][1] is True
+    assert library.take(frozen.__dlpack__(max_version=(1, 0))).managed.flags == 1
+    refused(BufferError, "read-only", frozen.__dlpack__)
+    refused(ValueError, "out is read-only", lambda: hz.activate(d, "relu", out=frozen))
     refused(TypeError, "stream='a'", lambda: d.__dlpack__(stream="a"))
     bfloat16 = hz.to_device(np.ones(3, ml_dtypes.bfloat16))
     capsule = bfloat16.__dlpack__(max_version=(1, 0))
