@@ -250,7 +250,8 @@ template <int bug> HUNZE_INLINE void reuse(const test_order &p)
         if (bug == OVERTAKEN && thread == 41)
             BARRIER_ARRIVE(&shared.read);
     }
-    BARRIER_WAIT(&shared.read, 0);
+    if (bug == OVERTAKEN)
+        BARRIER_WAIT(&shared.read, 0);
     store_global(p.to + thread, sum);
 }
 KERNEL(test_reuse, 64, 1, test_order) { reuse<NONE>(arguments); }

@@ -141,6 +141,7 @@ static int choose()
 
 static void resume(bool ends)
 {
+    emulator_step();
     const int from = emulator.thread;
     const int to = choose();
     emulator.thread = to;
@@ -338,6 +339,7 @@ void hunze_emulator_run(const hunze_emulator_launch *launch)
     emulator.counters = {};
     emulator.counters.launches = 1;
     memcpy(emulator.grid, launch->grid, sizeof emulator.grid);
+    emulator_launch_begins();
 
     /* A step without a common divisor visits each block once. */
     const uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
@@ -353,6 +355,7 @@ void hunze_emulator_run(const hunze_emulator_launch *launch)
         run_block();
         block = (block + step) % blocks;
     }
+    emulator_launch_ends();
     emulator_launch = nullptr;
 
     auto *sums = reinterpret_cast<uint64_t *>(emulator_counters_of(launch->kernel));

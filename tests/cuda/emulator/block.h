@@ -69,7 +69,7 @@ struct emulator_thread {
     emulator_clock clock;
     std::vector<emulator_copy_in_flight> copies;
     uint32_t groups;             /* of copies, ended */
-    std::vector<uint64_t> trace; /* shared accesses since the last barrier: offset | log2(bytes) << 20 | line << 32 */
+    std::vector<uint64_t> trace; /* shared accesses since the last SYNC_BLOCK: memory.cpp says how */
 };
 
 extern emulator_thread emulator_threads[EMULATOR_THREADS];
@@ -100,6 +100,8 @@ void emulator_products_begin();
 void emulator_products_progress();
 void emulator_products_end(); /* of a thread */
 
+void emulator_launch_begins();
+void emulator_launch_ends();
 hunze_emulator_counters *emulator_counters_of(const hunze_emulator_kernel *kernel);
 
 #endif

@@ -36,8 +36,9 @@ struct emulator_state {
     char *shared;
     emulator_stamps *words;
     bool traces;
-    bool clocks;           /* ghost.cpp: other barriers than SYNC_BLOCK order accesses too */
-    uint32_t asynchronous; /* copies of tiles and products that have not ended */
+    uint64_t steps, most_steps; /* of the process: places reached, and threads that go on */
+    bool clocks;                /* ghost.cpp: other barriers than SYNC_BLOCK order accesses too */
+    uint32_t asynchronous;      /* copies of tiles and products that have not ended */
     uint32_t block[3], grid[3];
     hunze_emulator_range range; /* the one that was used last */
     hunze_emulator_counters counters;
@@ -49,16 +50,18 @@ struct emulator_site {
     int line;
     const char *name;
     enum : int8_t { NEW, NORMAL, DROP, FLIP, EARLY, OFF_BY_ONE } action;
+    bool compares; /* so it may be off by one */
     uint64_t hits;
     emulator_site *next;
 };
 #define EMULATOR_SITE(name)                                                                                            \
     ([]() -> emulator_site & {                                                                                         \
-        static emulator_site site = {__FILE__, __LINE__, name, emulator_site::NEW, 0, nullptr};                        \
+        static emulator_site site = {__FILE__, __LINE__, name, emulator_site::NEW, false, 0, nullptr};                 \
         return site;                                                                                                   \
     }())
 
 __attribute__((noreturn, cold, format(printf, 1, 2))) void emulator_fail(const char *format, ...);
+__attribute__((cold)) void emulator_check_steps(); /* the first time, reads how many there may be */
 void emulator_register(hunze_emulator_kernel *kernel);
 void emulator_resolve(emulator_site *site);
 emulator_site *emulator_site_at(const char *file, int line, const char *name);
@@ -105,20 +108,58 @@ HUNZE_INLINE int64_t blocks_x() { return emulator.grid[0]; }
 HUNZE_INLINE int anew(int x) { return x; }
 HUNZE_INLINE int64_t anew(int64_t x) { return x; }
 
+HUNZE_INLINE void emulator_step()
+{
+    if (__builtin_expect(++emulator.steps > emulator.most_steps, 0))
+        emulator_check_steps();
+}
 HUNZE_INLINE emulator_site &emulator_reached(emulator_site &site)
 {
     if (site.action == emulator_site::NEW)
         emulator_resolve(&site);
     site.hits++;
+    emulator_step();
     return site;
 }
-HUNZE_INLINE bool emulator_inside(emulator_site &site, bool condition)
+HUNZE_INLINE bool emulator_inside(const emulator_site &site, bool condition)
 {
-    emulator_reached(site);
-    return site.action == emulator_site::NORMAL ? condition : site.action == emulator_site::DROP || !condition;
+    return site.action == emulator_site::DROP || condition != (site.action == emulator_site::FLIP);
 }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-compare"
+/* Takes the left side of a condition's first comparison: `start <= i < n` is i < n, and lets in one more where the mutant is off by one. */
+template <typename T> struct emulator_compared {
+    T value;
+    emulator_site &site;
+    HUNZE_MEMBER bool more() const
+    {
+        site.compares = true;
+        return __builtin_expect(site.action == emulator_site::OFF_BY_ONE, 0);
+    }
+    HUNZE_MEMBER explicit operator bool() const { return (bool)value; }
+    template <typename U> HUNZE_MEMBER bool operator==(U other) const { return value == other; }
+    template <typename U> HUNZE_MEMBER bool operator!=(U other) const { return value != other; }
+#define EMULATOR_COMPARES(sign, inwards)                                                                               \
+    template <typename U> HUNZE_MEMBER bool operator sign(U bound) const                                               \
+    {                                                                                                                  \
+        return more() ? value inwards 1 sign bound : value sign bound;                                                 \
+    }
+    EMULATOR_COMPARES(<, -)
+    EMULATOR_COMPARES(<=, -)
+    EMULATOR_COMPARES(>, +)
+    EMULATOR_COMPARES(>=, +)
+#undef EMULATOR_COMPARES
+};
+#pragma GCC diagnostic pop
+struct emulator_comparison {
+    emulator_site &site;
+    template <typename T> HUNZE_MEMBER emulator_compared<T> operator<=(T value) const { return {value, site}; }
+};
 #define SYNC_BLOCK() emulator_sync_block(EMULATOR_SITE("SYNC_BLOCK"))
-#define INSIDE(condition) emulator_inside(EMULATOR_SITE("INSIDE"), (condition))
+#define INSIDE(condition)                                                                                              \
+    ([&](emulator_site &site) __attribute__((always_inline)) {                                                         \
+        return emulator_inside(site, (bool)(emulator_comparison{emulator_reached(site)} <= condition));                \
+    }(EMULATOR_SITE("INSIDE")))
 
 /* ------------------------------------------------------------------ shared memory */
 
@@ -234,12 +275,17 @@ HUNZE_INLINE void copy_async(void *shared, const void *global, bool inside, uint
 {
     copy_async_first<bytes>(shared, global, inside ? bytes : 0, line);
 }
-HUNZE_INLINE void copy_async_commit() { emulator_copy_commit(); }
+HUNZE_INLINE void copy_async_commit(const char *file = __builtin_FILE(), int line = __builtin_LINE())
+{
+    if (emulator_reached(*emulator_site_at(file, line, "copy_async_commit")).action == emulator_site::NORMAL)
+        emulator_copy_commit();
+}
 template <int pending>
 HUNZE_INLINE void copy_async_wait(const char *file = __builtin_FILE(), int line = __builtin_LINE())
 {
-    if (emulator_reached(*emulator_site_at(file, line, "copy_async_wait")).action == emulator_site::NORMAL)
-        emulator_copy_wait(pending);
+    const auto action = emulator_reached(*emulator_site_at(file, line, "copy_async_wait")).action;
+    if (action != emulator_site::DROP)
+        emulator_copy_wait(action == emulator_site::EARLY ? pending + 1 : pending);
 }
 
 /* ------------------------------------------------------------------ arithmetic */

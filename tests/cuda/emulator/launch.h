@@ -6,8 +6,10 @@
  *
  * Environment:
  *   HUNZE_EMU_SEED     the order of blocks and threads and the moments when copies land; default 1
- *   HUNZE_EMU_MUTATE   "file:line:drop" or "file:line:flip": breaks one SYNC_BLOCK, INSIDE or copy_async_wait
- *   HUNZE_EMU_SITES    a file to which hunze_emulator_sites() is appended when the process ends */
+ *   HUNZE_EMU_MUTATE   "file:line:drop", or flip, early, off_by_one: breaks one place, after "@" only in that kernel (tests/cuda/mutants.py)
+ *   HUNZE_EMU_STEPS    how often all places may be reached, and threads go on, until the process is taken for one that hangs
+ *   HUNZE_EMU_SITES    a file that gets lines "file:line name kernel hits" of the places reached (",compares" after a name whose condition
+ *                      does) and "steps count", when the process ends */
 #ifndef HUNZE_EMULATOR_LAUNCH_H
 #define HUNZE_EMULATOR_LAUNCH_H
 
@@ -77,8 +79,6 @@ HUNZE_EMULATOR_API const hunze_emulator_kernel *hunze_emulator_find_kernel(const
 HUNZE_EMULATOR_API void hunze_emulator_run(const hunze_emulator_launch *launch);
 HUNZE_EMULATOR_API bool hunze_emulator_get_counters(const char *kernel, hunze_emulator_counters *counters);
 HUNZE_EMULATOR_API void hunze_emulator_reset_counters(void);
-/* Lines "file:line name hits" of the places reached so far; valid until the next call. */
-HUNZE_EMULATOR_API const char *hunze_emulator_sites(void);
 /* From the next launch on. */
 HUNZE_EMULATOR_API void hunze_emulator_set_seed(uint64_t seed);
 /* Whether shared_requests and bank_conflicts are counted (slow). */

@@ -159,14 +159,19 @@ void emulator_copy_wait(int pending)
 
 /* ------------------------------------------------------------------ banks */
 
-enum : uint32_t { TRACE_BYTES_SHIFT = 20, TRACE_OFFSET = (1 << TRACE_BYTES_SHIFT) - 1, TRACE_LINE_SHIFT = 32 };
+enum : uint32_t {
+    TRACE_BYTES_SHIFT = 20,
+    TRACE_OFFSET = (1 << TRACE_BYTES_SHIFT) - 1,
+    TRACE_ORDER_SHIFT = 32,
+    TRACE_LINE_SHIFT = 48
+};
 
 void emulator_shared_trace(uint32_t offset, uint32_t bytes, uint32_t line)
 {
     std::vector<uint64_t> *trace = &emulator_threads[emulator.thread].trace;
     if (trace->size() < 1 << 16) /* enough of a loop without barriers */
         trace->push_back(offset | (uint32_t)__builtin_ctz(bytes) << TRACE_BYTES_SHIFT |
-                         (uint64_t)line << TRACE_LINE_SHIFT);
+                         (uint64_t)trace->size() << TRACE_ORDER_SHIFT | (uint64_t)line << TRACE_LINE_SHIFT);
 }
 
 /* A request of 8 or 16 bytes per lane is served for half or a quarter of the warp at a time, in one pass if no two different words lie in one
@@ -195,12 +200,11 @@ static uint32_t passes_beyond_one(const uint32_t *accesses, uint32_t bytes)
 /* The n-th accesses of a warp's lanes on one line of the source are one request, whatever some of them did in between. */
 void emulator_count_banks(uint32_t threads)
 {
-    const auto by_line = [](uint64_t a, uint64_t b) { return a >> TRACE_LINE_SHIFT < b >> TRACE_LINE_SHIFT; };
     for (uint32_t first = 0; first < threads; first += EMULATOR_LANES) {
         emulator_thread *lanes = &emulator_threads[first];
         size_t at[EMULATOR_LANES] = {0};
         for (int lane = 0; lane < EMULATOR_LANES; lane++)
-            std::stable_sort(lanes[lane].trace.begin(), lanes[lane].trace.end(), by_line);
+            std::sort(lanes[lane].trace.begin(), lanes[lane].trace.end());
         for (;;) {
             uint32_t request[EMULATOR_LANES], one = UINT32_MAX;
             uint64_t line = UINT64_MAX;
