@@ -68,6 +68,8 @@ static bool run_tiles(const char *name)
                   b = make_operand(TEST_N - 6, TEST_N, majors[1] == 'm', f16, 2);
     std::vector<float> d((size_t)TEST_M * TEST_N, -1.0f);
     alignas(64) test_tiles arguments = {a.map, b.map, d.data(), 4};
+    if (strstr(name, "not_a_map"))
+        memset(arguments.b.bytes, 0, 4);
     ranges.clear();
     allow(a.bits);
     allow(b.bits);
@@ -187,7 +189,10 @@ static void each_bug_ends_with_its_sentence(void **)
         {"test_tiles_bf16_kk_init_none", "is initialised with 0 arrivals"},
         {"test_tiles_bf16_kk_no_expect", "where a copy has not been waited for by thread"},
         {"test_tiles_bf16_kk_expects_too_much", "waits for the barrier in shared memory at offset"},
+        {"test_tiles_bf16_kk_expects_too_little", "gets 1 bytes more than it expects"},
         {"test_tiles_bf16_kk_expects_huge", "expects 1048576 bytes; 1048575 are the most"},
+        {"test_tiles_bf16_kk_other_parity", "BARRIER_WAIT for parity 2"},
+        {"test_tiles_bf16_kk_not_a_map", "was not made by cuTensorMapEncodeTiled"},
         {"test_tiles_bf16_kk_arrives_twice", "one arrival too many"},
         {"test_tiles_bf16_kk_no_empty_wait", "one arrival too many"},
         {"test_tiles_bf16_kk_no_full_wait", "a product reads shared memory at offset"},
@@ -205,6 +210,8 @@ static void each_bug_ends_with_its_sentence(void **)
         {"test_tiles_bf16_kk_no_map", "is not a member of the kernel's argument"},
         {"test_stored_no_fence_async", "wrote without a FENCE_ASYNC after it"},
         {"test_stored_no_sync", "which a thread wrote: no barrier is between"},
+        {"test_stored_reads_beyond", "the launch has 81952 bytes"},
+        {"test_stored_half_a_warpgroup", "for which 64 threads are missing in the block"},
         {"test_stored_reads_nothing", "which nobody wrote"},
         {"test_reuse_no_fence_async", "wrote without a FENCE_ASYNC after it"},
         {"test_reuse_overtaken", "a parity does not tell them apart"},
@@ -212,6 +219,7 @@ static void each_bug_ends_with_its_sentence(void **)
         {"test_reuse_reads_barrier", "where a barrier is"},
         {"test_exchange_no_sync", "since the last SYNC_BLOCK"},
         {"test_exchange_part_of_a_warp", "is reached by a part of warp"},
+        {"test_exchange_barrier_16", "of barriers 1 to 15"},
         {"test_exchange_other_count", "threads wait for"},
         {"test_registers_too_many",
          "waits for registers, which the block has not got; each of its threads may have 240"},
@@ -220,6 +228,21 @@ static void each_bug_ends_with_its_sentence(void **)
     for (const auto &bug : bugs)
         for (const char *seed : {"HUNZE_EMU_SEED=1", "HUNZE_EMU_SEED=2", "HUNZE_EMU_SEED=3"})
             expect_end(bug.kernel, bug.sentence, {seed});
+}
+
+/* Whether the thread that initialises a barrier comes before the one that uses it is chance without SYNC_BLOCK. */
+static void who_comes_first_is_chance(void **)
+{
+    static const char *const sentences[] = {"barrier_init is missing", "no SYNC_BLOCK is between them"};
+    bool seen[2] = {false, false};
+    for (int seed = 0; seed < 100 && !(seen[0] && seen[1]); seed++) {
+        const std::string variable = "HUNZE_EMU_SEED=" + std::to_string(seed);
+        const outcome o = run_child("test_tiles_bf16_kk_no_sync_init", {variable.c_str()});
+        assert_true(exited(o, HUNZE_EMULATOR_STATUS));
+        for (int i = 0; i < 2; i++)
+            seen[i] |= o.text.find(sentences[i]) != std::string::npos;
+    }
+    assert_true(seen[0] && seen[1]);
 }
 
 static void counters_count(void **)
@@ -240,6 +263,7 @@ int main(int argc, char **argv)
     const CMUnitTest tests[] = {
         cmocka_unit_test(right_kernels_are_right),
         cmocka_unit_test(each_bug_ends_with_its_sentence),
+        cmocka_unit_test(who_comes_first_is_chance),
         cmocka_unit_test(counters_count),
     };
     return cmocka_run_group_tests_name("emulator_sm90a", tests, nullptr, nullptr);

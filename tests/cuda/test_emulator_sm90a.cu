@@ -13,6 +13,7 @@ enum bug {
     INIT_NONE,
     NO_EXPECT,
     EXPECTS_TOO_MUCH,
+    EXPECTS_TOO_LITTLE,
     EXPECTS_HUGE,
     ARRIVES_TWICE,
     NO_EMPTY_WAIT,
@@ -38,7 +39,10 @@ enum bug {
     PART_OF_A_WARP,
     OTHER_COUNT,
     READS_BARRIER,
-    READS_NOTHING
+    READS_NOTHING,
+    READS_BEYOND,
+    OTHER_PARITY,
+    BARRIER_16
 };
 
 /* ------------------------------------------------------------------ products of copied tiles */
@@ -98,11 +102,13 @@ template <int bug, bool f16, bool transpose_a, bool transpose_b> HUNZE_INLINE vo
             const int stage = block % STAGES;
             uint64_t *full = &shared.full[stage];
             if (bug != NO_EMPTY_WAIT)
-                BARRIER_WAIT(&shared.empty[stage], (block / STAGES & 1) ^ 1);
+                BARRIER_WAIT(&shared.empty[stage], bug == OTHER_PARITY ? 2 : (block / STAGES & 1) ^ 1);
             if (bug == NO_EXPECT)
                 BARRIER_ARRIVE(full);
             else
-                BARRIER_ARRIVE_EXPECT(full, bug == EXPECTS_HUGE ? 1 << 20 : BYTES + (bug == EXPECTS_TOO_MUCH));
+                BARRIER_ARRIVE_EXPECT(full, bug == EXPECTS_HUGE
+                                                ? 1 << 20
+                                                : BYTES + (bug == EXPECTS_TOO_MUCH) - (bug == EXPECTS_TOO_LITTLE));
             if (bug == ARRIVES_TWICE)
                 BARRIER_ARRIVE(full);
             copy_operand<TEST_M, transpose_a>(shared.a[stage] + (bug == MISPLACED_COPY ? 128 : 0),
@@ -160,7 +166,10 @@ BROKEN(init_twice, INIT_TWICE)
 BROKEN(init_none, INIT_NONE)
 BROKEN(no_expect, NO_EXPECT)
 BROKEN(expects_too_much, EXPECTS_TOO_MUCH)
+BROKEN(expects_too_little, EXPECTS_TOO_LITTLE)
 BROKEN(expects_huge, EXPECTS_HUGE)
+BROKEN(other_parity, OTHER_PARITY)
+BROKEN(not_a_map, NONE)
 BROKEN(arrives_twice, ARRIVES_TWICE)
 BROKEN(no_empty_wait, NO_EMPTY_WAIT)
 BROKEN(no_full_wait, NO_FULL_WAIT)
@@ -192,7 +201,9 @@ template <int bug> HUNZE_INLINE void stored(const test_tiles &p)
         FENCE_ASYNC();
     if (bug != NO_SYNC)
         SYNC_BLOCK();
-    const unsigned char *b = bug == READS_NOTHING ? shared.b[1] : shared.b[0];
+    const unsigned char *b = bug == READS_NOTHING  ? shared.b[1]
+                             : bug == READS_BEYOND ? shared.b[1] + TEST_N * 128 + 1024
+                                                   : shared.b[0];
     float d[64];
     for (int i = 0; i < 64; i++)
         d[i] = 1;
@@ -206,6 +217,8 @@ template <int bug> HUNZE_INLINE void stored(const test_tiles &p)
 KERNEL(test_stored, 128, 1, test_tiles) { stored<NONE>(arguments); }
 KERNEL(test_stored_no_fence_async, 128, 1, test_tiles) { stored<NO_FENCE_ASYNC>(arguments); }
 KERNEL(test_stored_reads_nothing, 128, 1, test_tiles) { stored<READS_NOTHING>(arguments); }
+KERNEL(test_stored_reads_beyond, 128, 1, test_tiles) { stored<READS_BEYOND>(arguments); }
+KERNEL(test_stored_half_a_warpgroup, 64, 1, test_tiles) { stored<NONE>(arguments); }
 KERNEL(test_stored_no_sync, 128, 1, test_tiles) { stored<NO_SYNC>(arguments); }
 
 /* ------------------------------------------------------------------ order */
@@ -292,6 +305,8 @@ template <int bug> HUNZE_INLINE void exchange(const test_order &p)
         SYNC_NAMED(thread % 2 + 1, 64);
     else if (thread < 64)
         SYNC_NAMED(1, bug == OTHER_COUNT && thread < 32 ? 96 : 64);
+    else if (bug == BARRIER_16)
+        SYNC_NAMED(16, 64);
     else if (bug != NO_SYNC)
         SYNC_NAMED(2, 64);
     store_global(p.to + thread, load_shared(&shared.of[thread ^ 63]));
@@ -299,6 +314,7 @@ template <int bug> HUNZE_INLINE void exchange(const test_order &p)
 KERNEL(test_exchange, 128, 1, test_order) { exchange<NONE>(arguments); }
 KERNEL(test_exchange_no_sync, 128, 1, test_order) { exchange<NO_SYNC>(arguments); }
 KERNEL(test_exchange_part_of_a_warp, 128, 1, test_order) { exchange<PART_OF_A_WARP>(arguments); }
+KERNEL(test_exchange_barrier_16, 128, 1, test_order) { exchange<BARRIER_16>(arguments); }
 KERNEL(test_exchange_other_count, 128, 1, test_order) { exchange<OTHER_COUNT>(arguments); }
 
 /* 168 registers of 384 threads are 504 of 128. */
