@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static CUdevice device;
 
@@ -38,6 +39,8 @@ CUlibrary gpu_load(const char *folder, const char *name)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (strstr(name, "_sm90a") && gpu_attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) != 9)
+        return NULL; /* some drivers would say so at the first launch only */
     FILE *file = fopen(path, "rb");
     if (!file)
         return NULL;
