@@ -31,8 +31,8 @@ typedef struct hunze_cuda_run {
     hunze_context *context;
     const hunze_cuda_device *device;
     void *stream; /* a CUstream of the current context; NULL: its legacy default stream */
-    /* Device memory, 256-byte aligned, as much as the row's `launch_workspace` said; NULL if that was 0, and where nothing can be
-     * allocated for sums of K blocks (plan->choice) alone. */
+    /* Device memory, 256-byte aligned, as much as the row's `launch_workspace` said, NULL if that was 0; or, where memory for the sums of K
+     * blocks cannot be had, without their plan->choice.partial_bytes, which are its end. */
     void *workspace;
     size_t workspace_bytes;
     uint32_t flags; /* of context and call together */

@@ -47,6 +47,8 @@ hunze_status hunze_pointer_check(const hunze_scope *scope, const char *name, con
 
 static hunze_status check_pointers(const hunze_plan *plan, const hunze_request *request, const hunze_scope *scope)
 {
+    if (plan->flags & HUNZE_TRUST_POINTERS)
+        return HUNZE_OK;
     for (uint32_t left = plan->roles; left; left &= left - 1) {
         const int role = __builtin_ctz(left);
         const hunze_extent *extent = &plan->operands.extent[role];
@@ -58,10 +60,11 @@ static hunze_status check_pointers(const hunze_plan *plan, const hunze_request *
 
 /* ------------------------------------------------------------------ workspace */
 
+/* Without memory for the sums of K blocks that would go side by side, they go one after another, to the same bits. */
 static hunze_status find_workspace(const hunze_plan *plan, const hunze_run *run, const hunze_scope *scope,
                                    hunze_cuda_run *to)
 {
-    const size_t bytes = plan->workspace_bytes;
+    const size_t bytes = plan->workspace_bytes, without_sums = bytes - plan->choice.partial_bytes;
     if (run && run->workspace) {
         if (run->workspace_bytes < bytes)
             return hunze_fail(HUNZE_ERR_WORKSPACE, "hunze_run.workspace has %zu bytes; the plan needs %zu on cuda:%d",
@@ -69,21 +72,26 @@ static hunze_status find_workspace(const hunze_plan *plan, const hunze_run *run,
         if ((uintptr_t)run->workspace % HUNZE_CUDA_ALIGNMENT)
             return hunze_fail(HUNZE_ERR_ALIGN, "hunze_run.workspace is not aligned to %d bytes, as cuda:%d needs it",
                               HUNZE_CUDA_ALIGNMENT, plan->device.id);
-        if (bytes > 0)
+        if (bytes > 0 && !(plan->flags & HUNZE_TRUST_POINTERS))
             TRY(hunze_pointer_check(scope, "hunze_run.workspace", run->workspace));
         to->workspace = run->workspace;
-    } else if (bytes > 0) {
-        if (scope->captured && bytes == plan->choice.partial_bytes)
-            return HUNZE_OK; /* K blocks then go one after another */
-        if (scope->captured)
-            return hunze_fail(HUNZE_ERR_CAPTURE,
-                              "the stream is being captured, so nothing is allocated: give %zu bytes as "
-                              "hunze_run.workspace",
-                              bytes);
-        TRY(hunze_gpu_alloc(plan->context, scope, bytes, &to->workspace));
+        to->workspace_bytes = bytes;
+        return HUNZE_OK;
     }
+    if (scope->captured && without_sums > 0)
+        return hunze_fail(HUNZE_ERR_CAPTURE,
+                          "the stream is being captured, so nothing is allocated: give %zu bytes as "
+                          "hunze_run.workspace",
+                          bytes);
+    if (scope->captured || bytes == 0)
+        return HUNZE_OK;
+    hunze_status status = hunze_gpu_alloc(plan->context, scope, bytes, &to->workspace);
     to->workspace_bytes = bytes;
-    return HUNZE_OK;
+    if (status == HUNZE_ERR_NOMEM && without_sums < bytes) {
+        to->workspace_bytes = without_sums;
+        status = without_sums > 0 ? hunze_gpu_alloc(plan->context, scope, without_sums, &to->workspace) : HUNZE_OK;
+    }
+    return status;
 }
 
 /* The first failure counts; memory goes back all the same. */

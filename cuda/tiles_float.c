@@ -154,7 +154,7 @@ hunze_status hunze_cuda_start_float_product(hunze_cuda_float_product *p, bool ga
         tile++;
     const hunze_cuda_kernel *kernel = gathered ? tile->gathered : tile->strided;
     set_tiles(p, tile->tile);
-    if (choice->k_blocks == 0 || p->k == 0 || !run->workspace)
+    if (choice->k_blocks == 0 || p->k == 0 || run->workspace_bytes < run->plan->workspace_bytes)
         return start(kernel, p, products, run);
     const double alpha = p->alpha;
     const void *c = p->c;

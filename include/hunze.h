@@ -102,11 +102,14 @@ typedef struct hunze_context hunze_context;
 
 /* Flags of a context or of a call (a call's flags are added to its context's). */
 enum {
-    HUNZE_REPRODUCIBLE = 1u << 0,      /* the same bits on every ISA (bf16, f16: every CPU); NaN stored as 0x7FC00000 */
-    HUNZE_REQUIRE_FAST = 1u << 1,      /* a portable fallback is HUNZE_ERR_SLOW */
-    HUNZE_BATCH_INVARIANT = 1u << 2,   /* bits do not depend on the batch (no kernel of this version lets them) */
-    HUNZE_WIPE = 1u << 3,              /* scratch that held operands is zeroed before it is released */
-    HUNZE_IGNORE_ENVIRONMENT = 1u << 4 /* contexts only: HUNZE_ISA and HUNZE_NUM_THREADS are not read */
+    HUNZE_REPRODUCIBLE = 1u << 0,    /* the same bits on every ISA (bf16, f16: every CPU); NaN stored as 0x7FC00000 */
+    HUNZE_REQUIRE_FAST = 1u << 1,    /* a portable fallback is HUNZE_ERR_SLOW */
+    HUNZE_BATCH_INVARIANT = 1u << 2, /* bits do not depend on the batch (no kernel of this version lets them) */
+    HUNZE_WIPE = 1u << 3,            /* scratch that held operands is zeroed before it is released */
+    HUNZE_IGNORE_ENVIRONMENT = 1u << 4, /* contexts only: HUNZE_ISA and HUNZE_NUM_THREADS are not read */
+    /* On a device: an op does not ask the driver whose memory its operands and workspace are.  A pointer that the device cannot reach is then no
+     * HUNZE_ERR_DEVICE but a fault of the device: a later call returns HUNZE_ERR_FAULT, and the process has to restart to use the device again. */
+    HUNZE_TRUST_POINTERS = 1u << 5
 };
 
 typedef struct hunze_allocator {

@@ -7,8 +7,8 @@
 #include <string.h>
 
 enum {
-    CONTEXT_FLAGS =
-        HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE | HUNZE_IGNORE_ENVIRONMENT
+    CONTEXT_FLAGS = HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE |
+                    HUNZE_IGNORE_ENVIRONMENT | HUNZE_TRUST_POINTERS
 };
 
 static void *default_alloc(void *user, size_t bytes, size_t alignment)

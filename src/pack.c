@@ -10,7 +10,7 @@
 enum {
     MAGIC = 0x4B505A48 /* "HZPK" */,
     VERSION = 1,
-    PACK_FLAGS = HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE
+    PACK_FLAGS = HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE | HUNZE_TRUST_POINTERS
 };
 
 /* ------------------------------------------------------------------ blobs that come in */

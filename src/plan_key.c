@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-enum { CALL_FLAGS = HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE };
+enum {
+    CALL_FLAGS = HUNZE_REPRODUCIBLE | HUNZE_REQUIRE_FAST | HUNZE_BATCH_INVARIANT | HUNZE_WIPE | HUNZE_TRUST_POINTERS
+};
 
 static const char *const role_names[][HUNZE_ROLE_COUNT] = {
     [HUNZE_OP_GEMM] = {"d", "a", "b", "c", "bias", "residual", "a_quant.scale", "a_quant.zero_point", "b_quant.scale",

@@ -189,6 +189,7 @@ static int module_exec(PyObject *module)
     if (!good || PyModule_AddStringConstant(module, "version", hunze_version()) ||
         PyModule_AddIntConstant(module, "REPRODUCIBLE", HUNZE_REPRODUCIBLE) ||
         PyModule_AddIntConstant(module, "REQUIRE_FAST", HUNZE_REQUIRE_FAST) ||
+        PyModule_AddIntConstant(module, "TRUST_POINTERS", HUNZE_TRUST_POINTERS) ||
         PyModule_AddIntConstant(module, "OP_GEMM", HUNZE_OP_GEMM) ||
         PyModule_AddIntConstant(module, "OP_CONV", HUNZE_OP_CONV) ||
         PyModule_AddIntConstant(module, "OP_CONV_TRANSPOSE", HUNZE_OP_CONV_TRANSPOSE))

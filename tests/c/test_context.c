@@ -22,7 +22,7 @@ static void options_that_are_refused(void **state)
         options[i] = plain;
     options[0].struct_size = 0;
     options[1].struct_size = known - 8;
-    options[2].flags |= 1u << 5;
+    options[2].flags |= 1u << 6;
     options[3].flags |= 1u << 31;
     options[4].threads = -1;
     options[5].threads = 513;

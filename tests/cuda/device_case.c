@@ -104,9 +104,11 @@ static hunze_status run(hunze_context *context, device_case *c, bool on_gpu)
     }
 }
 
+hunze_status device_try(hunze_context *context, device_case *c) { return run(context, c, true); }
+
 void device_run(hunze_context *context, device_case *c, char *memory)
 {
-    const hunze_status status = run(context, c, true);
+    const hunze_status status = device_try(context, c);
     check(status == HUNZE_OK, "%s: on the device: %s: %s", c->text, hunze_status_name(status), hunze_last_error());
     copy_memory(context, &c->d, false, memory);
 }

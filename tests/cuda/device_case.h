@@ -45,7 +45,9 @@ typedef struct device_case {
 
 /* Runs it on both; frees the operands. */
 void device_check(hunze_context *context, device_case *c);
-/* Runs it on the device; memory: all that D has there.  Frees nothing. */
+/* Runs it on the device. */
+hunze_status device_try(hunze_context *context, device_case *c);
+/* The same, which goes well; memory: all that D has there.  Frees nothing. */
 void device_run(hunze_context *context, device_case *c, char *memory);
 void device_drop(hunze_context *context, device_case *c);
 

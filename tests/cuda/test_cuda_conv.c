@@ -48,7 +48,7 @@ static void place_image(device_operand *o, hunze_context *context, harness_rng *
     device_place(o, context, rng, v->type, ndim, shape, order ? other : NULL, lies, values);
 }
 
-static void check_convolution(hunze_context *context, harness_rng *rng, const convolution *v)
+static device_case make_convolution(hunze_context *context, harness_rng *rng, const convolution *v)
 {
     const bool transposed = v->op == HUNZE_OP_CONV_TRANSPOSE;
     const int64_t channels = v->channels * v->groups, outputs = v->outputs * v->groups;
@@ -86,6 +86,12 @@ static void check_convolution(hunze_context *context, harness_rng *rng, const co
         device_place(&c.bias, context, rng, v->type, 1, &outputs, NULL, v->lies, v->values);
     if (v->with_residual)
         place_image(&c.residual, context, rng, v, outputs, out, (int)harness_between(rng, 0, 1), v->lies, v->values);
+    return c;
+}
+
+static void check_convolution(hunze_context *context, harness_rng *rng, const convolution *v)
+{
+    device_case c = make_convolution(context, rng, v);
     device_check(context, &c);
 }
 
@@ -208,6 +214,49 @@ static void k_blocks_apart(void)
     for (int t = 0; t < 2 && on_standin(); t++)
         check(device_counters(t ? "hunze_fold_f64_cuda" : "hunze_fold_f32_cuda").launches == 4,
               "K blocks do not go side by side");
+    hunze_context_release(context);
+}
+
+/* One after another, where the device's memory is too full for their sums: packed weights are workspace all the same. */
+static void memory_is_full(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {91};
+    standin_only("failures on demand");
+    for (int kernel = 1; kernel <= 3; kernel += 2) {
+        convolution v = {.op = HUNZE_OP_CONV,
+                         .type = HUNZE_TYPE_F32,
+                         .spatial = 2,
+                         .images = 1,
+                         .groups = 1,
+                         .channels = kernel == 1 ? 1000 : 120,
+                         .outputs = 40};
+        for (int axis = 0; axis < 2; axis++) {
+            v.in[axis] = 6;
+            v.kernel[axis] = kernel;
+            v.stride[axis] = v.dilation[axis] = 1;
+        }
+        v.values = v.weights = HARNESS_UNIFORM;
+        v.with_bias = true;
+        device_case c = make_convolution(context, &rng, &v);
+        const uint64_t asked = standin_count("cuMemAllocFromPoolAsync");
+        standin_failures("cuMemAllocFromPoolAsync:1:CUDA_ERROR_OUT_OF_MEMORY,"
+                         "cuMemAllocFromPoolAsync:2:CUDA_ERROR_OUT_OF_MEMORY");
+        device_check(context, &c);
+        check(standin_count("cuMemAllocFromPoolAsync") - asked == (kernel == 1 ? 2 : 3),
+              "%d x %d: memory is asked for %llu times", kernel, kernel,
+              (unsigned long long)(standin_count("cuMemAllocFromPoolAsync") - asked));
+        check(device_counters("hunze_fold_f32_cuda").launches == 0, "K blocks go side by side");
+
+        c = make_convolution(context, &rng, &v);
+        standin_failures("cuMemAllocFromPoolAsync:*:CUDA_ERROR_OUT_OF_MEMORY");
+        if (kernel == 3)
+            REFUSED(NOMEM, device_try(context, &c), "has no memory for");
+        else
+            OK(device_try(context, &c));
+        standin_failures("");
+        device_drop(context, &c);
+    }
     hunze_context_release(context);
 }
 
@@ -381,6 +430,7 @@ static const cuda_case cases[] = {
     {"blocks_of_k", blocks_of_k, "sms=1", NULL},
     {"blocks_of_k_apart", blocks_of_k, "sms=16", NULL},
     {"k_blocks_apart", k_blocks_apart, "sms=132", NULL},
+    {"memory_is_full", memory_is_full, "sms=132", NULL},
     {"tiles", tiles, "sms=16", NULL},
     {"large_tiles", tiles, "sms=1", NULL},
     {"depthwise", depthwise, NULL, NULL},

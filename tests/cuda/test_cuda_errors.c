@@ -133,6 +133,129 @@ static void alignment(void)
     hunze_context_release(context);
 }
 
+/* The same of ops whose kernels read as many bytes at once as operands are aligned to, with each operand once the worse one. */
+enum { SIDE = 8, ELEMENTS = SIDE * SIDE, SIDE_BYTES = ELEMENTS * 4 };
+typedef struct op_case {
+    hunze_op op;
+    hunze_type type; /* of the inputs */
+    int worse;       /* bytes that the worse operands are aligned to */
+    const char *found, *names[3];
+} op_case;
+static const op_case op_cases[] = {
+    {HUNZE_OP_GEMM, HUNZE_TYPE_F32, 4, "aligned to 4 bytes", {"a is", "b is", "d is"}},
+    {HUNZE_OP_GEMM, HUNZE_TYPE_BF16, 2, "aligned to 2 bytes", {"a is", "b is", "d is"}},
+    {HUNZE_OP_CONV, HUNZE_TYPE_F32, 8, "aligned to 8 bytes", {"x is", "w is", "y is"}},
+    {HUNZE_OP_QUANTIZE, HUNZE_TYPE_F32, 4, "aligned to 4 bytes", {"x is", "quant.scale is", "codes is"}},
+};
+
+typedef struct op_call {
+    array operands[3];
+    hunze_quant quant;
+    hunze_quantize_options quantize;
+    hunze_call call;
+} op_call;
+
+/* The second operand is the scale of quantize. */
+static const hunze_call *make_call(op_call *c, const op_case *of, hunze_device device, void *const memory[3])
+{
+    static const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1}, bf16 = {HUNZE_BFLOAT, 16, 1}, u8 = {HUNZE_UINT, 8, 1};
+    const int64_t extents[4] = {SIDE, SIDE, 1, 1};
+    const bool quantizes = of->op == HUNZE_OP_QUANTIZE;
+    const int ndim = of->op == HUNZE_OP_CONV ? 4 : 2;
+    const hunze_dtype type = of->type == HUNZE_TYPE_BF16 ? bf16 : f32;
+    *c = (op_call){.call = {.struct_size = sizeof c->call, .op = of->op}};
+    c->call.a = view(&c->operands[0], device, type, memory[0], ndim, extents, NULL);
+    const hunze_tensor *second = view(&c->operands[1], device, type, memory[1], quantizes ? 0 : ndim, extents, NULL);
+    c->call.d = view(&c->operands[2], device, quantizes ? u8 : type, memory[2], ndim, extents, NULL);
+    if (!quantizes) {
+        c->call.b = second;
+        return &c->call;
+    }
+    c->quant = (hunze_quant){.struct_size = sizeof c->quant, .scale = second};
+    c->quantize = (hunze_quantize_options){.struct_size = sizeof c->quantize, .quant = &c->quant};
+    c->call.options = &c->quantize;
+    return &c->call;
+}
+
+static hunze_status call_once(hunze_context *context, const hunze_call *c)
+{
+    switch (c->op) {
+    case HUNZE_OP_GEMM: return hunze_gemm(context, c->a, c->b, NULL, c->d, NULL, NULL);
+    case HUNZE_OP_CONV: return hunze_conv(context, c->a, c->b, c->d, NULL, NULL);
+    default: return hunze_quantize(context, c->a, c->d, c->options, NULL);
+    }
+}
+
+static void copy_raw(hunze_context *context, hunze_device from, void *source, hunze_device to, void *target)
+{
+    array a, b;
+    const hunze_dtype u8 = {HUNZE_UINT, 8, 1};
+    const int64_t bytes = SIDE_BYTES;
+    OK(hunze_copy(context, view(&a, from, u8, source, 1, &bytes, NULL), view(&b, to, u8, target, 1, &bytes, NULL),
+                  NULL));
+}
+
+static void alignment_of_ops(void)
+{
+    hunze_context *context = new_context(NULL);
+    for (size_t i = 0; i < sizeof op_cases / sizeof op_cases[0]; i++) {
+        const op_case *of = &op_cases[i];
+        char host[3][SIDE_BYTES], got[SIDE_BYTES];
+        void *on_host[3], *best[3], *worse[3];
+        op_call c;
+        for (int o = 0; o < 3; o++) {
+            for (int e = 0; e < ELEMENTS; e++) { /* small integers, whose sums every order has the same */
+                const float value = o == 1 && of->op == HUNZE_OP_QUANTIZE ? 0.5F : (float)((e * 5 + o) % 7 - 2);
+                uint32_t bits;
+                memcpy(&bits, &value, 4);
+                if (of->type == HUNZE_TYPE_BF16)
+                    memcpy(host[o] + 2 * e, (const char *)&bits + 2, 2);
+                else
+                    memcpy(host[o] + 4 * e, &bits, 4);
+            }
+            on_host[o] = host[o];
+            OK(hunze_memory_alloc(context, cuda0, SIDE_BYTES + 16, NULL, &best[o]));
+            worse[o] = (char *)best[o] + of->worse;
+            copy_raw(context, cpu, host[o], cuda0, worse[o]);
+        }
+        hunze_plan *plan = NULL, *other = NULL;
+        OK(hunze_plan_create(context, make_call(&c, of, cuda0, best), &plan));
+        for (int o = 0; o < 3; o++) {
+            void *one[3] = {best[0], best[1], best[2]};
+            one[o] = worse[o];
+            REFUSED(ALIGN, hunze_plan_run(plan, make_call(&c, of, cuda0, one), NULL), of->names[o], of->found,
+                    "made for 16");
+        }
+        copy_raw(context, cuda0, worse[2], cpu, got);
+        check(memcmp(got, host[2], SIDE_BYTES) == 0, "a refused call wrote");
+
+        OK(call_once(context, make_call(&c, of, cpu, on_host)));
+        OK(call_once(context, make_call(&c, of, cuda0, worse)));
+        copy_raw(context, cuda0, worse[2], cpu, got);
+        check(memcmp(got, host[2], SIDE_BYTES) == 0, "op %d of type %d: another result", of->op, of->type);
+        OK(hunze_plan_create(context, make_call(&c, of, cuda0, worse), &other));
+        OK(hunze_plan_run(other, &c.call, NULL));
+        hunze_plan_release(plan);
+        hunze_plan_release(other);
+    }
+    static const char *const kernels[] = {"gemm_bf16_cuda_sm90a", "gemm_bf16_cuda"};
+    for (int late = 0; late < 2 && on_standin(); late++) { /* the pointers choose the kernel, too */
+        const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1};
+        const int64_t extents[2] = {1024, 1024};
+        array a, b, d;
+        hunze_plan *plan = NULL;
+        const hunze_call call = {.struct_size = sizeof call,
+                                 .op = HUNZE_OP_GEMM,
+                                 .a = view(&a, cuda0, bf16, (void *)(uintptr_t)(0x1000 + 8 * late), 2, extents, NULL),
+                                 .b = view(&b, cuda0, bf16, NULL, 2, extents, NULL),
+                                 .d = view(&d, cuda0, bf16, NULL, 2, extents, NULL)};
+        OK(hunze_plan_create(context, &call, &plan));
+        check(strcmp(hunze_plan_kernel(plan), kernels[late]) == 0, "%s", hunze_plan_kernel(plan));
+        hunze_plan_release(plan);
+    }
+    hunze_context_release(context);
+}
+
 /* ------------------------------------------------------------------ streams */
 
 static void streams(void)
@@ -238,6 +361,35 @@ static void workspace(void)
     standin_check(standin_depth() == 0, "a context stays");
     hunze_plan_release(plan);
     hunze_context_release(context);
+}
+
+/* The driver is asked about no pointer, of operands or workspace; what can be told without it is told. */
+static void trusted_pointers(void)
+{
+    const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_TRUST_POINTERS};
+    hunze_context *trusting = new_context(&options), *asking = new_context(NULL);
+    make_values();
+    void *x = to_gpu(asking, cuda0, NULL, values, N), *y = to_gpu(asking, cuda0, NULL, old, N),
+         *block = to_gpu(asking, cuda0, NULL, old, N);
+    const hunze_run run = {.struct_size = sizeof run, .workspace = block, .workspace_bytes = 256};
+    hunze_plan *plan = make_plan(trusting, x, y);
+    plan->workspace_bytes = 256;
+    REFUSED(NULL, relu(trusting, cuda0, NULL, y, N, NULL), "x");
+    REFUSED(ALIGN, relu(trusting, cuda0, (char *)x + 2, y, N - 1, NULL), "x is not aligned");
+    REFUSED(ALIAS, relu(trusting, cuda0, (char *)y + 4, y, N - 1, NULL), "y overlaps x");
+    expect_floats(asking, cuda0, NULL, y, false);
+    standin_failures("cuPointerGetAttributes:*:CUDA_ERROR_INVALID_VALUE");
+    REFUSED(DRIVER, relu(asking, cuda0, x, y, N, NULL), "the pointer of y");
+    const uint64_t asked = standin_count("cuPointerGetAttributes");
+    OK(run_plan(plan, x, y, &run));
+    OK(relu(trusting, cuda0, x, x, N, NULL));
+    standin_check(standin_count("cuPointerGetAttributes") == asked, "the driver is asked about pointers");
+    standin_failures("");
+    expect_floats(asking, cuda0, NULL, y, true);
+    expect_floats(asking, cuda0, NULL, x, true);
+    hunze_plan_release(plan);
+    hunze_context_release(trusting);
+    hunze_context_release(asking);
 }
 
 /* Under HUNZE_WIPE nothing is left in a workspace, the caller's or the library's. */
@@ -782,9 +934,11 @@ static void each_call_fails_once(void)
 static const cuda_case cases[] = {
     {"operands", operands, "devices=2", NULL},
     {"alignment", alignment, "devices=2", NULL},
+    {"alignment_of_ops", alignment_of_ops, NULL, NULL},
     {"streams", streams, "devices=2", NULL},
     {"green_context", green_context, "sms=12", NULL},
     {"workspace", workspace, NULL, NULL},
+    {"trusted_pointers", trusted_pointers, NULL, NULL},
     {"wiped_workspace", wiped_workspace, NULL, NULL},
     {"capture", capture, NULL, NULL},
     {"capture_elsewhere", capture_elsewhere, NULL, NULL},

@@ -478,9 +478,31 @@ static void captured(void)
     hunze_context_release(context);
 }
 
+/* Nor are there any where the device's memory is full. */
+static void memory_is_full(void)
+{
+    hunze_context *context = new_context(NULL);
+    harness_rng rng = {83};
+    standin_only("failures on demand");
+    for (int t = 0; t < 2; t++) {
+        product p = any_product(&rng, types[t], 70, 60, 3 * kc_of(types[t]) + 7);
+        device_case c;
+        make(context, &rng, &p, &c);
+        const uint64_t asked = standin_count("cuMemAllocFromPoolAsync");
+        standin_failures("cuMemAllocFromPoolAsync:*:CUDA_ERROR_OUT_OF_MEMORY");
+        device_check(context, &c);
+        check(standin_count("cuMemAllocFromPoolAsync") > asked, "K blocks do not go side by side");
+        standin_failures("");
+        check_product(context, &rng, &p);
+        const uint64_t folds = device_counters(t ? "hunze_fold_f64_cuda" : "hunze_fold_f32_cuda").launches;
+        check(folds == 1, "%llu times are sums added", (unsigned long long)folds);
+    }
+    hunze_context_release(context);
+}
+
 /* What a call asks of the driver when its like has run before: the context and its device, whether the stream is captured, whose each of three
- * pointers is, and the launch.  Where K blocks go side by side, workspace is taken in relaxed mode and given back, and there are two
- * launches. */
+ * pointers is (but for HUNZE_TRUST_POINTERS), and the launch.  Where K blocks go side by side, workspace is taken in relaxed mode and given
+ * back, and there are two launches. */
 static void calls_of_the_driver(void)
 {
     static const struct {
@@ -494,19 +516,23 @@ static void calls_of_the_driver(void)
     OK(hunze_memory_alloc(context, cuda0, 4096 * sizeof(float), NULL, &memory));
     DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
     DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
-    for (int i = 0; i < 2; i++) {
+    for (int turn = 0; turn < 4; turn++) {
+        const int i = turn & 1;
+        const hunze_gemm_options options = {.struct_size = sizeof options,
+                                            .flags = turn & 2 ? HUNZE_TRUST_POINTERS : 0};
+        const uint64_t expected = sizes[i].calls - (turn & 2 ? 3 : 0);
         const int64_t row[2] = {1, sizes[i].k}, column[2] = {sizes[i].k, 1}, one[2] = {1, 1};
         array a, b, d;
         view(&a, cuda0, f32, memory, 2, row, NULL);
         view(&b, cuda0, f32, (float *)memory + 2048, 2, column, NULL);
         view(&d, cuda0, f32, (float *)memory + 4095, 2, one, NULL);
-        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, NULL, NULL));
+        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, &options, NULL));
         const uint64_t calls = standin_count(NULL), launches = standin_count("cuLaunchKernelEx");
-        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, NULL, NULL));
-        standin_check(standin_count(NULL) - calls == sizes[i].calls &&
+        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, &options, NULL));
+        standin_check(standin_count(NULL) - calls == expected &&
                           standin_count("cuLaunchKernelEx") - launches == sizes[i].launches,
-                      "k %lld: %llu calls of the driver, %llu of them launches", (long long)sizes[i].k,
-                      (unsigned long long)(standin_count(NULL) - calls),
+                      "k %lld, flags %u: %llu calls of the driver, %llu of them launches", (long long)sizes[i].k,
+                      options.flags, (unsigned long long)(standin_count(NULL) - calls),
                       (unsigned long long)(standin_count("cuLaunchKernelEx") - launches));
     }
     hunze_context_release(context);
@@ -569,6 +595,7 @@ static const cuda_case cases[] = {
     {"choices_of_one", choices_of_one, "sms=1", NULL},
     {"choices_of_many", choices_of_many, "sms=132", NULL},
     {"captured", captured, "sms=132", NULL},
+    {"memory_is_full", memory_is_full, "sms=132", NULL},
     {"calls_of_the_driver", calls_of_the_driver, "sms=132", NULL},
     {"count_apart", count_apart, "sms=132", NULL},
     {"epilogues", epilogues, NULL, NULL},

@@ -325,11 +325,34 @@ def failures():
     assert driver.contexts() == 0
 
 
+def trust_pointers():
+    """The driver is asked about each operand, unless a block says that they are right."""
+    counts = standin.Driver()
+    d, want = hz.to_device(f32(6, 6)), hz.matmul(f32(6, 6), f32(6, 6), reproducible=True)
+    for block, asked in (
+        (hz.options(), 3),
+        (hz.options(trust_pointers=True), 0),
+        (hz.options(trust_pointers=True, reproducible=True), 0),
+        (hz.options(trust_pointers=False), 3),
+    ):
+        before = counts.calls("cuPointerGetAttributes")
+        with block:
+            result = hz.matmul(d, d)
+        assert counts.calls("cuPointerGetAttributes") == before + asked, block
+        same(result, want)
+    with hz.options(trust_pointers=True), hz.options(trust_pointers=False):
+        before = counts.calls("cuPointerGetAttributes")
+        same(d @ d, want)
+        assert counts.calls("cuPointerGetAttributes") > before
+    assert repr(hz.options(trust_pointers=True)) == "hunze.options(trust_pointers=True)"
+    refused(TypeError, "trust_pointers='all'", lambda: hz.options(trust_pointers="all"))
+
+
 @pytest.mark.parametrize(
     "case",
     [
         kinds, blocks, in_order, late_work, more_streams_than_are_remembered, readers_do_not_wait_for_each_other,
-        streams_of_threads, a_stream_ends, capture, failures,
+        streams_of_threads, a_stream_ends, capture, failures, trust_pointers,
     ],
     ids=lambda case: case.__name__,
 )  # fmt: skip

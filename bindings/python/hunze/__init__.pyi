@@ -315,6 +315,7 @@ class options:
     reproducible: bool | None
     require_fast: bool | None
     device: str | None
+    trust_pointers: bool | None
     def __init__(
         self,
         *,
@@ -323,6 +324,7 @@ class options:
         reproducible: bool | None = None,
         require_fast: bool | None = None,
         device: str | None = None,
+        trust_pointers: bool | None = None,
     ) -> None: ...
     def __enter__(self) -> options: ...
     def __exit__(

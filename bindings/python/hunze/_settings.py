@@ -80,27 +80,37 @@ class options:
     require_fast  True: a call that only a portable kernel would run raises RuntimeError
     device        "cuda" or "cuda:1": operands in the CPU's memory are copied over and the result back; "auto": where
                   the ceilings of `python -m hunze tune` say that this is sooner; "cpu": not
+    trust_pointers
+                  True: the driver is not asked whose memory a device's operands are, one call less for each.  Where
+                  an imported array is wrong about its memory, that is then no ValueError: the device faults, and
+                  later calls raise RuntimeError until the process restarts
 
     Raises ValueError or NotImplementedError when the block is entered, if this CPU has no such instruction set.
     """
 
-    __slots__ = ("_entered", "_token", "device", "isa", "reproducible", "require_fast", "threads")
+    __slots__ = ("_entered", "_token", "device", "isa", "reproducible", "require_fast", "threads", "trust_pointers")
 
-    def __init__(self, *, threads=None, isa=None, reproducible=None, require_fast=None, device=None):
+    def __init__(
+        self, *, threads=None, isa=None, reproducible=None, require_fast=None, device=None, trust_pointers=None
+    ):
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads={threads!r} is not a positive integer")
-        for name, value in (("reproducible", reproducible), ("require_fast", require_fast)):
+        for name, value in (
+            ("reproducible", reproducible),
+            ("require_fast", require_fast),
+            ("trust_pointers", trust_pointers),
+        ):
             if value not in (None, True, False):
                 raise TypeError(f"{name}={value!r} is neither True nor False")
         if isa is not None and not isinstance(isa, str):
             raise TypeError(f"isa={isa!r} is not a name such as 'avx2'")
         _hunze._Settings(None, None, 0, 0, device)  # ValueError for what is no device
-        self.device = device
+        self.device, self.trust_pointers = device, trust_pointers
         self.threads, self.isa, self.reproducible, self.require_fast = threads, isa, reproducible, require_fast
         self._entered, self._token = False, None
 
     def __repr__(self):
-        names = ("threads", "isa", "reproducible", "require_fast", "device")
+        names = ("threads", "isa", "reproducible", "require_fast", "device", "trust_pointers")
         given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name) is not None]
         return f"hunze.options({', '.join(given)})"
 
@@ -112,6 +122,7 @@ class options:
         for flag, value in (
             (_hunze.REPRODUCIBLE, self.reproducible),
             (_hunze.REQUIRE_FAST, self.require_fast),
+            (_hunze.TRUST_POINTERS, self.trust_pointers),
         ):
             if value is not None:
                 flags = flags | flag if value else flags & ~flag
