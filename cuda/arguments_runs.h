@@ -33,6 +33,7 @@ typedef struct hunze_cuda_codes {
     const float *scale;
     const void *zero_point;   /* NULL: 0; the codes' type */
     const uint32_t *has_none; /* NULL, or not 0: x has no scale, and nothing is written */
+    uint32_t canonical_nan;   /* of a dequantized element */
 } hunze_cuda_codes;
 
 /* Dynamic quantisation, first step: operand 0 is x, operand 1 the parameter's index.  ranges, all 0 before: per parameter the bits of -min

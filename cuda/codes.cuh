@@ -5,12 +5,13 @@
 
 #include "runs.cuh"
 #include "vocabulary.cuh"
+#include "../src/simd/canonical_nan.h"
 #include "../src/simd/round_to_codes.h"
 
 template <typename Code> struct quantize_element {
     typedef float input;
     typedef Code output;
-    HUNZE_MEMBER static Code of(float x, float scale, int32_t zero_point)
+    HUNZE_MEMBER static Code of(float x, float scale, int32_t zero_point, bool)
     {
         const int32_t low = (Code)-1 < 0 ? -128 : 0;
         return (Code)round_to_codes(vf32_div(x, scale), zero_point, low, low + 255);
@@ -21,16 +22,18 @@ template <typename Code> struct quantize_element {
 template <typename Code> struct dequantize_element {
     typedef Code input;
     typedef float output;
-    HUNZE_MEMBER static float of(Code code, float scale, int32_t zero_point)
+    HUNZE_MEMBER static float of(Code code, float scale, int32_t zero_point, bool canonical_nan)
     {
-        return vf32_mul(vf32_sub(vf32_from_vi32(code), vf32_from_vi32(zero_point)), scale);
+        const float x = vf32_mul(vf32_sub(vf32_from_vi32(code), vf32_from_vi32(zero_point)), scale);
+        return canonical_nan ? vf32_canonical_nan(x) : x;
     }
 };
 
 /* One chunk; all pointers at its first element, zero_point may be NULL. */
 template <typename Element, typename Code>
 HUNZE_INLINE void codes_chunk(const hunze_cuda_runs &runs, int n, typename Element::output *output,
-                              const typename Element::input *input, const float *scale, const Code *zero_point)
+                              const typename Element::input *input, const float *scale, const Code *zero_point,
+                              bool canonical_nan)
 {
     typedef typename Element::input in;
     typedef typename Element::output out;
@@ -55,7 +58,7 @@ HUNZE_INLINE void codes_chunk(const hunze_cuda_runs &runs, int n, typename Eleme
                 scale_now = load_global(scale + j * step[2]);
             if (zero_point && step[3])
                 zero_now = load_global(zero_point + j * step[3]);
-            to.at[i] = Element::of(from.at[i], scale_now, zero_now);
+            to.at[i] = Element::of(from.at[i], scale_now, zero_now, canonical_nan);
             if (!whole)
                 store_global(output + j * step[0], to.at[i]);
         }
@@ -74,7 +77,7 @@ template <typename Element, typename Code> HUNZE_INLINE void codes_of(const hunz
         const Code *zero_point = static_cast<const Code *>(p.zero_point);
         codes_chunk<Element>(p.runs, n, static_cast<typename Element::output *>(p.output) + offset[0],
                              static_cast<const typename Element::input *>(p.input) + offset[1], p.scale + offset[2],
-                             zero_point ? zero_point + offset[3] : nullptr);
+                             zero_point ? zero_point + offset[3] : nullptr, p.canonical_nan != 0);
     }
 }
 

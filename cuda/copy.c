@@ -2,10 +2,12 @@
 /* Copies between the CPU and a device, and on one.
  *
  * What is contiguous goes as it lies; much of it in the CPU's pageable memory by slices in pinned memory, which several threads fill while
- * another is on its way.  Where the device's side is contiguous, and the CPU's is not, slices are gathered or scattered.  All else is copies
- * of rows, one for each index of the axes above them. */
-#include "../src/runs.h"
-#include "runtime.h"
+ * another is on its way.  Where the device's side is contiguous, and the CPU's is not, slices are gathered or scattered.  On one device a
+ * kernel takes what is more than one copy of rows, and it gathers or scatters the device's side of other copies.  All else is copies of
+ * rows, one for each index of the axes above them. */
+#include "copy_strided.h"
+
+#include <stdlib.h>
 
 enum {
     SLICE_BYTES = 4 << 20,
@@ -85,6 +87,19 @@ static rows find_rows(const copying *c)
     return found;
 }
 
+static bool on_device(const copying *c) { return !c->from.cpu && !c->to.cpu; }
+
+static hunze_status copy_by_kernel(const copying *c)
+{
+    return hunze_copy_strided_on_device(c->scope, &c->runs, c->to.data, c->from.data, c->bytes);
+}
+
+/* Rows that the driver copies at full speed. */
+static bool is_wide(const rows *r)
+{
+    return r->width >= ROW_BYTES && is_pitch(r->to_pitch, r->width) && is_pitch(r->from_pitch, r->width);
+}
+
 static hunze_status copy_each_row(const copying *c, const rows *r, char *to, const char *from)
 {
     for (int64_t i = 0; i < r->height; i++)
@@ -111,9 +126,8 @@ static hunze_status copy_one_rows(const copying *c, const rows *r, char *to, con
         .Height = (size_t)r->height,
     };
     const CUresult result = hunze_cu->cuMemcpy2DAsync(&copy, c->scope->stream);
-    if (result == CUDA_ERROR_INVALID_VALUE && !c->from.cpu &&
-        !c->to.cpu) /* as it may for pitches that it did not choose */
-        return copy_each_row(c, r, to, from);
+    if (result == CUDA_ERROR_INVALID_VALUE && on_device(c)) /* as it may for pitches that it did not choose */
+        return copy_by_kernel(c);
     return hunze_driver_check(result, "a copy of %lld rows on cuda:%d", (long long)r->height, c->scope->gpu->device.id);
 }
 
@@ -309,6 +323,54 @@ static bool is_staged(const copying *c)
            is_pageable(cpu);
 }
 
+static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hunze_tensor *to);
+
+/* Strides of contiguous memory whose axes lie in the order of the tensor's. */
+static void dense_strides(const hunze_tensor *tensor, int64_t strides[HUNZE_MAX_NDIM])
+{
+    int32_t order[HUNZE_MAX_NDIM];
+    for (int32_t axis = 0; axis < tensor->ndim; axis++) {
+        int32_t at = axis;
+        for (; at > 0 && llabs(hunze_stride(tensor, order[at - 1])) < llabs(hunze_stride(tensor, axis)); at--)
+            order[at] = order[at - 1];
+        order[at] = axis;
+    }
+    int64_t stride = 1;
+    for (int32_t i = tensor->ndim - 1; i >= 0; i--) {
+        strides[order[i]] = stride;
+        stride *= tensor->shape[order[i]];
+    }
+}
+
+/* By way of contiguous memory on the device, `pointer`, so that the bus sees few large copies. */
+static hunze_status copy_by_way_of(const copying *c, void *pointer, const hunze_tensor *from, const hunze_tensor *to)
+{
+    int64_t strides[HUNZE_MAX_NDIM];
+    dense_strides(c->from.cpu ? from : to, strides);
+    hunze_tensor between = *from;
+    between.data = pointer;
+    between.device = (hunze_device){HUNZE_DEVICE_CUDA, c->scope->gpu->device.id};
+    between.strides = strides;
+    between.byte_offset = 0;
+    copying first = *c, second = *c;
+    first.to = second.from = side_of(&between);
+    TRY(copy_in_scope(&first, from, &between));
+    return copy_in_scope(&second, &between, to);
+}
+
+static hunze_status copy_scattered(const copying *c, void *pointer, size_t bytes, const hunze_tensor *from,
+                                   const hunze_tensor *to)
+{
+    hunze_status status = copy_by_way_of(c, pointer, from, to);
+    if (c->context->flags & HUNZE_WIPE) {
+        const hunze_cuda_run run = {.device = &c->scope->gpu->device, .stream = c->scope->stream};
+        const hunze_status wiped = hunze_cuda_clear(&run, pointer, 0, bytes);
+        status = status ? status : wiped;
+    }
+    const hunze_status freed = hunze_gpu_free(c->context, c->scope, pointer, bytes);
+    return status ? status : freed;
+}
+
 static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hunze_tensor *to)
 {
     int64_t from_strides[HUNZE_MAX_NDIM], to_strides[HUNZE_MAX_NDIM];
@@ -330,9 +392,10 @@ static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hu
                             : (const int64_t *const[]){to_strides, from_strides});
     const rows r = find_rows(c);
     const bool one = copies_of(c, &r) == 1, simple = one && r.height == 1;
-    const bool has_cpu = c->from.cpu || c->to.cpu;
-    if (has_cpu && !simple && c->bytes * HUNZE_RUNS_CHUNK <= SLICE_BYTES &&
-        (r.width < ROW_BYTES || copies_of(c, &r) > ROW_COPIES) && is_dense(c->from.cpu ? to : from)) {
+    const bool short_or_many = r.width < ROW_BYTES || copies_of(c, &r) > ROW_COPIES;
+    if (on_device(c))
+        return simple || (one && is_wide(&r)) ? copy_rows(c, &r) : copy_by_kernel(c);
+    if (!simple && short_or_many && c->bytes * HUNZE_RUNS_CHUNK <= SLICE_BYTES && is_dense(c->from.cpu ? to : from)) {
         if (c->scope->captured)
             return hunze_fail(HUNZE_ERR_CAPTURE,
                               "the stream is being captured, and the CPU would have to gather the elements of %s",
@@ -341,8 +404,13 @@ static hunze_status copy_in_scope(copying *c, const hunze_tensor *from, const hu
             TRY(hunze_driver_check(hunze_scope_wait(c->scope), "work before the copy"));
         return copy_in_slices(c);
     }
-    if (has_cpu && simple && is_staged(c))
+    if (simple && is_staged(c))
         return copy_in_slices(c);
+    const size_t bytes = (size_t)hunze_count(to) * c->bytes;
+    void *between = NULL;
+    if (!simple && short_or_many && !c->scope->captured && !is_dense(c->from.cpu ? to : from) &&
+        hunze_gpu_alloc(c->context, c->scope, bytes, &between) == HUNZE_OK)
+        return copy_scattered(c, between, bytes, from, to);
     TRY(copy_rows(c, &r));
     return must_wait(c, simple) ? hunze_driver_check(hunze_scope_wait(c->scope), "the copy") : HUNZE_OK;
 }

@@ -20,6 +20,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/convolution_float.c
   cuda/convolution_half.c
   cuda/copy.c
+  cuda/copy_strided.c
   cuda/depthwise_float.c
   cuda/depthwise_integer.c
   cuda/device.c

@@ -69,6 +69,7 @@ static hunze_status launch_codes(const hunze_plan *plan, const hunze_call *call,
         .scale = hunze_data(quant->scale),
         .zero_point = quant->zero_point ? hunze_data(quant->zero_point) : NULL,
         .has_none = has_none,
+        .canonical_nan = (run->flags & HUNZE_REPRODUCIBLE) != 0,
     };
     return hunze_cuda_start(run, kernel, hunze_cuda_runs_blocks(&p.runs, run->device), 1, 1, &p, sizeof p);
 }

@@ -214,6 +214,7 @@ typedef struct hunze_quantize_run {
     const float *scale;     /* stride 0 (one for the run) or 1 (one per element) */
     const void *zero_point; /* NULL: 0; the codes' type */
     int64_t parameter_stride;
+    bool canonical_nan; /* of a dequantized element, as in hunze_float_epilogue */
 } hunze_quantize_run;
 typedef void hunze_quantize_fn(const hunze_quantize_run *run);
 /* Folds n elements into range[0] = min, range[1] = max (both start at 0 or at the first element, as the caller set them) and sets

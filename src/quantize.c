@@ -14,6 +14,7 @@ typedef struct quantize_job {
     int64_t output_bytes, input_bytes, code_bytes; /* per element */
     char *output;
     const char *input, *scale, *zero_point;
+    bool canonical_nan;
 } quantize_job;
 
 static void quantize_chunk(void *user, int64_t index)
@@ -23,7 +24,7 @@ static void quantize_chunk(void *user, int64_t index)
     const quantize_job *job = user;
     const int64_t *step = job->runs.step;
     int64_t offset[HUNZE_RUNS_OPERANDS];
-    hunze_quantize_run run = {.n = hunze_runs_chunk(&job->runs, index, offset)};
+    hunze_quantize_run run = {.n = hunze_runs_chunk(&job->runs, index, offset), .canonical_nan = job->canonical_nan};
     char *to = job->output + offset[OUTPUT] * job->output_bytes;
     run.x = job->input + offset[INPUT] * job->input_bytes;
     run.y = step[OUTPUT] == 1 ? to : output;
@@ -72,6 +73,7 @@ static hunze_status run_codes(const hunze_plan *plan, const hunze_call *call, co
         .input = hunze_data(call->a),
         .scale = hunze_data(quant->scale),
         .zero_point = quant->zero_point ? hunze_data(quant->zero_point) : NULL,
+        .canonical_nan = (exec->flags & HUNZE_REPRODUCIBLE) != 0,
     };
     int64_t strides[4][HUNZE_MAX_NDIM];
     hunze_runs_strides(call->d, strides[OUTPUT]);

@@ -4,6 +4,7 @@
 #define HUNZE_SIMD_QUANTIZE_H
 
 #include "../kernels.h"
+#include "canonical_nan.h"
 #include "round_to_codes.h"
 
 SIMD_INLINE vi32 codes_load_first(hunze_type codes, const void *p, int64_t n)
@@ -73,6 +74,8 @@ SIMD_INLINE void dequantize_vector(hunze_type codes, const hunze_quantize_run *r
     if (run->zero_point)
         f = vf32_sub(f, vf32_from_vi32(zero_points(codes, run, j, n)));
     f = vf32_mul(f, scales(run, j, n, whole));
+    if (run->canonical_nan)
+        f = vf32_canonical_nan(f);
     if (whole)
         vf32_store(y, f);
     else

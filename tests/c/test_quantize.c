@@ -239,10 +239,41 @@ static void dequantize(void **unused)
     }
 }
 
+/* A scale of NaN, and of infinity times 0; with HUNZE_REPRODUCIBLE the bits are one NaN's. */
+static void dequantize_to_nan(void **unused)
+{
+    (void)unused;
+    enum { N = 37 };
+    uint8_t codes[N];
+    float x[N], scale[N];
+    int64_t count = N;
+    const hunze_device device = {HUNZE_DEVICE_CPU, 0};
+    const hunze_dtype f32 = {HUNZE_FLOAT, 32, 1};
+    for (int i = 0; i < N; i++) {
+        static const uint32_t nans[] = {0x7FFFFFFF, 0xFFC00000, 0x7FC01234, 0x7F800000};
+        codes[i] = (uint8_t)(i % 5);
+        memcpy(&scale[i], &nans[i % 4], 4);
+    }
+    hunze_tensor code = {codes, device, 1, {HUNZE_UINT, 8, 1}, &count, NULL, 0};
+    hunze_tensor to = {x, device, 1, f32, &count, NULL, 0}, scales = {scale, device, 1, f32, &count, NULL, 0};
+    const hunze_quant quant = {.struct_size = sizeof quant, .granularity = HUNZE_PER_AXIS, .scale = &scales};
+    const hunze_quantize_options options = {
+        .struct_size = sizeof options, .flags = HUNZE_REPRODUCIBLE, .quant = &quant};
+    for (int i = 0; i < context_count; i++) {
+        harness_case("context %d", i);
+        check_status(hunze_dequantize(contexts[i], &code, &to, &options, NULL), HUNZE_OK);
+        for (int j = 0; j < N; j++) {
+            uint32_t bits;
+            memcpy(&bits, &x[j], 4);
+            harness_check(bits == (j % 4 == 3 && codes[j] ? 0x7F800000u : 0x7FC00000u), "x[%d] is %08x", j, bits);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(quantize_given), cmocka_unit_test(quantize_dynamic),
                                        cmocka_unit_test(dynamic_refuses_what_is_not_finite),
-                                       cmocka_unit_test(dequantize)};
+                                       cmocka_unit_test(dequantize), cmocka_unit_test(dequantize_to_nan)};
     return cmocka_run_group_tests_name("quantize", tests, make_contexts, release_contexts);
 }

@@ -118,7 +118,7 @@ set_tests_properties(mutants_are_found living_mutants_are_told PROPERTIES LABELS
 set_tests_properties(living_mutants_are_told PROPERTIES PASS_REGULAR_EXPRESSION "1 places, 2 mutants: 0 die, 2 live")
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   set(programs)
-  foreach(name IN LISTS HUNZE_DEVICE_TESTS)
+  foreach(name IN LISTS HUNZE_DEVICE_TESTS ITEMS test_cuda_copy)
     list(APPEND programs --tests $<TARGET_FILE:${name}>)
   endforeach()
   add_test(NAME mutants COMMAND ${mutants} --listed ${CMAKE_SOURCE_DIR}/tests/cuda/mutants.json ${programs})

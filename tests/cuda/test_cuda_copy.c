@@ -225,7 +225,7 @@ static void gathered_in_order(void)
     hunze_context_release(context);
 }
 
-/* Rows on the device go one by one where the driver takes no such pitch. */
+/* A kernel takes what the driver refuses for its pitches. */
 static void pitches_of_the_driver(void)
 {
     const layout *with_gaps = &layouts[3], *backwards = &layouts[6];
@@ -236,7 +236,234 @@ static void pitches_of_the_driver(void)
     standin_failures("cuMemcpy2DAsync:*:CUDA_ERROR_INVALID_VALUE");
     copy_once(context, cuda0, cuda0, with_gaps, backwards, f32);
     copy_once(context, cuda0, cuda0, &layouts[4], with_gaps, f32);
+    const int64_t pair[2] = {9, 40}, gaps[2] = {50, 1};
+    void *d = NULL;
+    array a, b;
+    OK(hunze_memory_alloc(context, cuda0, 1000 * sizeof(float), NULL, &d));
+    const uint64_t launches = standin_count("cuLaunchKernelEx");
+    OK(hunze_copy(context, view(&a, cuda0, f32, d, 2, pair, gaps),
+                  view(&b, cuda0, f32, (float *)d + 500, 2, pair, NULL), NULL));
+    standin_check(standin_count("cuMemcpy2DAsync") == 1 && standin_count("cuLaunchKernelEx") == launches + 1,
+                  "%llu copies of rows, %llu kernels", (unsigned long long)standin_count("cuMemcpy2DAsync"),
+                  (unsigned long long)(standin_count("cuLaunchKernelEx") - launches));
+    OK(hunze_memory_free(context, cuda0, d, 1000 * sizeof(float), NULL));
+    hunze_context_release(context);
+}
+
+/* ------------------------------------------------------------------ by a kernel */
+
+enum { AXES = 4 };
+
+/* `from` lies with its axes in this order, slowest first; `to` is row-major.  Bits of the masks are axes. */
+typedef struct permuted {
+    const char *name;
+    int64_t shape[AXES];
+    int order[AXES];
+    unsigned backwards, to_backwards, repeated; /* from runs backwards, to does, from has one element for all indices */
+    int64_t gap;                                /* elements between neighbours of from */
+} permuted;
+static const permuted permutations[] = {
+    {"two axes exchanged, more tiles than blocks", {1, 3, 200, 130}, {0, 1, 3, 2}, 0, 0, 0, 1},
+    {"channels last", {2, 9, 11, 40}, {0, 3, 1, 2}, 0, 0, 0, 1},
+    {"channels first", {2, 40, 9, 11}, {0, 2, 3, 1}, 0, 0, 0, 1},
+    {"three channels last", {2, 13, 30, 3}, {0, 3, 1, 2}, 0, 0, 0, 1},
+    {"three channels first", {2, 3, 13, 30}, {0, 2, 3, 1}, 0, 0, 0, 1},
+    {"heads", {2, 6, 5, 16}, {0, 2, 1, 3}, 0, 0, 0, 1},
+    {"all axes around", {17, 5, 3, 33}, {3, 2, 1, 0}, 0, 0, 0, 1},
+    {"backwards", {1, 3, 35, 40}, {0, 1, 3, 2}, 0xC, 0, 0, 1},
+    {"both backwards", {1, 3, 35, 40}, {0, 1, 2, 3}, 0xF, 0xF, 0, 1},
+    {"into what runs backwards", {1, 3, 35, 40}, {0, 1, 3, 2}, 0, 0x8, 0, 1},
+    {"one column for all", {1, 3, 35, 40}, {0, 1, 3, 2}, 0, 0, 0x8, 1},
+    {"one row for all", {1, 3, 35, 40}, {0, 1, 2, 3}, 0, 0, 0x4, 1},
+    {"one element for all", {1, 3, 35, 40}, {0, 1, 2, 3}, 0, 0, 0xF, 1},
+    {"every other element", {1, 1, 35, 70}, {0, 1, 2, 3}, 0, 0, 0, 2},
+    {"every other element of the other axis", {1, 2, 35, 40}, {0, 1, 3, 2}, 0, 0, 0, 2},
+};
+enum { PERMUTATIONS = sizeof permutations / sizeof permutations[0] };
+
+/* Strides of one side, and its first element's offset from the lowest address; returns the elements that it spans. */
+static int64_t place_side(const int64_t shape[AXES], const int order[AXES], int64_t gap, unsigned backwards,
+                          unsigned repeated, int64_t strides[AXES], int64_t *first)
+{
+    int64_t span = gap;
+    *first = 0;
+    for (int i = AXES - 1; i >= 0; i--) {
+        const int axis = order[i];
+        if (repeated >> axis & 1) {
+            strides[axis] = 0;
+            continue;
+        }
+        strides[axis] = span;
+        if (backwards >> axis & 1) {
+            *first += span * (shape[axis] - 1);
+            strides[axis] = -span;
+        }
+        span *= shape[axis];
+    }
+    return span;
+}
+
+static const hunze_dtype sizes[] = {{HUNZE_UINT, 8, 1}, {HUNZE_FLOAT, 16, 1}, {HUNZE_FLOAT, 32, 1},
+                                    {HUNZE_INT, 64, 1}, {HUNZE_FLOAT, 64, 2}, {HUNZE_UINT, 8, 3}};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+
+static hunze_emulator_counters kernels_counted(void)
+{
+    static const char *const names[] = {"hunze_copy_cuda_1", "hunze_copy_cuda_2", "hunze_copy_cuda_4",
+                                        "hunze_copy_cuda_8", "hunze_copy_cuda_16"};
+    hunze_emulator_counters sum = {0}, one;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (((__typeof__(&hunze_emulator_get_counters))standin_symbol("hunze_emulator_get_counters"))(names[i], &one)) {
+            sum.launches += one.launches;
+            sum.global_read_bytes += one.global_read_bytes;
+            sum.global_write_bytes += one.global_write_bytes;
+            sum.shared_requests += one.shared_requests;
+            sum.bank_conflicts += one.bank_conflicts;
+        }
+    return sum;
+}
+
+/* From and to are on the device, at `shift` elements from where an allocation begins, but where one of them is said to be elsewhere. */
+static void copy_permuted(hunze_context *context, const permuted *p, hunze_dtype dtype, int64_t shift,
+                          hunze_device from_device, hunze_device to_device, const hunze_run *run)
+{
+    static const int in_order[AXES] = {0, 1, 2, 3};
+    const int64_t element = dtype.bits / 8 * dtype.lanes;
+    int64_t from_strides[AXES], to_strides[AXES], from_first, to_first;
+    const int64_t from_span =
+                      place_side(p->shape, p->order, p->gap, p->backwards, p->repeated, from_strides, &from_first),
+                  to_span = place_side(p->shape, in_order, 1, p->to_backwards, 0, to_strides, &to_first);
+    const size_t from_bytes = (size_t)((from_span + shift) * element), to_bytes = (size_t)((to_span + shift) * element);
+    unsigned char *const values = malloc(from_bytes), *const wanted = malloc(to_bytes), *const got = malloc(to_bytes);
+    for (size_t i = 0; i < from_bytes; i++)
+        values[i] = (unsigned char)(i * 2654435761u >> 13);
+    memset(wanted, 0x5A, to_bytes);
+    char *a = place(context, from_device, from_bytes), *b = place(context, to_device, to_bytes);
+    move_bytes(context, cpu, values, from_device, a, from_bytes);
+    move_bytes(context, cpu, wanted, to_device, b, to_bytes);
+    const int64_t *n = p->shape;
+    for (int64_t i = 0; i < n[0] * n[1] * n[2] * n[3]; i++) {
+        const int64_t at[AXES] = {i / (n[1] * n[2] * n[3]), i / (n[2] * n[3]) % n[1], i / n[3] % n[2], i % n[3]};
+        int64_t is = from_first + shift, to = to_first + shift;
+        for (int axis = 0; axis < AXES; axis++) {
+            is += at[axis] * from_strides[axis];
+            to += at[axis] * to_strides[axis];
+        }
+        memcpy(wanted + to * element, values + is * element, (size_t)element);
+    }
+    array x, y;
+    view(&x, from_device, dtype, a, AXES, p->shape, from_strides);
+    view(&y, to_device, dtype, b, AXES, p->shape, to_strides);
+    x.tensor.byte_offset = (uint64_t)((from_first + shift) * element);
+    y.tensor.byte_offset = (uint64_t)((to_first + shift) * element);
+    OK(hunze_copy(context, &x.tensor, &y.tensor, run));
+    OK(hunze_stream_synchronize(context, cuda0, run ? run->stream : NULL));
+    move_bytes(context, to_device, b, cpu, got, to_bytes);
+    for (size_t i = 0; i < to_bytes; i++)
+        check(got[i] == wanted[i], "%s, elements of %lld bytes, shift %lld: byte %zu is %02x, not %02x", p->name,
+              (long long)element, (long long)shift, i, got[i], wanted[i]);
+    give_back(context, from_device, a, from_bytes);
+    give_back(context, to_device, b, to_bytes);
+    free(values);
+    free(wanted);
+    free(got);
+}
+
+/* Each element is read once and written once, by one kernel and no copy of the driver's, and shared memory without bank conflicts. */
+static void by_one_kernel(void)
+{
+    hunze_context *context = new_context(NULL);
+    copy_permuted(context, &permutations[0], sizes[0], 0, cuda0, cuda0, NULL); /* opens the driver */
+    if (on_standin())
+        ((__typeof__(&hunze_emulator_set_banks))standin_symbol("hunze_emulator_set_banks"))(true);
+    for (int i = 0; i < PERMUTATIONS; i++)
+        for (int j = 0; j < SIZES; j++) {
+            const permuted *p = &permutations[i];
+            const uint64_t bytes =
+                (uint64_t)(p->shape[0] * p->shape[1] * p->shape[2] * p->shape[3] * sizes[j].bits / 8 * sizes[j].lanes);
+            if (on_standin())
+                ((__typeof__(&hunze_emulator_reset_counters))standin_symbol("hunze_emulator_reset_counters"))();
+            copy_permuted(context, p, sizes[j], (i + j) % 3, cuda0, cuda0, NULL);
+            if (!on_standin())
+                continue;
+            const hunze_emulator_counters sum = kernels_counted();
+            check(sum.launches == 1 && sum.global_read_bytes == bytes && sum.global_write_bytes == bytes,
+                  "%s: %llu kernels read %llu and wrote %llu of %llu bytes", p->name, (unsigned long long)sum.launches,
+                  (unsigned long long)sum.global_read_bytes, (unsigned long long)sum.global_write_bytes,
+                  (unsigned long long)bytes);
+            check(sum.bank_conflicts == 0, "%s, size %d: %llu bank conflicts", p->name, j,
+                  (unsigned long long)sum.bank_conflicts);
+            check(i > 0 || j == 5 || sum.shared_requests > 0, "%s: not through shared memory", p->name);
+        }
+    standin_check(standin_count("cuMemcpy2DAsync") == 0, "%llu copies of rows",
+                  (unsigned long long)standin_count("cuMemcpy2DAsync"));
+    const int64_t empty[2] = {0, 5}, exchanged[2] = {1, 7};
+    array a, b;
+    OK(hunze_copy(context, view(&a, cuda0, sizes[2], NULL, 2, empty, exchanged),
+                  view(&b, cuda0, sizes[2], NULL, 2, empty, NULL), NULL));
+    hunze_context_release(context);
+}
+
+/* What is scattered on the device crosses the bus in one piece, and its memory goes back. */
+static void by_way_of_the_device(void)
+{
+    const hunze_context_options wiping = {.struct_size = sizeof wiping, .flags = HUNZE_WIPE};
+    hunze_context *context = new_context(&wiping);
+    static const permuted scattered = {"every other element", {1, 2, 35, 40}, {0, 1, 3, 2}, 0, 0, 0, 2};
+    static const permuted scatters = {"backwards", {1, 2, 35, 40}, {0, 1, 2, 3}, 0, 0xC, 0, 1};
+    static const hunze_device sides[2] = {{HUNZE_DEVICE_CPU, 0}, {HUNZE_DEVICE_CUDA_HOST, 0}};
+    for (int i = 0; i < 2; i++) {
+        uint64_t launches = standin_count("cuLaunchKernelEx"), copies = standin_count("cuMemcpyAsync");
+        copy_permuted(context, &scattered, sizes[2], 0, cuda0, sides[i], NULL);
+        copy_permuted(context, &scatters, sizes[2], 0, sides[i], cuda0, NULL);
+        launches = standin_count("cuLaunchKernelEx") - launches;
+        copies = standin_count("cuMemcpyAsync") - copies;
+        /* Of these, four fill the operands and two look at what came of them, where that is not done by the CPU alone. */
+        standin_check(launches == 2 && copies <= 8 && standin_count("cuMemcpy2DAsync") == 0,
+                      "%llu kernels, %llu copies", (unsigned long long)launches, (unsigned long long)copies);
+    }
+    standin_failures("cuMemAllocFromPoolAsync:2:CUDA_ERROR_OUT_OF_MEMORY,cuMemAllocFromPoolAsync:3:CUDA_ERROR_OUT_OF_"
+                     "MEMORY");
+    copy_permuted(context, &scattered, sizes[2], 0, cuda0, cpu, NULL);
     standin_check(standin_count("cuMemcpy2DAsync") > 0, "no copy of rows");
+    hunze_context_release(context);
+}
+
+/* Nodes of a graph, which copies what is there when it runs. */
+static void captured(void)
+{
+    enum { ROWS = 50, COLUMNS = 40, N = ROWS * COLUMNS };
+    hunze_context *context = new_context(NULL);
+    static float values[N], result[N];
+    const int64_t extents[2] = {COLUMNS, ROWS}, exchanged[2] = {1, COLUMNS};
+    void *stream = NULL, *x = NULL, *y = NULL;
+    CUgraph graph = NULL;
+    CUgraphExec exec = NULL;
+    CUcontext primary = NULL;
+    array a, b;
+    OK(hunze_stream_create(context, cuda0, &stream));
+    OK(hunze_memory_alloc(context, cuda0, sizeof values, stream, &x));
+    OK(hunze_memory_alloc(context, cuda0, sizeof values, stream, &y));
+    OK(hunze_stream_synchronize(context, cuda0, stream));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    const hunze_run run = {.struct_size = sizeof run, .stream = stream};
+    DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+    OK(hunze_copy(context, view(&a, cuda0, sizes[2], x, 2, extents, exchanged),
+                  view(&b, cuda0, sizes[2], y, 2, extents, NULL), &run));
+    DRIVER_OK(DRIVER(cuStreamEndCapture, 10000)(stream, &graph));
+    DRIVER_OK(DRIVER(cuGraphInstantiateWithFlags, 11040)(&exec, graph, 0));
+    for (int turn = 1; turn < 3; turn++) {
+        for (int i = 0; i < N; i++)
+            values[i] = (float)(turn * i);
+        OK(hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run));
+        DRIVER_OK(DRIVER(cuGraphLaunch, 10000)(exec, stream));
+        OK(hunze_copy(context, floats(&a, cuda0, y, N), floats(&b, cpu, result, N), &run));
+        for (int i = 0; i < N; i++) {
+            const float wanted = values[i % ROWS * COLUMNS + i / ROWS];
+            check(result[i] == wanted, "turn %d: element %d is %g, not %g", turn, i, (double)result[i], (double)wanted);
+        }
+    }
     hunze_context_release(context);
 }
 
@@ -307,6 +534,9 @@ static const cuda_case cases[] = {
     {"returns_when_read_by_the_device", returns_when_read, "pageable=1", NULL},
     {"gathered_in_order", gathered_in_order, NULL, NULL},
     {"pitches_of_the_driver", pitches_of_the_driver, NULL, NULL},
+    {"by_one_kernel", by_one_kernel, NULL, NULL},
+    {"by_way_of_the_device", by_way_of_the_device, NULL, NULL},
+    {"captured", captured, NULL, NULL},
     {"scalars_and_empty", scalars_and_empty, NULL, NULL},
     {"refused", refused, "devices=2", NULL},
 };

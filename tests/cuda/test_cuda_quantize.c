@@ -179,6 +179,42 @@ static void dequantize(void **unused)
     }
 }
 
+/* A scale of NaN, and of infinity times 0; with HUNZE_REPRODUCIBLE the bits are one NaN's, by fours and one by one. */
+static void dequantize_to_nan(void **unused)
+{
+    (void)unused;
+    static const hunze_type types[] = {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_S32};
+    static const uint32_t nans[] = {0x7FFFFFFF, 0xFFC00000, 0x7FC01234, 0x7F800000};
+    harness_rng rng = {76};
+    int seen = 0;
+    for (int turn = 0; turn < 60; turn++) {
+        static problem p;
+        random_problem(&p, &rng, types[turn % 3], turn / 3);
+        for (int64_t i = 0; i < p.parameters; i++)
+            memcpy(&p.scale[i], &nans[(turn + i) % 4], 4);
+        p.quant.zero_point = NULL;
+        device_call d = on_device(&p, &rng);
+        d.options.quant = &d.quant;
+        p.options.flags = d.options.flags = HUNZE_REPRODUCIBLE;
+        check_status(hunze_dequantize(context, d.code, d.x, &d.options, NULL), HUNZE_OK);
+        check_status(hunze_dequantize(context, &p.code.tensor, &p.x.tensor, &p.options, NULL), HUNZE_OK);
+        check_same(d.x, &p.x.tensor, "x");
+        char *got = from_device(d.x);
+        const hunze_extent extent = hunze_tensor_extent(&p.x.tensor);
+        for (int64_t at = 0; at < (extent.high - extent.low) / 4; at++) { /* gaps hold numbers */
+            uint32_t bits;
+            memcpy(&bits, got + 4 * at, 4);
+            if ((bits & 0x7FFFFFFF) <= 0x7F800000)
+                continue;
+            seen++;
+            harness_check(bits == 0x7FC00000, "word %lld is NaN %08x", (long long)at, bits);
+        }
+        free(got);
+        drop_problem(&p);
+    }
+    harness_check(seen > 1000, "%d are NaN", seen);
+}
+
 /* Each element is read once for its code and once for the range; what else is read is small.  With an odd count the last element is alone. */
 static void each_element_is_read_once(void **unused)
 {
@@ -231,6 +267,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(quantize_dynamic),
         cmocka_unit_test(dynamic_of_what_is_not_finite),
         cmocka_unit_test(dequantize),
+        cmocka_unit_test(dequantize_to_nan),
         cmocka_unit_test(each_element_is_read_once),
     };
     if (argc > 1)

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copies on one device by a kernel. */
+#ifndef HUNZE_CUDA_COPY_STRIDED_H
+#define HUNZE_CUDA_COPY_STRIDED_H
+
+#include "runtime.h"
+#include "../src/runs.h"
+
+/* Elements of `bytes` each on the scope's stream; runs with at least one element, operands 0 and 1: to and from.  Allocates nothing. */
+hunze_status hunze_copy_strided_on_device(const hunze_scope *scope, const hunze_runs *runs, char *to, const char *from,
+                                          size_t bytes);
+
+#endif
