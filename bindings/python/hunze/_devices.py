@@ -34,6 +34,17 @@ class DeviceArray(_Operand, _hunze._DeviceArray):
     def __reduce__(self):
         raise TypeError(f"a DeviceArray lives on {self.device} and is not pickled: use .numpy()")
 
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def __eq__(self, other):
+        raise TypeError("a DeviceArray is not compared by ==: use .numpy() for the elements, `is` for the object")
+
+    __hash__ = object.__hash__
+
     @property
     def ndim(self):
         """Number of axes."""
@@ -63,7 +74,7 @@ class DeviceArray(_Operand, _hunze._DeviceArray):
         if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
             axes = tuple(axes[0])
         order = [operator.index(axis) for axis in axes] or list(range(self.ndim))[::-1]
-        if sorted(axis % self.ndim if self.ndim else axis for axis in order) != list(range(self.ndim)):
+        if sorted(axis + self.ndim if axis < 0 else axis for axis in order) != list(range(self.ndim)):
             raise ValueError(f"axes {tuple(order)} are no order of the {self.ndim} axes of shape {self.shape}")
         shape, strides = self.shape, self.strides
         return self._view(tuple(shape[a] for a in order), tuple(strides[a] for a in order), 0)
@@ -79,6 +90,9 @@ class DeviceArray(_Operand, _hunze._DeviceArray):
         if math.prod(wanted) != self.size or min(wanted, default=0) < 0:
             raise ValueError(f"an array of shape {self.shape} has no shape {tuple(shape)}")
         return self._view(tuple(wanted), _reshaped(self, wanted), 0)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
         return self._view(*_indexed(self, index if isinstance(index, tuple) else (index,)))
@@ -143,7 +157,7 @@ def _indexed(array, index):
             strides.append(stride * step)
             offset += stride * start if count else 0
             continue
-        if isinstance(item, bool) or not hasattr(item, "__index__"):
+        if isinstance(item, bool) or getattr(item, "ndim", 0) or not hasattr(item, "__index__"):
             raise IndexError(
                 f"a DeviceArray is indexed by ints, slices, ... and None, and not by a {type(item).__name__}"
             )
