@@ -21,7 +21,8 @@ typedef struct StreamObject {
 #define STREAM_PER_THREAD ((void *)2)
 /* In DLPack's numbering: 1 for the legacy default stream, which is NULL in the library. */
 unsigned long long stream_number(const void *handle);
-/* A number as DLPack gives it, or an object with __cuda_stream__, cuda_stream or ptr; `stream->owner` is borrowed. */
+/* A number as DLPack gives it, or an object with __cuda_stream__, cuda_stream or ptr; `stream->owner` is
+ * borrowed, and NULL after a failure. */
 bool stream_parse(State *state, PyObject *object, Stream *stream);
 /* Where the object's library works now, with a reference; false where it has no current stream. */
 bool stream_of_library(State *state, PyObject *object, int32_t device, Stream *stream);

@@ -150,10 +150,20 @@ typedef struct Held {
 static pthread_mutex_t held_lock = PTHREAD_MUTEX_INITIALIZER;
 static Held *held_first, **held_last = &held_first; /* in the order in which they were given up */
 
-/* That of the operands which this thread's call gives up: nothing is given to the stream meanwhile. */
+static void leave_point(hunze_context *context, hunze_device device, Point *point)
+{
+    if (!point || __atomic_sub_fetch(&point->users, 1, __ATOMIC_ACQ_REL))
+        return;
+    (void)hunze_event_destroy(context, device, point->event);
+    free(point);
+}
+
+/* That of the operands which this thread's call gives up: nothing is given to the stream meanwhile.  It uses the point too, which another
+ * thread's poll would else end between two operands. */
 static _Thread_local struct {
     bool open;
-    int32_t device;
+    hunze_context *context;
+    hunze_device device;
     void *stream;
     Point *point;
 } batch;
@@ -161,14 +171,19 @@ static _Thread_local struct {
 void memory_batch(bool open)
 {
     batch.open = open;
-    batch.point = NULL;
+    memory_work_given();
 }
 
-void memory_work_given(void) { batch.point = NULL; }
+void memory_work_given(void)
+{
+    Point *point = batch.point;
+    batch.point = NULL;
+    leave_point(batch.context, batch.device, point);
+}
 
 static hunze_status find_point(const DeviceMemory *memory, hunze_device device, void *stream, Point **point)
 {
-    if (batch.point && batch.stream == stream && batch.device == device.id) {
+    if (batch.point && batch.stream == stream && batch.device.id == device.id) {
         *point = batch.point;
         __atomic_add_fetch(&batch.point->users, 1, __ATOMIC_RELAXED);
         return HUNZE_OK;
@@ -183,19 +198,14 @@ static hunze_status find_point(const DeviceMemory *memory, hunze_device device, 
         return status;
     }
     if (batch.open) {
-        batch.device = device.id;
+        memory_work_given();
+        (*point)->users++;
+        batch.context = memory->context;
+        batch.device = device;
         batch.stream = stream;
         batch.point = *point;
     }
     return HUNZE_OK;
-}
-
-static void leave_point(const Held *held)
-{
-    if (!held->point || __atomic_sub_fetch(&held->point->users, 1, __ATOMIC_ACQ_REL))
-        return;
-    (void)hunze_event_destroy(held->context, held->device, held->point->event);
-    free(held->point);
 }
 
 static void give_back(void *managed, bool versioned, PyObject *exporter)
@@ -287,7 +297,7 @@ void memory_poll(void)
     put_before(not_over);
     for (Held *next; over; over = next) {
         next = over->next;
-        leave_point(over);
+        leave_point(over->context, over->device, over->point);
         give_back(over->managed, over->versioned, over->exporter);
         free(over);
     }

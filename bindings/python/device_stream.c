@@ -68,7 +68,7 @@ bool stream_parse(State *state, PyObject *object, Stream *stream)
     if (PyLong_Check(object))
         return parse_number(object, stream);
     static const Attribute names[] = {ATTRIBUTE___cuda_stream__, ATTRIBUTE_cuda_stream, ATTRIBUTE_ptr};
-    stream->owner = object;
+    stream->owner = NULL; /* also after a failure, as whoever called may give it up */
     for (int i = 0; i < 3; i++) {
         PyObject *found = PyObject_GetAttr(object, state->attributes[names[i]]);
         if (!found) {
@@ -77,6 +77,7 @@ bool stream_parse(State *state, PyObject *object, Stream *stream)
         }
         bool good = i == 0 ? take_protocol(found, stream) : take_handle(found, stream);
         Py_DECREF(found);
+        stream->owner = good ? object : NULL;
         return good;
     }
     PyErr_Format(PyExc_TypeError,

@@ -24,6 +24,8 @@ static const char legacy_name[] = "dltensor", versioned_name[] = "dltensor_versi
 
 static void give_back(Given *given)
 {
+    if (!Py_IsInitialized()) /* a library that ends after the interpreter: there is nobody to give it back to */
+        return;
     PyGILState_STATE gil = PyGILState_Ensure();
     Py_DECREF(given->owner);
     PyGILState_Release(gil);

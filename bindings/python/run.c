@@ -445,8 +445,11 @@ static bool make_signed(Call *call, Operand *b, Quant *quant)
         return operand_to_signed(&quant->zero_point);
     /* One per scale: both of a hunze_quant's tensors have one shape. */
     const hunze_tensor *scale = quant->quant.scale;
-    if (!operand_new(&call->place, DTYPE_S8, scale ? scale->ndim : 0, scale ? scale->shape : NULL, &quant->zero_point))
+    Place cpu = {.state = call->state, .device = {HUNZE_DEVICE_CPU, 0}}; /* where b is, as it was changed */
+    if (!operand_new(&cpu, DTYPE_S8, scale ? scale->ndim : 0, scale ? scale->shape : NULL, &quant->zero_point))
         return false;
+    quant->zero_point.name = "zero_point";
+    quant->zero_point.output = false;
     call_keep(call, &quant->zero_point);
     memset(quant->zero_point.tensor.data, 0x80, PyArray_SIZE((PyArrayObject *)quant->zero_point.owner));
     quant->quant.zero_point = &quant->zero_point.tensor;

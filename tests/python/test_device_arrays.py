@@ -1,12 +1,16 @@
 """Arrays on devices, on the stand-in driver: to the device and back, views, every function with the CPU's bits, what is
 refused, and that memory goes back.  Each case is a process of its own."""
 
+import copy
+import ctypes
+import gc
 import itertools
 import multiprocessing
 import os
 import pickle
 import random
 import re
+import sys
 
 import hunze as hz
 import ml_dtypes
@@ -169,9 +173,11 @@ def views():
             assert got.shape == want.shape
             if want.size:
                 same(got, want)
-    for wrong in ((0, 0, 0, 0), 7, -5, "a", [1], (Ellipsis, Ellipsis), True, 1.5):
+    for wrong in ((0, 0, 0, 0), 7, -5, "a", [1], (Ellipsis, Ellipsis), True, 1.5, np.array([0, 1]), np.array([True])):
         refused(IndexError, "", lambda: d[wrong])  # noqa: B023
     refused(ValueError, "no order|(0, 1)", lambda: d.transpose(0, 1))
+    refused(ValueError, "no order", lambda: d.transpose(0, 1, 5))
+    refused(TypeError, "without axes", lambda: list(d[0, 0, 0]))
     refused(ValueError, "no shape", lambda: d.reshape(7, -1))
     refused(ValueError, ".copy()", lambda: d.T.reshape(-1))
     # A view keeps the memory.
@@ -262,6 +268,13 @@ def methods_and_numbers():
     d, e = hz.to_device(a), hz.to_device(b)
     want = hz.matmul(a, b, reproducible=True)
     same(d @ e, want)
+    for copied in (copy.copy(d), copy.deepcopy(d)):
+        assert copied.__cuda_array_interface__["data"] != d.__cuda_array_interface__["data"]
+        same(copied, a)
+    assert d in {d: 1}
+    # Codes that become int8 for the kernels are brought to the device like any list.
+    u, w = codes(4, 7, dtype="uint8"), codes(7, 3, dtype="uint8")
+    same(hz.matmul(hz.to_device(u), memoryview(w)), hz.matmul(u, w))
     same((d @ e)[1:, ::-1], want[1:, ::-1])
     # Numbers and lists have no place of their own.
     same(hz.matmul(d, e, bias=[1.0, 2.0, 3.0]), hz.matmul(a, b, bias=[1.0, 2.0, 3.0], reproducible=True))
@@ -301,6 +314,9 @@ def refusals():
         (TypeError, "cuda:0: use .numpy()", lambda: np.asarray(d)),
         (TypeError, "", lambda: np.add(d, 1)),
         (TypeError, "not pickled", lambda: pickle.dumps(d)),
+        (TypeError, ".numpy()", lambda: d == d),
+        (TypeError, ".numpy()", lambda: d != 0),
+        (ValueError, "b lives on the CPU", lambda: there(codes(5, 7)) @ codes(7, 3).view("u1")),
         (TypeError, "hz.to_device", lambda: hz.DeviceArray()),
         (TypeError, "truth", lambda: bool(d)),
         (ValueError, "device='gpu'|'cuda:1'", lambda: hz.to_device(a, "gpu")),
@@ -316,6 +332,27 @@ def refusals():
         refused(kind, words, call)
     same(before, f32(5, 3, seed=9))
     same(d, a)
+
+
+def wrong_streams():
+    """What is no stream is refused, and keeps its references."""
+    a, d = f32(5, 5), hz.to_device(f32(5, 5))
+
+    def calls(odd):
+        return (
+            lambda: hz.to_device(a, stream=odd),
+            lambda: hz.matmul(d, d, stream=odd),
+            lambda: hz.stream(odd),
+        )
+
+    for odd in (object(), type("Odd", (), {"ptr": "a"})(), type("Odd", (), {"__cuda_stream__": lambda self: 3})()):
+        made = calls(odd)
+        before = sys.getrefcount(odd)
+        for _ in range(9):
+            for call in made:
+                refused(TypeError, "", call)
+        gc.collect()  # frames of tracebacks
+        assert sys.getrefcount(odd) == before
 
 
 def misaligned(d):
@@ -541,14 +578,27 @@ def interpreter_ends():
         kept = stream, d @ d, d
 
 
+def another_library_ends_later():
+    """As C++ that holds tensors, which it gives back when the interpreter is gone."""
+    import foreign
+
+    for make in (lambda: hz.to_device(f32(4)), lambda: hz.to_device(np.ones(3, ml_dtypes.bfloat16))):
+        capsule = make().__dlpack__(max_version=(1, 0))
+        address = foreign._pointer_of(capsule, b"dltensor_versioned")
+        foreign._rename(capsule, b"used_dltensor_versioned")
+        deleter = ctypes.cast(foreign._Versioned.from_address(address).deleter, ctypes.c_void_p)
+        ctypes.CDLL(None).__cxa_atexit(deleter, ctypes.c_void_p(address), None)
+
+
 # ---------------------------------------------------------------- as tests
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        there_and_back, the_source_may_change, views, functions, halves, methods_and_numbers, refusals, examples,
-        packed, no_driver_call, memory_goes_back, out_of_memory, sticky_fault, after_fork, interpreter_ends,
+        there_and_back, the_source_may_change, views, functions, halves, methods_and_numbers, refusals, wrong_streams,
+        examples, packed, no_driver_call, memory_goes_back, out_of_memory, sticky_fault, after_fork, interpreter_ends,
+        another_library_ends_later,
     ],
     ids=lambda case: case.__name__,
 )  # fmt: skip
