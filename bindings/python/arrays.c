@@ -211,11 +211,11 @@ static bool shares_memory(State *state, PyObject *object)
            PyObject_CheckBuffer(object);
 }
 
-/* Where the user gave a stream, the library that gets the result works on its own. */
+/* The library that gets the result may work on another stream than the call. */
 static void note_their_stream(const Place *place, PyObject *object, Operand *operand)
 {
     DeviceMemory *memory = operand->memory;
-    if (memory && place->given && !memory->says_stream && operand->library != LIBRARY_DEVICE)
+    if (memory && place->chose != Py_TYPE(object) && !memory->says_stream && operand->library != LIBRARY_DEVICE)
         memory->says_stream = stream_of_library(place->state, object, memory->device.id, &memory->theirs);
 }
 

@@ -105,6 +105,7 @@ typedef struct Place {
     const char *name;    /* of that operand */
     PyObject *given;     /* the stream of the call or its block, borrowed; or NULL */
     Stream stream;       /* with a reference; known once there is a device */
+    PyTypeObject *chose; /* what the library has that works on this stream now, borrowed; or NULL */
     int taken;           /* operands so far */
     bool brings;         /* device= brings operands over and the result back, if the first operand lives on the CPU */
     bool first;          /* the first operand lives on the device */

@@ -11,6 +11,7 @@ void place_begin(State *state, const Active *active, PyObject *given, Place *pla
     place->name = NULL;
     place->given = given ? given : active->stream;
     place->stream = (Stream){STREAM_LEGACY, NULL};
+    place->chose = NULL;
     place->taken = 0;
     place->brings = place->first = false;
 }
@@ -72,8 +73,8 @@ static bool choose_stream(Place *place, PyObject *object, const Stream *theirs)
         Py_XINCREF(place->stream.owner);
     } else if (theirs)
         place->stream = (Stream){theirs->handle, Py_XNewRef(theirs->owner)};
-    else if (object)
-        (void)stream_of_library(place->state, object, place->device.id, &place->stream);
+    else if (object && stream_of_library(place->state, object, place->device.id, &place->stream))
+        place->chose = Py_TYPE(object);
     return true;
 }
 

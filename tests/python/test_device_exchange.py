@@ -77,6 +77,12 @@ def late_work():
         hz.activate(x, "tanh", out=y, stream=ours)
         assert y.numpy().tobytes() == tanh(a)
         driver.delay(ours)
+        # out= of a library, and the call on a stream that another one chose.
+        x, z = Interface(hz.to_device(a)), torch.tensor(np.zeros_like(a))
+        driver.delay(0)
+        hz.activate(x, "tanh", out=z)
+        assert z.numpy().tobytes() == tanh(a)
+        driver.delay(ours)
         d = hz.activate(hz.to_device(a), "tanh", stream=ours)
         tensor = torch.from_dlpack(d)
         assert tensor.numpy().tobytes() == tanh(a)
