@@ -29,6 +29,30 @@ static void what_is_added_ends(void)
     check_product(HUNZE_TYPE_F64, HUNZE_TYPE_F64, HUNZE_TYPE_F64, 70, 66, 5, true);
 }
 
+/* Two tiles for one block of threads, so that each stage is used again, in each kernel of capability 9.0. */
+static void stages_go_round(void)
+{
+    static const int plain[2] = {0, 1}, turned[2] = {1, 0};
+    const int64_t m = 130, n = 8, k = 5 * 64;
+    standin_only("rows of capability 9.0");
+    for (int turn = 0; turn < 8; turn++) {
+        hunze_context *context = new_context(NULL);
+        harness_rng rng = {104};
+        const hunze_type type = turn & 1 ? HUNZE_TYPE_F16 : HUNZE_TYPE_BF16;
+        device_case c = {.op = HUNZE_OP_GEMM, .alpha = 1};
+        c.kernel = turn & 1 ? "gemm_f16_cuda_sm90a" : "gemm_bf16_cuda_sm90a";
+        snprintf(c.text, sizeof c.text, "%s, majors %d", c.kernel, turn / 2);
+        device_place(&c.a, context, &rng, type, 2, (const int64_t[]){136, k}, turn & 2 ? turned : plain, 0,
+                     HARNESS_INTEGERS);
+        c.a.shape[0] = m;
+        device_place(&c.b, context, &rng, type, 2, (const int64_t[]){k, n}, turn & 4 ? turned : plain, 0,
+                     HARNESS_INTEGERS);
+        device_place(&c.d, context, &rng, type, 2, (const int64_t[]){m, n}, NULL, 0, HARNESS_INTEGERS);
+        device_check(context, &c);
+        hunze_context_release(context);
+    }
+}
+
 /* K blocks side by side, whose sums fill whole tiles of the workspace: an odd number of them. */
 static void partial_sums_end(void)
 {
@@ -133,6 +157,7 @@ static void codes_end(void)
 
 static const cuda_case cases[] = {
     {"what_is_added_ends", what_is_added_ends, "sms=1", NULL},
+    {"stages_go_round", stages_go_round, "sms=1", NULL},
     {"partial_sums_end", partial_sums_end, "sms=132", NULL},
     {"fours_of_rows_end", fours_of_rows_end, "sms=1", NULL},
     {"fours_of_rows_end_in_small_tiles", fours_of_rows_end, "sms=132", NULL},
