@@ -111,6 +111,18 @@ enum {
     HUNZE_CUDA_INT_SMALL_SHARED = 33808
 };
 
+/* ------------------------------------------------------------------ packing
+ * Bytes of a group's `rows` rows of `bytes` each, at to + (group*rows + row)*bytes: row < n has its k in the order of the sum, element
+ * (tap_row, tap_column, channel) at w + group*w_group + row*w_row + tap_row*tap[0] + tap_column*tap[1] + channel*channel_step; all else is 0. */
+typedef struct hunze_cuda_pack_bytes {
+    const void *w;
+    void *to;
+    int64_t groups, rows, bytes; /* bytes: a multiple of 4 */
+    int64_t n, k, channels, columns;
+    int64_t w_group, w_row, tap[2], channel_step;
+} hunze_cuda_pack_bytes;
+enum { HUNZE_CUDA_PACK_BYTES_THREADS = 256, HUNZE_CUDA_PACK_ROWS = 16, HUNZE_CUDA_PACK_K = 64 };
+
 /* ------------------------------------------------------------------ depthwise */
 
 /* Sums over the taps of one channel each, x's padding being its zero point.  Blocks have 256 neighbours each of (major, minor), and groups

@@ -5,9 +5,12 @@
  * together: others are turned into workspace first, some images at a time.  B are the weights as rows [k][columns up to 16], packed into workspace
  * unless they came so.  A transposed convolution is a convolution per phase (output row % stride, output column % stride) with those taps
  * that meet inputs; taps that meet none are no part of its sums. */
+#include "launchers.h"
 #include "matrices.h"
 #include "operands_half.h"
 #include "operands_float.h"
+
+#include "../src/device.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -363,6 +366,24 @@ hunze_status hunze_cuda_launch_conv_half(const struct hunze_plan *plan, const hu
     call.product.epilogue.bias_column = call.operands.bias_stride;
     call.product.epilogue.residual_column = call.operands.residual_c;
     return hunze_cuda_conv_in_place(plan, &at) ? launch_in_place(&call, at) : launch_gathered(&call);
+}
+
+hunze_status hunze_cuda_pack_half(const hunze_device_weights *weights, const hunze_cuda_run *run)
+{
+    hunze_cuda_pack p = {
+        .w = weights->w,
+        .to = weights->to,
+        .groups = weights->groups,
+        .n = weights->n,
+        .stride = hunze_ceil_div(weights->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS,
+        .w_group = weights->group_step,
+        .w_column = weights->n_step,
+    };
+    return start_pack(&p,
+                      (const pack_axis[3]){{weights->kernel[0], weights->axis_step[0], weights->kernel[1] * weights->c},
+                                           {weights->kernel[1], weights->axis_step[1], weights->c},
+                                           {weights->c, weights->c_step, 1}},
+                      run);
 }
 
 /* ------------------------------------------------------------------ what fits */

@@ -166,6 +166,51 @@ hunze_status hunze_device_execute(const hunze_plan *plan, const hunze_request *r
     return status;
 }
 
+hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *to, size_t bytes)
+{
+    int64_t count = (int64_t)bytes;
+    const hunze_dtype byte = {HUNZE_UINT, 8, 1};
+    const hunze_tensor there = {hunze_data(from), from->device, 1, byte, &count, NULL, 0},
+                       here = {to, {HUNZE_DEVICE_CPU, 0}, 1, byte, &count, NULL, 0};
+    return hunze_device_copy(context, &there, &here, from->device, NULL);
+}
+
+static hunze_status pack_in_scope(const hunze_plan *plan, const hunze_device_weights *weights,
+                                  const hunze_packed_header *header, void *blob, const hunze_scope *scope)
+{
+    const hunze_cuda_run to = {
+        .plan = plan,
+        .context = plan->context,
+        .device = &scope->gpu->device,
+        .stream = scope->stream,
+        .flags = plan->flags,
+    };
+    if (scope->captured)
+        return hunze_fail(HUNZE_ERR_CAPTURE, "the stream is being captured, and packing is no part of a graph: pack "
+                                             "before");
+    const bool asks = !(plan->flags & HUNZE_TRUST_POINTERS);
+    if (asks && header->n > 0 && header->k > 0)
+        TRY(hunze_pointer_check(scope, "w", weights->w));
+    if (asks)
+        TRY(hunze_pointer_check(scope, "packed", blob));
+    TRY(plan->row->launch_pack(weights, &to));
+    return hunze_driver_check(
+        hunze_cu->cuMemcpyAsync((CUdeviceptr)blob, (CUdeviceptr)header, sizeof *header, scope->stream),
+        "the header of packed weights on cuda:%d", scope->gpu->device.id);
+}
+
+hunze_status hunze_device_pack(const hunze_plan *plan, const hunze_device_weights *weights,
+                               const hunze_packed_header *header, void *blob, const hunze_run *run)
+{
+    hunze_gpu *gpu = NULL;
+    hunze_scope scope;
+    TRY(hunze_gpu_find(plan->device.id, &gpu));
+    TRY(hunze_scope_enter(&scope, gpu, run ? run->stream : NULL));
+    const hunze_status status = pack_in_scope(plan, weights, header, blob, &scope);
+    hunze_scope_leave(&scope);
+    return status;
+}
+
 hunze_status hunze_device_prepare(const hunze_plan *plan)
 {
     hunze_gpu *gpu = NULL;

@@ -27,12 +27,14 @@ extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[], *const
 hunze_cuda_workspace_fn hunze_cuda_workspace_product_half;
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_half;
 hunze_cuda_cost_fn hunze_cuda_cost_product_half;
+hunze_cuda_pack_fn hunze_cuda_pack_half;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16[], *const hunze_cuda_kernels_gemm_f16[];
 
 /* ------------------------------------------------------------------ activation.c */
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_activation_f32[], *const hunze_cuda_kernels_activation_f64[];
 /* product_integer.c, depthwise_integer.c */
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_integer, hunze_cuda_refuses_depthwise_integer;
+hunze_cuda_pack_fn hunze_cuda_pack_integer;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_u8s8[],
     *const hunze_cuda_kernels_gemm_s8s8[], *const hunze_cuda_kernels_depthwise_u8s8[],
                                                *const hunze_cuda_kernels_depthwise_s8s8[];

@@ -35,6 +35,11 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
                       .d = {0, 0, shape->m > 1 ? d.row : 0}},
         .epilogue = hunze_cuda_half_epilogue_of(call->d, c, options->bias, options->residual, options->activation),
     };
+    if (shape->packed_b)
+        p.b = (hunze_cuda_half_operand){.data = (char *)hunze_data(call->b) + sizeof(hunze_packed_header),
+                                        .row_step = 1,
+                                        .k_step = hunze_ceil_div(shape->n, HUNZE_CUDA_PACK_COLUMNS) *
+                                                  HUNZE_CUDA_PACK_COLUMNS};
     p.epilogue.alpha = empty ? 0 : (float)alpha;
     p.epilogue.beta = (float)beta;
     p.epilogue.d_column = d.col;
@@ -56,7 +61,7 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
     hunze_cuda_matrices_of(&p.matrices, (const hunze_tensor *const[HUNZE_CUDA_OF_COUNT]){
                                             [HUNZE_CUDA_OF_D] = call->d,
                                             [HUNZE_CUDA_OF_A] = call->a,
-                                            [HUNZE_CUDA_OF_B] = call->b,
+                                            [HUNZE_CUDA_OF_B] = shape->packed_b ? NULL : call->b,
                                             [HUNZE_CUDA_OF_C] = c,
                                             [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
                                         });

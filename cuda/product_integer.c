@@ -4,6 +4,7 @@
 #include "operands_integer.h"
 
 #include "../src/conv.h"
+#include "../src/device.h"
 #include "../src/runs.h"
 
 #include <stdlib.h>
@@ -25,6 +26,9 @@ const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_u8s8[] = {&u8s8[0][0], &u
                                                                  NULL};
 const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_s8s8[] = {&s8s8[0][0], &s8s8[0][1], &s8s8[1][0], &s8s8[1][1],
                                                                  NULL};
+
+static const hunze_cuda_kernel pack = {"hunze_pack_s8_cuda", &hunze_fatbin_gemm_s8s8_cuda,
+                                       HUNZE_CUDA_PACK_BYTES_THREADS, 0};
 
 static int64_t tiles_of(int64_t m, int64_t n, int64_t matrices, int64_t tile)
 {
@@ -101,6 +105,15 @@ static void set_load(hunze_cuda_bytes *bytes, int64_t rows, int64_t row_step, bo
         bytes->load = HUNZE_CUDA_BYTES_ALONG;
 }
 
+/* Weights packed by hunze_cuda_pack_integer. */
+static int64_t packed_k(int64_t k) { return hunze_ceil_div(k, HUNZE_CUDA_PACK_K) * HUNZE_CUDA_PACK_K; }
+static int64_t packed_rows(int64_t n) { return hunze_ceil_div(n, HUNZE_CUDA_PACK_ROWS) * HUNZE_CUDA_PACK_ROWS; }
+static hunze_cuda_bytes packed_bytes(const hunze_tensor *blob, int64_t k)
+{
+    return (hunze_cuda_bytes){
+        .data = (char *)hunze_data(blob) + sizeof(hunze_packed_header), .row_step = packed_k(k), .channel_step = 1};
+}
+
 /* ------------------------------------------------------------------ hunze_gemm */
 
 /* The last two axes of an operand that broadcasts to D: 0 along an extent of 1. */
@@ -168,6 +181,8 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
         .epilogue = hunze_cuda_int_epilogue_of(call->d, options->a_quant, options->b_quant, options->d_quant,
                                                options->activation, run->flags),
     };
+    if (shape->packed_b)
+        p.b = packed_bytes(call->b, shape->k);
     p.epilogue.d_column = d.column;
     if (options->bias) {
         const matrix bias = matrix_of(options->bias, false);
@@ -180,11 +195,12 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
         p.positions.residual[2] = residual.row;
     }
     hunze_cuda_int_epilogue_finish(&p.epilogue);
-    set_batch(&p.batch, (const hunze_tensor *const[]){call->d, call->a, call->b, options->residual});
+    set_batch(&p.batch,
+              (const hunze_tensor *const[]){call->d, call->a, shape->packed_b ? NULL : call->b, options->residual});
     set_taps(&p.a, shape->k, shape->k, 1);
     set_taps(&p.b, shape->k, shape->k, 1);
     set_load(&p.a, shape->m, a.row, false, batch_steps(&p.batch, HUNZE_CUDA_BATCH_A));
-    set_load(&p.b, shape->n, b.column, false, batch_steps(&p.batch, HUNZE_CUDA_BATCH_B));
+    set_load(&p.b, shape->n, p.b.row_step, false, batch_steps(&p.batch, HUNZE_CUDA_BATCH_B));
     return start(&p, false, shape->batch, run);
 }
 
@@ -254,6 +270,10 @@ static hunze_status launch_conv(const hunze_plan *plan, const hunze_call *call, 
         .epilogue = hunze_cuda_int_epilogue_of(call->d, options->x_quant, options->w_quant, options->y_quant,
                                                options->activation, run->flags),
     };
+    if (shape->packed) {
+        p.b = packed_bytes(call->b, k);
+        p.batch.stride[1][HUNZE_CUDA_BATCH_B] = packed_rows(n) * packed_k(k);
+    }
     p.epilogue.d_column = shape->y_c;
     if (options->bias)
         hunze_cuda_int_epilogue_bias(&p.epilogue, options->bias, 0, hunze_stride(options->bias, 0));
@@ -269,7 +289,7 @@ static hunze_status launch_conv(const hunze_plan *plan, const hunze_call *call, 
     hunze_cuda_int_epilogue_finish(&p.epilogue);
     set_gather(&p.gather, shape);
     set_taps(&p.a, k, channels, shape->kernel[1]);
-    set_taps(&p.b, k, channels, shape->kernel[1]);
+    set_taps(&p.b, k, shape->packed ? k : channels, shape->packed ? 1 : shape->kernel[1]);
     if (whole || apart)
         join_taps(&p.a);
     join_taps(&p.b);
@@ -282,6 +302,29 @@ static hunze_status launch_conv(const hunze_plan *plan, const hunze_call *call, 
                      used(shape->in[1], shape->x_axis[1]));
     set_load(&p.b, n, p.b.row_step, false, used(shape->groups, p.batch.stride[1][HUNZE_CUDA_BATCH_B]));
     return start(&p, !whole && !apart, (apart ? shape->n : 1) * shape->groups, run);
+}
+
+hunze_status hunze_cuda_pack_integer(const hunze_device_weights *weights, const hunze_cuda_run *run)
+{
+    const int64_t k = weights->kernel[0] * weights->kernel[1] * weights->c;
+    const hunze_cuda_pack_bytes p = {
+        .w = weights->w,
+        .to = weights->to,
+        .groups = weights->groups,
+        .rows = packed_rows(weights->n),
+        .bytes = packed_k(k),
+        .n = weights->n,
+        .k = k,
+        .channels = hunze_most(weights->c, 1),
+        .columns = weights->kernel[1],
+        .w_group = weights->group_step,
+        .w_row = weights->n_step,
+        .tap = {weights->axis_step[0], weights->axis_step[1]},
+        .channel_step = weights->c_step,
+    };
+    return hunze_cuda_start(run, &pack,
+                            hunze_ceil_div(p.groups * p.rows * (p.bytes / 4), HUNZE_CUDA_PACK_BYTES_THREADS), 1, 1, &p,
+                            sizeof p);
 }
 
 /* ------------------------------------------------------------------ rows of the table */

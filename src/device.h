@@ -22,6 +22,19 @@ void hunze_copy_elements(int64_t n, size_t bytes, const char *from, int64_t from
 hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,
                                hunze_device device, void *stream);
 
+/* Bytes of a tensor on a device, by a copy that waits. */
+hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *to, size_t bytes);
+/* Weights on the plan's device that become a blob there, in the layout of the plan's row: element (row, column, channel; n) of group g is at
+ * w + g*group_step + row*axis_step[0] + column*axis_step[1] + channel*c_step + n*n_step. */
+typedef struct hunze_device_weights {
+    const void *w;
+    void *to; /* behind the header */
+    int64_t groups, n, c, kernel[2];
+    int64_t group_step, n_step, c_step, axis_step[2];
+} hunze_device_weights;
+hunze_status hunze_device_pack(const hunze_plan *plan, const hunze_device_weights *weights,
+                               const hunze_packed_header *header, void *blob, const hunze_run *run);
+
 /* Waits for device calls whose seconds a meter has not got yet. */
 void hunze_device_settle(hunze_context *context);
 /* Gives back what the context holds on devices. */

@@ -206,7 +206,7 @@ static void add_operand(line *to, const hunze_plan *plan, int role, const hunze_
     char dtype[24];
     add(to, " %s=", hunze_role_name(plan->op, role));
     if (role == HUNZE_ROLE_B && plan->packed) {
-        add_packed(to, hunze_data(tensor));
+        add_packed(to, &plan->packed_header);
         return;
     }
     add(to, "%s:", hunze_dtype_text(tensor->dtype, dtype));

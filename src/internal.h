@@ -154,6 +154,27 @@ typedef struct hunze_launch_choice {
     size_t partial_bytes;
 } hunze_launch_choice;
 
+/* ------------------------------------------------------------------ packed weights (pack.c) */
+typedef struct hunze_packed_header {
+    uint32_t magic;   /* "HZPK" */
+    uint16_t version; /* 1 */
+    uint16_t layout;  /* hunze_row.layout */
+    uint8_t type;     /* hunze_type of the weights */
+    uint8_t op;       /* hunze_op that it was packed for */
+    uint8_t flags;    /* HUNZE_PACKED_… */
+    uint8_t spatial;  /* conv: 1 or 2 */
+    uint32_t groups;
+    int64_t n, k;      /* per group: columns (output channels) and k (kernel height * width * channels) */
+    int64_t kernel[2]; /* conv */
+    int64_t bytes;     /* of the whole blob */
+    int64_t reserved;  /* 0 */
+} hunze_packed_header; /* then at 64: groups × ceil(n/nr) panels, each over all of k in KC blocks (floating point) or whole (integers) */
+_Static_assert(sizeof(hunze_packed_header) == 64, "the header of a packed weight has 64 bytes");
+enum {
+    HUNZE_PACKED_FINITE = 1 /* no NaN or Inf: padded taps may be skipped */,
+    HUNZE_PACKED_SAFE = 2 /* vpmaddubsw cannot saturate */
+};
+
 /* A driver runs a whole op; which one follows from the op and the row's op alone. */
 typedef hunze_status hunze_driver_fn(const struct hunze_plan *plan, const hunze_call *call, hunze_exec *exec);
 
@@ -184,6 +205,8 @@ struct hunze_plan {
     bool packed;                       /* b is a packed weight, of the layout and with the flags below */
     uint16_t packed_layout;
     uint8_t packed_flags;
+    hunze_packed_header packed_header;
+    bool packs;              /* no call: as much of a plan as choosing a row to pack weights for looks at */
     const hunze_row *forced; /* by name, or NULL */
     uint32_t roles;          /* mask of the operands that the call has */
     struct hunze_plan *next_retired;
@@ -202,26 +225,5 @@ size_t hunze_conv_workspace(const hunze_plan *plan, int32_t threads);
 size_t hunze_quantize_workspace(const hunze_plan *plan, int32_t threads);
 hunze_driver_fn hunze_run_gemm, hunze_run_conv, hunze_run_conv_planes, hunze_run_depthwise, hunze_run_conv_transpose,
     hunze_run_quantize, hunze_run_dequantize, hunze_run_activation;
-
-/* ------------------------------------------------------------------ packed weights (pack.c) */
-typedef struct hunze_packed_header {
-    uint32_t magic;   /* "HZPK" */
-    uint16_t version; /* 1 */
-    uint16_t layout;  /* hunze_row.layout */
-    uint8_t type;     /* hunze_type of the weights */
-    uint8_t op;       /* hunze_op that it was packed for */
-    uint8_t flags;    /* HUNZE_PACKED_… */
-    uint8_t spatial;  /* conv: 1 or 2 */
-    uint32_t groups;
-    int64_t n, k;      /* per group: columns (output channels) and k (kernel height * width * channels) */
-    int64_t kernel[2]; /* conv */
-    int64_t bytes;     /* of the whole blob */
-    int64_t reserved;  /* 0 */
-} hunze_packed_header; /* then at 64: groups × ceil(n/nr) panels, each over all of k in KC blocks (floating point) or whole (integers) */
-_Static_assert(sizeof(hunze_packed_header) == 64, "the header of a packed weight has 64 bytes");
-enum {
-    HUNZE_PACKED_FINITE = 1 /* no NaN or Inf: padded taps may be skipped */,
-    HUNZE_PACKED_SAFE = 2 /* vpmaddubsw cannot saturate */
-};
 
 #endif

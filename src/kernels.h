@@ -236,6 +236,9 @@ typedef void hunze_cuda_choose_fn(struct hunze_plan *plan, const hunze_call *cal
 typedef size_t hunze_cuda_workspace_fn(const struct hunze_plan *plan);
 typedef const char *hunze_cuda_refusal_fn(const struct hunze_plan *plan);
 typedef double hunze_cuda_cost_fn(const struct hunze_plan *plan);
+/* Packs weights on a device in the row's layout, without the header. */
+struct hunze_device_weights;
+typedef hunze_status hunze_cuda_pack_fn(const struct hunze_device_weights *weights, const struct hunze_cuda_run *run);
 
 /* ------------------------------------------------------------------ the row
  *
@@ -264,6 +267,7 @@ typedef struct hunze_row {
     hunze_cuda_choose_fn *launch_choose;       /* NULL: there is nothing to choose */
     hunze_cuda_workspace_fn *launch_workspace; /* NULL: none */
     hunze_cuda_refusal_fn *launch_refusal;     /* NULL: takes all calls of its types */
+    hunze_cuda_pack_fn *launch_pack;           /* NULL: takes no packed weights */
     /* All that it may start, then NULL: hunze_plan_prepare loads them. */
     const struct hunze_cuda_kernel *const *launch_kernels;
     uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */

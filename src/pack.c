@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packed weights: what a blob holds, which row it is made for, and making it. */
 #include "conv.h"
-#include "plan.h"
+#include "device.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -28,6 +29,11 @@ static hunze_status check_blob_tensor(const hunze_tensor *tensor, const char *na
     return HUNZE_OK;
 }
 
+static bool is_on_cpu(const hunze_tensor *tensor)
+{
+    return tensor->device.type == HUNZE_DEVICE_CPU || tensor->device.type == HUNZE_DEVICE_CUDA_HOST;
+}
+
 static hunze_status check_blob_data(const hunze_tensor *tensor, const char *name)
 {
     if (!tensor->data)
@@ -37,14 +43,18 @@ static hunze_status check_blob_data(const hunze_tensor *tensor, const char *name
     return HUNZE_OK;
 }
 
-hunze_status hunze_packed_check(const hunze_tensor *tensor, const char *name)
+hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name,
+                               hunze_packed_header *header)
 {
     TRY(check_blob_tensor(tensor, name));
     TRY(check_blob_data(tensor, name));
     const int64_t given = tensor->shape[0] * 8;
     if (given < (int64_t)sizeof(hunze_packed_header))
         return hunze_fail(HUNZE_ERR_PACKED, "packed %s has %" PRId64 " bytes, less than a header", name, given);
-    const hunze_packed_header *header = hunze_data(tensor);
+    if (is_on_cpu(tensor))
+        memcpy(header, hunze_data(tensor), sizeof *header);
+    else
+        TRY(hunze_device_read(context, tensor, header, sizeof *header));
     if (header->magic != MAGIC)
         return hunze_fail(HUNZE_ERR_PACKED, "%s does not start as a packed weight does", name);
     if (header->version != VERSION)
@@ -70,8 +80,11 @@ hunze_status hunze_packed_check(const hunze_tensor *tensor, const char *name)
 
 static int64_t blob_bytes(const hunze_row *row, int64_t groups, int64_t n, int64_t k)
 {
-    const size_t weights = row->layout == HUNZE_LAYOUT_DEPTHWISE
-                               ? (size_t)(groups * n * k) * hunze_type_bytes(row->b)
+    const int64_t columns = hunze_ceil_div(n, 16) * 16, bytes = (int64_t)hunze_type_bytes(row->b);
+    const size_t weights = row->layout == HUNZE_LAYOUT_CUDA_KN
+                               ? (size_t)(groups * columns * (bytes == 1 ? hunze_ceil_div(k, 64) * 64 : k * bytes))
+                           : row->layout == HUNZE_LAYOUT_DEPTHWISE
+                               ? (size_t)(groups * n * k * bytes)
                                : (size_t)groups * hunze_packed_panels_bytes(row, n, k);
     return (int64_t)((sizeof(hunze_packed_header) + weights + 63) & ~(size_t)63);
 }
@@ -95,12 +108,19 @@ typedef struct weights {
     hunze_plan plan; /* as much of a plan as choosing a row looks at; last: it ends in its key */
 } weights;
 
-static hunze_status check_on_cpu(const hunze_tensor *tensor, const char *name)
+/* Both on the CPU, or both on one device. */
+static hunze_status check_together(const hunze_tensor *w, const hunze_tensor *packed)
 {
-    return tensor->device.type == HUNZE_DEVICE_CPU || tensor->device.type == HUNZE_DEVICE_CUDA_HOST
-               ? HUNZE_OK
-               : hunze_fail(HUNZE_ERR_DEVICE, "%s lives on cuda:%d; weights are packed on the CPU", name,
-                            tensor->device.id);
+    const bool cpu = is_on_cpu(w);
+    if (cpu == is_on_cpu(packed) && (cpu || w->device.id == packed->device.id))
+        return HUNZE_OK;
+    char text[2][32] = {"on the CPU", "on the CPU"};
+    for (int i = 0; i < 2; i++)
+        if (!is_on_cpu(i ? packed : w))
+            snprintf(text[i], sizeof text[i], "on cuda:%d", (i ? packed : w)->device.id);
+    return hunze_fail(HUNZE_ERR_DEVICE,
+                      "w lives %s and packed %s: weights are packed on the CPU, or on the device where both live",
+                      text[0], text[1]);
 }
 
 static hunze_status check_options(const hunze_pack_options *options)
@@ -190,7 +210,6 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     options = options ? options : &defaults;
     TRY(check_options(options));
     TRY(hunze_tensor_check(w, "w"));
-    TRY(check_on_cpu(w, "w"));
     const hunze_type type = hunze_type_of(w->dtype);
     const bool narrow = hunze_type_is_narrow(type);
     if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
@@ -203,9 +222,15 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     v->groups = options->groups ? options->groups : 1;
     v->kernel[0] = v->kernel[1] = 1;
     v->plan.context = context;
+    v->plan.packs = true;
     v->plan.device.type = HUNZE_DEVICE_CPU;
     v->plan.bundles = context->bundles;
     v->plan.allowed = context->allowed;
+    if (!is_on_cpu(w)) {
+        v->plan.device = (hunze_device){HUNZE_DEVICE_CUDA, w->device.id};
+        TRY(hunze_device_bundles(v->plan.device, &v->plan.bundles));
+        v->plan.allowed = v->plan.bundles;
+    }
     v->plan.op = options->op ? (hunze_op)options->op : HUNZE_OP_GEMM;
     v->plan.flags = context->flags | options->flags;
     v->plan.b_type = type;
@@ -377,6 +402,23 @@ static hunze_status pack_into(weights *v, char *blob, hunze_exec *exec)
     return HUNZE_OK;
 }
 
+static hunze_status pack_on_device(const weights *v, void *blob, const hunze_run *run)
+{
+    const hunze_device_weights there = {
+        .w = hunze_data(v->w),
+        .to = (char *)blob + sizeof v->header,
+        .groups = v->groups,
+        .n = v->n,
+        .c = v->c,
+        .kernel = {v->kernel[0], v->kernel[1]},
+        .group_step = v->group_stride,
+        .n_step = v->n_stride,
+        .c_step = v->c_stride,
+        .axis_step = {v->axis_stride[0], v->axis_stride[1]},
+    };
+    return hunze_device_pack(&v->plan, &there, &v->header, blob, run);
+}
+
 hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hunze_tensor *packed,
                         const hunze_pack_options *options, const hunze_run *run)
 {
@@ -384,11 +426,14 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
     TRY(read_weights(context, w, options, &v));
     TRY(hunze_tensor_check_data(w, "w"));
     TRY(check_blob_tensor(packed, "packed"));
-    TRY(check_on_cpu(packed, "packed"));
+    TRY(check_together(w, packed));
     TRY(check_blob_data(packed, "packed"));
     if (run)
         TRY(hunze_run_check(run, v.plan.device));
-    if (v.plan.b_type == HUNZE_TYPE_S8) {
+    const bool on_cpu = v.plan.device.type == HUNZE_DEVICE_CPU;
+    if (!on_cpu) {
+        v.header.flags = v.plan.b_type == HUNZE_TYPE_S8 ? HUNZE_PACKED_FINITE : 0; /* nobody has looked */
+    } else if (v.plan.b_type == HUNZE_TYPE_S8) {
         v.header.flags = HUNZE_PACKED_FINITE | (pairs_are_safe(&v) ? HUNZE_PACKED_SAFE : 0);
         v.plan.packed_flags = v.header.flags;
     } else {
@@ -403,6 +448,8 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
                           packed->shape[0] * 8, v.header.bytes);
     if (hunze_tensors_overlap(w, packed))
         return hunze_fail(HUNZE_ERR_ALIAS, "packed overlaps w: give it memory of its own");
+    if (!on_cpu)
+        return pack_on_device(&v, hunze_data(packed), run);
     hunze_exec exec = {.context = context,
                        .flags = v.plan.flags,
                        .run = run,

@@ -152,10 +152,10 @@ static hunze_status fill(const hunze_request *request, hunze_plan *plan)
     TRY(find_device(request, plan));
     plan->packed = b && b->dtype.code == HUNZE_OPAQUE_HANDLE;
     if (plan->packed) {
-        const hunze_packed_header *header = hunze_data(b);
-        plan->b_type = (hunze_type)header->type;
-        plan->packed_layout = header->layout;
-        plan->packed_flags = header->flags;
+        plan->packed_header = request->packed;
+        plan->b_type = (hunze_type)request->packed.type;
+        plan->packed_layout = request->packed.layout;
+        plan->packed_flags = request->packed.flags;
     }
     TRY(check_request(request, plan));
     note_operands(request, plan);
@@ -163,7 +163,7 @@ static hunze_status fill(const hunze_request *request, hunze_plan *plan)
         TRY(hunze_force_row(plan, request->kernel));
     TRY(hunze_choose_row(plan, NULL));
     if (plan->packed)
-        TRY(hunze_packed_fits(hunze_data(b), plan->row));
+        TRY(hunze_packed_fits(&request->packed, plan->row));
     const uint32_t three = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_D;
     const bool on_cpu = plan->device.type == HUNZE_DEVICE_CPU;
     plan->plain = on_cpu && plan->op == HUNZE_OP_GEMM && plan->roles == three && !plan->packed && !request->kernel &&
@@ -230,7 +230,7 @@ hunze_status hunze_plan_create(hunze_context *context, const hunze_call *given, 
     if (!context || !out)
         return hunze_fail(HUNZE_ERR_NULL, "%s is NULL", context ? "plan" : "context");
     TRY(check_call(&call, given));
-    TRY(hunze_request_build(context, &call, &request));
+    TRY(hunze_request_build(context, &call, NULL, &request));
     hunze_status status = HUNZE_OK;
     hunze_flight *flight = hunze_flight_begin(context);
     hunze_plan *cached = flight ? (hunze_plan *)hunze_cache_find(context, &request, flight) : NULL;
@@ -318,7 +318,7 @@ hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *given, con
         return hunze_fail(HUNZE_ERR_NULL, "plan is NULL");
     TRY(check_call(&call, given));
     if (!plan->plain || call.op != HUNZE_OP_GEMM || !hunze_request_matches(plan->context, &call, plan, &request)) {
-        TRY(hunze_request_build(plan->context, &call, &request));
+        TRY(hunze_request_build(plan->context, &call, plan, &request));
         if (request.words != plan->key_words || memcmp(request.key, plan->key, request.words * sizeof(uint64_t)) != 0)
             TRY(mismatch(plan, &request));
     }

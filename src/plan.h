@@ -11,7 +11,8 @@ typedef struct hunze_request {
     const hunze_call *call;
     uint32_t flags; /* of context and call */
     const hunze_tensor *operand[HUNZE_ROLE_COUNT];
-    const char *kernel; /* forced, or NULL */
+    const char *kernel;         /* forced, or NULL */
+    hunze_packed_header packed; /* of b, if that is a packed weight */
     uint64_t hash;
     uint32_t words;
     uint64_t key[HUNZE_KEY_WORDS];
@@ -19,7 +20,9 @@ typedef struct hunze_request {
 
 /* ------------------------------------------------------------------ plan_key.c
  * call->options is not NULL: hunze_default_options(op) stands in. */
-hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, hunze_request *request);
+/* plan: NULL, or the one that the call is to be a run of.  Of packed weights on a device it knows the header: reading it takes a copy that waits. */
+hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
+                                 hunze_request *request);
 /* Whether the call is a gemm of three operands and nothing else whose key is the plan's: compared in place, nothing stored or hashed.  Of the
  * request it fills what hunze_execute reads.  False says nothing about errors. */
 bool hunze_request_matches(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
@@ -75,8 +78,9 @@ hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request,
                            hunze_flight *flight);
 
 /* ------------------------------------------------------------------ pack.c */
-/* The header is there, whole, of this version, and no larger than its tensor. */
-hunze_status hunze_packed_check(const hunze_tensor *tensor, const char *name);
+/* A header that is there, whole, of this version, and no larger than its tensor; from a device by a copy that waits. */
+hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name,
+                               hunze_packed_header *header);
 /* Its bytes are those that the row's layout has for its n and k. */
 hunze_status hunze_packed_fits(const hunze_packed_header *header, const hunze_row *row);
 

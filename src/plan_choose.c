@@ -61,6 +61,8 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
         return "has an order of its own, and the call is to be reproducible";
     if (row->widen && plan->op != HUNZE_OP_GEMM)
         return "computes products, not convolutions";
+    if (plan->packs && row->launch && !row->launch_pack)
+        return "takes no packed weights";
     const char *why = NULL;
     if (row->op == HUNZE_OP_CONV && !row->launch && !depthwise_takes(plan, &why))
         return why;

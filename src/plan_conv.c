@@ -57,7 +57,7 @@ static hunze_status read_weights(const hunze_request *request, const hunze_plan 
         shape->w_k = hunze_stride(w, transposed ? 1 : 0);
         shape->w_c = hunze_stride(w, transposed ? 0 : 1);
     } else {
-        const hunze_packed_header *header = hunze_data(w);
+        const hunze_packed_header *header = &request->packed;
         if (header->op != request->call->op || header->spatial != shape->spatial)
             return hunze_fail(HUNZE_ERR_PACKED, "w was packed for op %u with %u spatial axes; this is op %u with %d",
                               header->op, header->spatial, request->call->op, shape->spatial);

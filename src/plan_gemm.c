@@ -109,7 +109,7 @@ hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
     else if (options->transpose_b)
         return hunze_fail(HUNZE_ERR_OPTION, "transpose_b is given with a packed b: packing fixed its orientation");
     else
-        TRY(check_packed(hunze_data(b), a, k, &n));
+        TRY(check_packed(&request->packed, a, k, &n));
     if (d->shape[d->ndim - 2] != m || d->shape[d->ndim - 1] != n)
         return hunze_fail(HUNZE_ERR_SHAPE, "d has shape %s; this product needs (…, %" PRId64 ", %" PRId64 ")",
                           hunze_shape_text(d, text), m, n);

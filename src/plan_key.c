@@ -83,17 +83,19 @@ static hunze_status put_required(hunze_request *request, int role, const hunze_t
 }
 
 /* The header of a packed weight belongs to the key: its layout and shape choose the row. */
-static hunze_status put_weights(hunze_request *request, const hunze_tensor *tensor)
+static hunze_status put_weights(hunze_request *request, hunze_context *context, const hunze_plan *plan,
+                                const hunze_tensor *tensor)
 {
     TRY(put_required(request, HUNZE_ROLE_B, tensor));
     if (__builtin_expect(tensor->dtype.code != HUNZE_OPAQUE_HANDLE, 1))
         return HUNZE_OK;
-    if (tensor->device.type != HUNZE_DEVICE_CPU && tensor->device.type != HUNZE_DEVICE_CUDA_HOST)
-        return hunze_fail(HUNZE_ERR_DEVICE, "%s is packed and lives on a device; give it unpacked there",
-                          hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B));
-    TRY(hunze_packed_check(tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B)));
+    if (plan && plan->packed && plan->device.type != HUNZE_DEVICE_CPU)
+        request->packed = plan->packed_header;
+    else
+        TRY(hunze_packed_read(context, tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B),
+                              &request->packed));
     uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
-    memcpy(words, hunze_data(tensor), sizeof words);
+    memcpy(words, &request->packed, sizeof words);
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         put(request, words[i]);
     return HUNZE_OK;
@@ -165,7 +167,7 @@ static void put_head(hunze_request *request, uint32_t flags)
     put(request, (uint64_t)request->flags << 32 | request->call->op);
 }
 
-static hunze_status put_gemm(hunze_request *request)
+static hunze_status put_gemm(hunze_request *request, hunze_context *context, const hunze_plan *plan)
 {
     const hunze_call *call = request->call;
     const hunze_gemm_options *options = call->options;
@@ -174,7 +176,7 @@ static hunze_status put_gemm(hunze_request *request)
     put(request, (uint64_t)options->transpose_a << 32 | options->transpose_b);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
     TRY(put_required(request, HUNZE_ROLE_A, call->a));
-    TRY(put_weights(request, call->b));
+    TRY(put_weights(request, context, plan, call->b));
     TRY(put_optional(request, HUNZE_ROLE_C, call->c));
     TRY(put_optional(request, HUNZE_ROLE_BIAS, options->bias));
     TRY(put_optional(request, HUNZE_ROLE_RESIDUAL, options->residual));
@@ -192,7 +194,7 @@ enum {
     CONV_WORDS = (CONV_BYTES + 7) / 8
 };
 
-static hunze_status put_conv(hunze_request *request)
+static hunze_status put_conv(hunze_request *request, hunze_context *context, const hunze_plan *plan)
 {
     const hunze_call *call = request->call;
     const hunze_conv_options *options = call->options;
@@ -202,7 +204,7 @@ static hunze_status put_conv(hunze_request *request)
     put(request, 0);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
     TRY(put_required(request, HUNZE_ROLE_A, call->a));
-    TRY(put_weights(request, call->b));
+    TRY(put_weights(request, context, plan, call->b));
     memcpy(words, (const char *)options + CONV_FIRST, CONV_BYTES);
     for (size_t i = 0; i < CONV_WORDS; i++)
         put(request, words[i]);
@@ -320,7 +322,8 @@ bool hunze_request_matches(hunze_context *context, const hunze_call *call, const
     return true;
 }
 
-hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, hunze_request *request)
+hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
+                                 hunze_request *request)
 {
     hunze_status status;
     request->call = call;
@@ -329,9 +332,9 @@ hunze_status hunze_request_build(hunze_context *context, const hunze_call *call,
     request->words = 0;
     memset(request->operand, 0, sizeof request->operand);
     switch (call->op) {
-    case HUNZE_OP_GEMM: status = put_gemm(request); break;
+    case HUNZE_OP_GEMM: status = put_gemm(request, context, plan); break;
     case HUNZE_OP_CONV:
-    case HUNZE_OP_CONV_TRANSPOSE: status = put_conv(request); break;
+    case HUNZE_OP_CONV_TRANSPOSE: status = put_conv(request, context, plan); break;
     case HUNZE_OP_QUANTIZE:
     case HUNZE_OP_DEQUANTIZE: status = put_quantize(request); break;
     case HUNZE_OP_ACTIVATION: status = put_activate(request); break;

@@ -46,6 +46,19 @@ hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from,
     return none();
 }
 
+hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *to, size_t bytes)
+{
+    (void)context, (void)from, (void)to, (void)bytes;
+    return none();
+}
+
+hunze_status hunze_device_pack(const hunze_plan *plan, const hunze_device_weights *weights,
+                               const hunze_packed_header *header, void *blob, const hunze_run *run)
+{
+    (void)plan, (void)weights, (void)header, (void)blob, (void)run;
+    return none();
+}
+
 void hunze_device_settle(hunze_context *context) { (void)context; }
 
 void hunze_device_release(hunze_context *context) { (void)context; }

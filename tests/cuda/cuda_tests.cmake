@@ -97,7 +97,7 @@ endforeach()
 # Kernels on the stand-in's device against the CPU's rows.
 add_library(hunze_device_case STATIC tests/cuda/device_case.c)
 target_link_libraries(hunze_device_case PUBLIC hunze_harness hunze_cuda_test)
-set(HUNZE_DEVICE_TESTS test_cuda_activation test_cuda_conv test_cuda_edges test_cuda_far test_cuda_flagship test_cuda_gemm test_cuda_half test_cuda_integer test_cuda_quantize)
+set(HUNZE_DEVICE_TESTS test_cuda_activation test_cuda_conv test_cuda_edges test_cuda_far test_cuda_flagship test_cuda_gemm test_cuda_half test_cuda_integer test_cuda_packed test_cuda_quantize)
 foreach(name IN LISTS HUNZE_DEVICE_TESTS)
   add_executable(${name} tests/cuda/${name}.c)
   target_link_libraries(${name} PRIVATE hunze_device_case m)
