@@ -188,7 +188,7 @@ bool call_settle(Call *call)
         return place_settle(&call->place, false, call->live, call->live_count);
     if (call->place.given && call->place.given != call->active.stream) {
         PyErr_Format(PyExc_ValueError,
-                     "stream=%R is given, and the operands of %s live on the CPU, which has no streams: leave it away",
+                     "stream=%R is given, and the operands of %s live on the CPU, which has no streams: leave it out",
                      call->place.given, call->function);
         return false;
     }

@@ -272,6 +272,9 @@ def methods_and_numbers():
         assert copied.__cuda_array_interface__["data"] != d.__cuda_array_interface__["data"]
         same(copied, a)
     assert d in {d: 1}
+    refused(TypeError, "use a.astype('float32')", lambda: hz.to_device(codes(5, 7).astype("i8")) @ e)
+    same(d.T.astype("float64"), a.T.astype("d"))
+    same(hz.to_device(codes(5, 7)).astype("float32", stream=hz.stream()), codes(5, 7).astype("f"))
     # Codes that become int8 for the kernels are brought to the device like any list.
     u, w = codes(4, 7, dtype="uint8"), codes(7, 3, dtype="uint8")
     same(hz.matmul(hz.to_device(u), memoryview(w)), hz.matmul(u, w))

@@ -60,7 +60,7 @@ def kinds():
         (ValueError, "the stream is none of this process", 0xDEADBEEF),
     ):
         refused(kind, words, lambda: hz.matmul(d, d, stream=stream))  # noqa: B023
-    refused(ValueError, "leave it away", lambda: hz.matmul(a, a, stream=1))
+    refused(ValueError, "leave it out", lambda: hz.matmul(a, a, stream=1))
     refused(ValueError, "device='cpu' has no streams", lambda: hz.stream(device="cpu"))
     with hz.stream(handle):  # a block may hold calls of both kinds
         assert hz.matmul(a, a, reproducible=True).tobytes() == want.tobytes()

@@ -69,6 +69,10 @@ class DeviceArray(_Operand, _hunze._DeviceArray):
         """hz.to_device(self, device): itself where it lives there."""
         return to_device(self, device, stream=stream)
 
+    def astype(self, dtype, /, *, stream=None):
+        """A copy of another dtype; goes over the CPU and waits, as devices change no dtypes."""
+        return to_device(self.numpy(stream).astype(dtype), self.device, stream=stream)
+
     def transpose(self, *axes):
         """The axes in another order, by default in reverse: a view."""
         if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
