@@ -101,6 +101,10 @@ static hunze_status use(DeviceMemory *memory, const Stream *stream, bool writes)
         found = memory->stream_count++;
         memory->streams[found] = tracked(stream);
         status = wait_for(memory, stream->handle, memory->streams[0].handle);
+        if (status) { /* a later call on it waits anew */
+            memory->stream_count--;
+            Py_CLEAR(memory->streams[found].owner);
+        }
     }
     if (writes && memory->stream_count > 1 && !status)
         status = join(memory, found);

@@ -325,6 +325,23 @@ def failures():
     assert driver.contexts() == 0
 
 
+def a_wait_that_failed_is_made_again():
+    import foreign
+
+    driver, control, a = foreign.Driver(), standin.Driver(), f32(30, 30)
+    want = hz.activate(hz.activate(a, "relu"), "tanh")
+    for name in ("cuEventCreate", "cuEventRecord", "cuStreamWaitEvent"):
+        ours, other = driver.stream(), driver.stream()
+        x = hz.to_device(a, stream=ours)
+        driver.delay(ours)
+        d = hz.activate(x, "relu", stream=ours)
+        control.fail(f"{name}:1:CUDA_ERROR_OUT_OF_MEMORY")
+        refused(MemoryError, "CUDA_ERROR_OUT_OF_MEMORY", lambda: hz.activate(d, "tanh", stream=other))  # noqa: B023
+        control.fail("")
+        late = hz.activate(d, "tanh", stream=other)
+        assert late.numpy(other).tobytes() == want.tobytes(), name
+
+
 def trust_pointers():
     """The driver is asked about each operand, unless a block says that they are right."""
     counts = standin.Driver()
@@ -353,6 +370,7 @@ def trust_pointers():
     [
         kinds, blocks, in_order, late_work, more_streams_than_are_remembered, readers_do_not_wait_for_each_other,
         streams_of_threads, a_stream_ends, capture, failures, trust_pointers,
+        a_wait_that_failed_is_made_again,
     ],
     ids=lambda case: case.__name__,
 )  # fmt: skip
