@@ -2,6 +2,7 @@
 /* Green contexts: some of a device's multiprocessors, for streams of their own.  They live in the memory of the primary context. */
 #include "state.h"
 
+#include <deque>
 #include <string.h>
 
 static CUresult describe(CUdevResource *resource, CUdevResourceType type, int device, unsigned count)
@@ -46,7 +47,9 @@ CUresult cuDevResourceGenerateDesc(CUdevResourceDesc *description, CUdevResource
     CALL(0);
     if (!description || !resources || count != 1 || resources->type != CU_DEV_RESOURCE_TYPE_SM)
         return CUDA_ERROR_INVALID_VALUE;
-    *description = reinterpret_cast<CUdevResourceDesc>(new CUdevResource(*resources));
+    static std::deque<CUdevResource> described; /* the driver has no function that ends one */
+    described.push_back(*resources);
+    *description = reinterpret_cast<CUdevResourceDesc>(&described.back());
     return CUDA_SUCCESS;
 }
 
