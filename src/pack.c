@@ -215,6 +215,11 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
         return hunze_fail(HUNZE_ERR_DTYPE, "w is %s; weights are f32, f64, bf16, f16 or s8",
                           hunze_dtype_text(w->dtype, text));
+    if (!is_on_cpu(w) && !narrow && type != HUNZE_TYPE_S8)
+        return hunze_fail(
+            HUNZE_ERR_DEVICE,
+            "w lives on cuda:%d; %s weights are packed on the CPU, and on a device those of bf16, f16 and s8",
+            w->device.id, hunze_type_name(type));
     if (type != HUNZE_TYPE_S8 && options->a_unsigned)
         return hunze_fail(HUNZE_ERR_OPTION, "a_unsigned is given and w is %s", hunze_type_name(type));
     memset(v, 0, sizeof *v);

@@ -252,7 +252,7 @@ static void blobs_of_the_other_place_are_refused(void **unused)
     f32.shape = (int64_t[]){K, half};
     f32.strides = NULL;
     f32.byte_offset = 0;
-    expect(hunze_pack_size(context, &f32, NULL, &bytes), HUNZE_ERR_UNSUPPORTED, "takes no packed weights");
+    expect(hunze_pack_size(context, &f32, NULL, &bytes), HUNZE_ERR_DEVICE, "f32 weights are packed on the CPU");
     free(on_cpu);
     drop_blob(&moved);
     drop_problem(&p);
