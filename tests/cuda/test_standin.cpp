@@ -540,7 +540,7 @@ static void tensor_maps_are_checked()
     for (cuuint64_t &stride : right.strides)
         stride = 128;
     right.swizzle = CU_TENSOR_MAP_SWIZZLE_128B;
-    alignas(64) CUtensorMap maps[2];
+    CUtensorMap maps[2];
     CUtensorMap *map = maps;
     const auto encode = [&] {
         return cuda.cuTensorMapEncodeTiled(map, m.type, m.rank, (void *)m.address, m.extents, m.strides, m.box, m.steps,
@@ -586,7 +586,7 @@ static void tensor_maps_are_checked()
 static void older_devices_have_no_tensor_maps()
 {
     open_device("capability=89");
-    alignas(64) CUtensorMap map;
+    CUtensorMap map;
     const cuuint64_t extents[] = {64, 64}, strides[] = {128};
     const cuuint32_t box[] = {64, 64}, steps[] = {1, 1};
     REFUSED(NOT_SUPPORTED,
