@@ -89,34 +89,14 @@ static uint64_t distinct_bytes(const hunze_tensor *tensor)
 /* Where the operands live: all on the CPU, or all on one device, with pinned and managed memory beside it. */
 static hunze_status find_device(const hunze_request *request, hunze_plan *plan)
 {
-    int cpu = -1, cuda = -1, managed = -1;
-    for (int role = 0; role < HUNZE_ROLE_COUNT; role++) {
-        const hunze_tensor *tensor = request->operand[role];
-        if (!tensor)
-            continue;
-        if (tensor->device.type == HUNZE_DEVICE_CUDA && cuda >= 0 &&
-            tensor->device.id != request->operand[cuda]->device.id)
-            return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on cuda:%d and %s on cuda:%d: copy one to the other's device",
-                              hunze_role_name(plan->op, cuda), request->operand[cuda]->device.id,
-                              hunze_role_name(plan->op, role), tensor->device.id);
-        switch (tensor->device.type) {
-        case HUNZE_DEVICE_CPU: cpu = role; break;
-        case HUNZE_DEVICE_CUDA: cuda = role; break;
-        case HUNZE_DEVICE_CUDA_MANAGED: managed = role; break;
-        default: break;
-        }
-        plan->alignment[role] = (uint8_t)hunze_operand_alignment(tensor);
-    }
-    const int device = cuda >= 0 ? cuda : managed;
-    plan->device.type = HUNZE_DEVICE_CPU;
+    TRY(hunze_request_device(request, &plan->device));
+    for (int role = 0; role < HUNZE_ROLE_COUNT; role++)
+        if (request->operand[role])
+            plan->alignment[role] = (uint8_t)hunze_operand_alignment(request->operand[role]);
     plan->bundles = plan->context->bundles;
     plan->allowed = plan->context->allowed;
-    if (device < 0)
+    if (plan->device.type == HUNZE_DEVICE_CPU)
         return HUNZE_OK;
-    plan->device = (hunze_device){HUNZE_DEVICE_CUDA, request->operand[device]->device.id};
-    if (cpu >= 0)
-        return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on the CPU and %s on cuda:%d: copy one to the other (hunze_copy)",
-                          hunze_role_name(plan->op, cpu), hunze_role_name(plan->op, device), plan->device.id);
     TRY(hunze_device_bundles(plan->device, &plan->bundles));
     plan->allowed = plan->bundles;
     return HUNZE_OK;

@@ -23,6 +23,8 @@ typedef struct hunze_request {
 /* plan: NULL, or the one that the call is to be a run of.  Of packed weights on a device it knows the header: reading it takes a copy that waits. */
 hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
                                  hunze_request *request);
+/* The one place where the operands that the request has so far live, pinned memory being everywhere; else HUNZE_ERR_DEVICE. */
+hunze_status hunze_request_device(const hunze_request *request, hunze_device *device);
 /* Whether the call is a gemm of three operands and nothing else whose key is the plan's: compared in place, nothing stored or hashed.  Of the
  * request it fills what hunze_execute reads.  False says nothing about errors. */
 bool hunze_request_matches(hunze_context *context, const hunze_call *call, const hunze_plan *plan,

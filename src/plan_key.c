@@ -82,6 +82,37 @@ static hunze_status put_required(hunze_request *request, int role, const hunze_t
                   : hunze_fail(HUNZE_ERR_NULL, "%s is NULL", hunze_role_name((hunze_op)request->call->op, role));
 }
 
+hunze_status hunze_request_device(const hunze_request *request, hunze_device *device)
+{
+    const hunze_op op = (hunze_op)request->call->op;
+    int cpu = -1, cuda = -1, managed = -1;
+    for (int role = 0; role < HUNZE_ROLE_COUNT; role++) {
+        const hunze_tensor *tensor = request->operand[role];
+        if (!tensor)
+            continue;
+        if (tensor->device.type == HUNZE_DEVICE_CUDA && cuda >= 0 &&
+            tensor->device.id != request->operand[cuda]->device.id)
+            return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on cuda:%d and %s on cuda:%d: copy one to the other's device",
+                              hunze_role_name(op, cuda), request->operand[cuda]->device.id, hunze_role_name(op, role),
+                              tensor->device.id);
+        switch (tensor->device.type) {
+        case HUNZE_DEVICE_CPU: cpu = role; break;
+        case HUNZE_DEVICE_CUDA: cuda = role; break;
+        case HUNZE_DEVICE_CUDA_MANAGED: managed = role; break;
+        default: break;
+        }
+    }
+    const int there = cuda >= 0 ? cuda : managed;
+    *device = (hunze_device){HUNZE_DEVICE_CPU, 0};
+    if (there < 0)
+        return HUNZE_OK;
+    *device = (hunze_device){HUNZE_DEVICE_CUDA, request->operand[there]->device.id};
+    if (cpu >= 0)
+        return hunze_fail(HUNZE_ERR_DEVICE, "%s lives on the CPU and %s on cuda:%d: copy one to the other (hunze_copy)",
+                          hunze_role_name(op, cpu), hunze_role_name(op, there), device->id);
+    return HUNZE_OK;
+}
+
 /* The header of a packed weight belongs to the key: its layout and shape choose the row. */
 static hunze_status put_weights(hunze_request *request, hunze_context *context, const hunze_plan *plan,
                                 const hunze_tensor *tensor)
@@ -89,11 +120,15 @@ static hunze_status put_weights(hunze_request *request, hunze_context *context, 
     TRY(put_required(request, HUNZE_ROLE_B, tensor));
     if (__builtin_expect(tensor->dtype.code != HUNZE_OPAQUE_HANDLE, 1))
         return HUNZE_OK;
-    if (plan && plan->packed && plan->device.type != HUNZE_DEVICE_CPU)
+    if (plan && plan->packed && plan->device.type != HUNZE_DEVICE_CPU) {
         request->packed = plan->packed_header;
-    else
+    } else {
+        hunze_device device;
+        if (tensor->device.type != HUNZE_DEVICE_CPU) /* no device is asked for a header that no kernel here could use */
+            TRY(hunze_request_device(request, &device));
         TRY(hunze_packed_read(context, tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B),
                               &request->packed));
+    }
     uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
     memcpy(words, &request->packed, sizeof words);
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)

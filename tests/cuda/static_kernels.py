@@ -258,7 +258,7 @@ def check_reader(build, architectures):
             wrong.append(f"{name}: its fault was not found")
         elif what not in expected and said:
             wrong += said
-    flagship = {"file": "gemm_bf16_cuda_sm90a", "spilled": 0, "local": 0, "shared": 0}
+    flagship = {"file": "product_sm90a", "spilled": 0, "local": 0, "shared": 0}
     for counts, met in (({"HGMMA": 4, "UTMALDG": 5}, True), ({"HGMMA": 4, "UTMALDG": 4}, False), ({}, False)):
         entry = {"hunze_gemm_bf16_cuda_sm90a_kn sm_90a": flagship | {"opcodes": counts}}
         if (not list(faults({"kernels": entry, "fatbins": {}}, []))) != met:

@@ -3,6 +3,7 @@
  * `mutants.py --kernels` tells what is missing here. */
 #include "../../src/internal.h"
 #include "device_case.h"
+#include "device_row.h"
 
 /* ------------------------------------------------------------------ products */
 
@@ -40,7 +41,7 @@ static void stages_go_round(void)
         harness_rng rng = {104};
         const hunze_type type = turn & 1 ? HUNZE_TYPE_F16 : HUNZE_TYPE_BF16;
         device_case c = {.op = HUNZE_OP_GEMM, .alpha = 1};
-        c.kernel = turn & 1 ? "gemm_f16_cuda_sm90a" : "gemm_bf16_cuda_sm90a";
+        c.kernel = device_product(type, HUNZE_ISA_CUDA_SM90A);
         snprintf(c.text, sizeof c.text, "%s, majors %d", c.kernel, turn / 2);
         device_place(&c.a, context, &rng, type, 2, (const int64_t[]){136, k}, turn & 2 ? turned : plain, 0,
                      HARNESS_INTEGERS);

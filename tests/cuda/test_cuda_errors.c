@@ -2,6 +2,7 @@
 /* Calls on a device: every mistake has its status and its sentence and leaves the output alone; every call of the driver fails once;
  * capture and replay; traces and meters. */
 #include "cuda_test.h"
+#include "device_row.h"
 #include "json.h"
 #include "plan.h"
 
@@ -238,7 +239,8 @@ static void alignment_of_ops(void)
         hunze_plan_release(plan);
         hunze_plan_release(other);
     }
-    static const char *const kernels[] = {"gemm_bf16_cuda_sm90a", "gemm_bf16_cuda"};
+    const char *const kernels[] = {device_product(HUNZE_TYPE_BF16, HUNZE_ISA_CUDA_SM90A),
+                                   device_product(HUNZE_TYPE_BF16, HUNZE_ISA_CUDA_SM80)};
     for (int late = 0; late < 2 && on_standin(); late++) { /* the pointers choose the kernel, too */
         const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1};
         const int64_t extents[2] = {1024, 1024};

@@ -2,16 +2,14 @@
 /* Products of bf16 and f16 by warpgroups (compute capability 9.0): the CPU's bits where sums are exact, docs/NUMERICS.md's bounds elsewhere,
  * whatever the majors, tails, batch and epilogue; each tile of A and B is copied as often as the tiling says; and what is refused. */
 #include "device_case.h"
+#include "device_row.h"
 
 #include <math.h>
 
 static const hunze_type types[] = {HUNZE_TYPE_BF16, HUNZE_TYPE_F16};
 enum { TILE_M = 128, TILE_N = 256, TILE_K = 64 };
 
-static const char *row_of(hunze_type type)
-{
-    return type == HUNZE_TYPE_F16 ? "gemm_f16_cuda_sm90a" : "gemm_bf16_cuda_sm90a";
-}
+static const char *row_of(hunze_type type) { return device_product(type, HUNZE_ISA_CUDA_SM90A); }
 
 /* A context; where the device is a real one of another capability, the case ends. */
 static hunze_context *start(void)
@@ -536,7 +534,8 @@ static void chosen(hunze_context *context, int64_t m, int64_t n, int64_t k, uint
 /* Large products; small ones have more tiles in the other kernel, which also takes what is refused here. */
 static void choices(void)
 {
-    const char *const here = row_of(HUNZE_TYPE_BF16), *const other = "gemm_bf16_cuda";
+    const char *const here = row_of(HUNZE_TYPE_BF16), *const other =
+                                                          device_product(HUNZE_TYPE_BF16, HUNZE_ISA_CUDA_SM80);
     hunze_context *context = start();
     chosen(context, 4096, 4096, 4096, 0, 0, here, "modelled at 1.9");
     chosen(context, 512, 512, 512, 0, 0, other, "modelled at 2.");

@@ -402,7 +402,7 @@ def no_driver_call():
     figures = hz.devices()
     assert [entry["id"] for entry in figures["devices"]] == [0]
     assert "forks" in figures["note"] and figures["driver"] == "13.0" and figures["reason"] is None
-    assert "gemm_f32_cuda" in figures["devices"][0]["kernels"]
+    assert any(kernel.startswith("gemm_f32") for kernel in figures["devices"][0]["kernels"])
     assert driver.calls("cuDevicePrimaryCtxRetain") == driver.calls("cuCtxCreate") == 0
     assert "13.0" in repr(figures) and "<table>" in figures._repr_html_()
 
