@@ -86,11 +86,20 @@ static int64_t images_at_once(const hunze_conv_shape *shape)
     return hunze_least(hunze_most(TURNED_BYTES / hunze_most(2 * image_elements(shape), 1), 1), shape->n);
 }
 
+/* Packed weights whose only phase has all taps; that of a single output may have fewer, whatever the stride. */
+static bool takes_weights_as_they_are(const struct hunze_plan *plan)
+{
+    bool all = plan->conv.packed;
+    for (int axis = 0; axis < 2 && all; axis++)
+        all = phases_along(plan, axis) == 1 && phase_along(plan, axis, 0).count == plan->conv.kernel[axis];
+    return all;
+}
+
 static size_t weights_bytes(const struct hunze_plan *plan)
 {
     const hunze_conv_shape *shape = &plan->conv;
-    const bool as_they_are = shape->packed && phases_along(plan, 0) * phases_along(plan, 1) == 1;
-    const size_t bytes = as_they_are ? 0 : (size_t)(shape->groups * taps_of(shape) * packed_columns(shape)) * 2;
+    const size_t bytes =
+        takes_weights_as_they_are(plan) ? 0 : (size_t)(shape->groups * taps_of(shape) * packed_columns(shape)) * 2;
     return (bytes + HUNZE_CUDA_ALIGNMENT - 1) / HUNZE_CUDA_ALIGNMENT * HUNZE_CUDA_ALIGNMENT;
 }
 
@@ -320,7 +329,7 @@ static hunze_status launch_images(const conv_call *call, const images *x, int64_
     const struct hunze_plan *plan = call->plan;
     const hunze_conv_shape *shape = &plan->conv;
     const int64_t phases[2] = {phases_along(plan, 0), phases_along(plan, 1)};
-    const bool as_they_are = shape->packed && phases[0] * phases[1] == 1;
+    const bool as_they_are = takes_weights_as_they_are(plan);
     for (int64_t y = 0; y < phases[0]; y++)
         for (int64_t column = 0; column < phases[1]; column++) {
             const phase_axis phase[2] = {phase_along(plan, 0, y), phase_along(plan, 1, column)};

@@ -199,6 +199,34 @@ static void conv(void **unused)
     }
 }
 
+/* One output, which is less than the stride: one phase, and it has not all taps. */
+static void conv_transpose_of_one_output(void **unused)
+{
+    (void)unused;
+    harness_rng rng = {95};
+    for (int turn = 0; turn < 4; turn++) {
+        problem p = begin_problem(turn % 2);
+        const int64_t c = 5 + 3 * turn, n = 20;
+        harness_case("turn %d: %s, %lld channels", turn, hunze_type_name(p.w_type), (long long)c);
+        make_weights(&p.w, &rng, p.w_type, 4, (int64_t[]){c, n, 3, 2});
+        make_weights(&p.a, &rng, p.a_type, 4, (int64_t[]){2, c, 2, 2});
+        make(&p.d, &rng, p.d_type, 4, (int64_t[]){2, n, 1, 1});
+        const hunze_pack_options how = {.struct_size = sizeof how, .op = HUNZE_OP_CONV_TRANSPOSE};
+        const hunze_conv_options options = {
+            .struct_size = sizeof options, .stride = {2, 2}, .pad_before = {2, 1}, .pad_after = {2, 2}};
+        const hunze_tensor *w = to_device(&p.w.tensor, 0), *x = to_device(&p.a.tensor, 0),
+                           *y = to_device(&p.d.tensor, 0), *expected = to_device(&p.d.tensor, 0);
+        pack(&p.packed, w, &how);
+        check_status(hunze_conv_transpose(context, x, &p.packed.tensor, y, &options, NULL), HUNZE_OK);
+        check_status(hunze_conv_transpose(context, x, w, expected, &options, NULL), HUNZE_OK);
+        char *bytes = from_device(expected);
+        memcpy(p.d.memory, bytes, p.d.bytes);
+        free(bytes);
+        check_same(y, &p.d.tensor, "conv_transpose");
+        drop_problem(&p);
+    }
+}
+
 /* ------------------------------------------------------------------ what is refused */
 
 static void expect(hunze_status status, hunze_status expected, const char *sentence)
@@ -296,6 +324,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm),
         cmocka_unit_test(conv),
+        cmocka_unit_test(conv_transpose_of_one_output),
         cmocka_unit_test(blobs_of_the_other_place_are_refused),
         cmocka_unit_test(plans_know_the_header),
     };
