@@ -428,10 +428,11 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
                         const hunze_pack_options *options, const hunze_run *run)
 {
     weights v;
+    if (w && packed)
+        TRY(check_together(w, packed));
     TRY(read_weights(context, w, options, &v));
     TRY(hunze_tensor_check_data(w, "w"));
     TRY(check_blob_tensor(packed, "packed"));
-    TRY(check_together(w, packed));
     TRY(check_blob_data(packed, "packed"));
     if (run)
         TRY(hunze_run_check(run, v.plan.device));
