@@ -194,9 +194,11 @@ static hunze_status pack_in_scope(const hunze_plan *plan, const hunze_device_wei
     if (asks)
         TRY(hunze_pointer_check(scope, "packed", blob));
     TRY(plan->row->launch_pack(weights, &to));
-    return hunze_driver_check(
-        hunze_cu->cuMemcpyAsync((CUdeviceptr)blob, (CUdeviceptr)header, sizeof *header, scope->stream),
-        "the header of packed weights on cuda:%d", scope->gpu->device.id);
+    CUresult result = hunze_cu->cuMemcpyAsync((CUdeviceptr)blob, (CUdeviceptr)header, sizeof *header, scope->stream);
+    /* Such a device reads the caller's memory when the stream comes there; others' drivers have read it by now. */
+    if (result == CUDA_SUCCESS && scope->gpu->reaches_host)
+        result = hunze_scope_wait(scope);
+    return hunze_driver_check(result, "the header of packed weights on cuda:%d", scope->gpu->device.id);
 }
 
 hunze_status hunze_device_pack(const hunze_plan *plan, const hunze_device_weights *weights,

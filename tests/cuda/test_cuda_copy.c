@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hunze_copy: every pair of places, any strides, elements of any size, large operands in slices; what it refuses. */
 #include "cuda_test.h"
+#include "internal.h"
 
 enum { MOST = 6000 };
 
@@ -192,6 +193,32 @@ static void returns_when_read(void)
             OK(hunze_copy(context, floats(&from, cuda0, d, N), floats(&to, cpu, both[i], N), NULL));
             check(both[i][0] == (float)turn + 1, "%g is there on return", (double)both[i][0]);
         }
+    hunze_context_release(context);
+}
+
+/* So it is with the header of packed weights, which hunze_pack has on its stack. */
+static void pack_returns_when_read(void)
+{
+    enum { K = 20, N = 16 };
+    hunze_context *context = new_context(NULL);
+    const int64_t shape[2] = {K, N};
+    const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1}, words = {HUNZE_OPAQUE_HANDLE, 64, 1}, byte = {HUNZE_UINT, 8, 1};
+    void *w = NULL, *blob = NULL;
+    size_t bytes = 0;
+    array of_w, of_blob, to;
+    OK(hunze_memory_alloc(context, cuda0, sizeof(uint16_t[K][N]), NULL, &w));
+    const hunze_tensor *weights = view(&of_w, cuda0, bf16, w, 2, shape, NULL);
+    OK(hunze_pack_size(context, weights, NULL, &bytes));
+    OK(hunze_memory_alloc(context, cuda0, bytes, NULL, &blob));
+    for (int turn = 0; turn < 10; turn++) {
+        hunze_packed_header header = {0};
+        const int64_t count = (int64_t)bytes / 8, of_header = sizeof header;
+        OK(hunze_pack(context, weights, view(&of_blob, cuda0, words, blob, 1, &count, NULL), NULL, NULL));
+        OK(hunze_copy(context, view(&of_blob, cuda0, byte, blob, 1, &of_header, NULL),
+                      view(&to, cpu, byte, &header, 1, &of_header, NULL), NULL));
+        check(header.n == N && header.k == K && header.bytes == (int64_t)bytes, "n %lld, k %lld, %lld bytes",
+              (long long)header.n, (long long)header.k, (long long)header.bytes);
+    }
     hunze_context_release(context);
 }
 
@@ -532,6 +559,7 @@ static const cuda_case cases[] = {
     {"in_slices", in_slices, NULL, NULL},
     {"returns_when_read", returns_when_read, NULL, NULL},
     {"returns_when_read_by_the_device", returns_when_read, "pageable=1", NULL},
+    {"pack_returns_when_read_by_the_device", pack_returns_when_read, "pageable=1", NULL},
     {"gathered_in_order", gathered_in_order, NULL, NULL},
     {"pitches_of_the_driver", pitches_of_the_driver, NULL, NULL},
     {"by_one_kernel", by_one_kernel, NULL, NULL},
