@@ -194,7 +194,9 @@ static hunze_status pack_in_scope(const hunze_plan *plan, const hunze_device_wei
     if (asks)
         TRY(hunze_pointer_check(scope, "packed", blob));
     TRY(plan->row->launch_pack(weights, &to));
+    const hunze_relaxed mode = hunze_relax(); /* as for any copy from memory that is not pinned */
     CUresult result = hunze_cu->cuMemcpyAsync((CUdeviceptr)blob, (CUdeviceptr)header, sizeof *header, scope->stream);
+    hunze_unrelax(mode);
     /* Such a device reads the caller's memory when the stream comes there; others' drivers have read it by now. */
     if (result == CUDA_SUCCESS && scope->gpu->reaches_host)
         result = hunze_scope_wait(scope);

@@ -489,7 +489,7 @@ static void capture(void)
     hunze_context_release(context);
 }
 
-/* What is allocated, copied and waited for on one stream does not end the capture of another. */
+/* What is allocated, copied, packed and waited for on one stream does not end the capture of another. */
 static void capture_elsewhere(void)
 {
     const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_WIPE};
@@ -524,6 +524,13 @@ static void capture_elsewhere(void)
     for (int i = 0; i < N; i++)
         check(result[i] == values[i], "element %d came back as %g", i, (double)result[i]);
     OK(hunze_copy(context, floats(&a, cpu, values, N), floats(&b, cuda0, x, N), &run));
+    const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1}, words = {HUNZE_OPAQUE_HANDLE, 64, 1};
+    size_t bytes = 0;
+    OK(hunze_pack_size(context, view(&a, cuda0, bf16, x, 2, rows, NULL), NULL, &bytes));
+    OK(hunze_memory_alloc(context, cuda0, bytes, other, &pointer));
+    const int64_t count = (int64_t)bytes / 8;
+    OK(hunze_pack(context, &a.tensor, view(&b, cuda0, words, pointer, 1, &count, NULL), NULL, &run));
+    OK(hunze_memory_free(context, cuda0, pointer, bytes, other));
     OK(hunze_stream_synchronize(context, cuda0, other));
     OK(hunze_stream_create(context, cuda0, &pointer));
     OK(hunze_memory_trim(context));
