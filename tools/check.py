@@ -77,7 +77,7 @@ def check(steps):
     os.environ["HUNZE_TEST_EVERY_WORLD"] = "1"
     style(steps)
     configure_and_build(steps, "clang")
-    ctest(steps, "clang", "-L", "fast")
+    ctest(steps, "clang", "-L", "fast", "-LE", "cuda")  # those run by gcc's build
     sanitizers(steps)
     configure_and_build(steps, "gcc")
     closing = [ctest(steps, "gcc", "-LE", "long")]
