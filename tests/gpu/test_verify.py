@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -117,8 +116,8 @@ def test_scripts_find_the_package_of_the_folder(folder, tmp_path):
 def test_what_was_found_is_one_file_too(folder, tmp_path):
     program(folder / "bin" / "gpu_fixtures", 'echo answer > "$2/fma.txt"')
     verify(folder, tmp_path / "out")
-    with tarfile.open(tmp_path / "out" / "results.tar.gz") as packed:
-        packed.extractall(tmp_path / "again", filter="data")
+    (tmp_path / "again").mkdir()
+    subprocess.run(["tar", "-xzf", tmp_path / "out" / "results.tar.gz", "-C", tmp_path / "again"], check=True)
     for name in ("records.jsonl", "fixtures/fma.txt", "logs/bench-others.txt"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
