@@ -11,7 +11,6 @@
 hunze_cuda_choose_fn hunze_cuda_choose_product_float;
 hunze_cuda_workspace_fn hunze_cuda_workspace_product_float;
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_float;
-hunze_cuda_pack_fn hunze_cuda_pack_float;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[], *const hunze_cuda_kernels_gemm_f64[];
 
 /* ------------------------------------------------------------------ product_wgmma.c */

@@ -81,12 +81,11 @@ hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tenso
 static int64_t blob_bytes(const hunze_row *row, int64_t groups, int64_t n, int64_t k)
 {
     const int64_t columns = hunze_ceil_div(n, 16) * 16, bytes = (int64_t)hunze_type_bytes(row->b);
-    const size_t flag = row->b == HUNZE_TYPE_F32 || row->b == HUNZE_TYPE_F64 ? 64 : 0; /* kernels.h */
-    const size_t weights =
-        row->layout == HUNZE_LAYOUT_CUDA_KN
-            ? (size_t)(groups * columns * (bytes == 1 ? hunze_ceil_div(k, 64) * 64 : k * bytes)) + flag
-        : row->layout == HUNZE_LAYOUT_DEPTHWISE ? (size_t)(groups * n * k * bytes)
-                                                : (size_t)groups * hunze_packed_panels_bytes(row, n, k);
+    const size_t weights = row->layout == HUNZE_LAYOUT_CUDA_KN
+                               ? (size_t)(groups * columns * (bytes == 1 ? hunze_ceil_div(k, 64) * 64 : k * bytes))
+                           : row->layout == HUNZE_LAYOUT_DEPTHWISE
+                               ? (size_t)(groups * n * k * bytes)
+                               : (size_t)groups * hunze_packed_panels_bytes(row, n, k);
     return (int64_t)((sizeof(hunze_packed_header) + weights + 63) & ~(size_t)63);
 }
 
@@ -216,6 +215,11 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
         return hunze_fail(HUNZE_ERR_DTYPE, "w is %s; weights are f32, f64, bf16, f16 or s8",
                           hunze_dtype_text(w->dtype, text));
+    if (!is_on_cpu(w) && !narrow && type != HUNZE_TYPE_S8)
+        return hunze_fail(
+            HUNZE_ERR_DEVICE,
+            "w lives on cuda:%d; %s weights are packed on the CPU, and on a device those of bf16, f16 and s8",
+            w->device.id, hunze_type_name(type));
     if (type != HUNZE_TYPE_S8 && options->a_unsigned)
         return hunze_fail(HUNZE_ERR_OPTION, "a_unsigned is given and w is %s", hunze_type_name(type));
     memset(v, 0, sizeof *v);
