@@ -3,7 +3,7 @@ if(NOT HUNZE_WITH_CUDA OR HUNZE_SANITIZE)
   return()
 endif()
 # Programs of tests/cuda that also run on a device: those of kernels, and of the runtime where they make sense.
-set(HUNZE_GPU_TESTS ${HUNZE_DEVICE_TESTS} test_cuda_copy test_cuda_errors test_cuda_memory)
+set(HUNZE_GPU_TESTS ${HUNZE_DEVICE_TESTS} test_cuda_capture test_cuda_copy test_cuda_errors test_cuda_memory test_cuda_meter)
 
 # Programs of the folder alone.  Two call the driver as the library does.
 add_executable(gpu_device tests/gpu/gpu_device.c)
