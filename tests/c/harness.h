@@ -91,6 +91,7 @@ typedef struct harness_rng {
 uint64_t harness_u64(harness_rng *rng);
 int64_t harness_between(harness_rng *rng, int64_t low, int64_t high); /* inclusive */
 double harness_uniform(harness_rng *rng);                             /* in [-1, 1) */
+static inline bool harness_one_in(harness_rng *rng, int64_t times) { return harness_between(rng, 1, times) == 1; }
 
 typedef enum harness_values {
     HARNESS_UNIFORM,  /* [-1, 1) */

@@ -21,8 +21,6 @@ typedef struct convolution {
     const char *row;
 } convolution;
 
-static bool one_in(harness_rng *rng, int64_t times) { return harness_between(rng, 1, times) == 1; }
-
 static int64_t output_extent(const convolution *v, int axis)
 {
     const int64_t reach = (v->kernel[axis] - 1) * v->dilation[axis], pads = v->before[axis] + v->after[axis];
@@ -98,15 +96,15 @@ static void check_convolution(hunze_context *context, harness_rng *rng, const co
 static void any_layout(harness_rng *rng, convolution *v)
 {
     static const uint32_t kinds[] = {HUNZE_ACT_NONE, HUNZE_ACT_NONE, HUNZE_ACT_RELU, HUNZE_ACT_GELU, HUNZE_ACT_CLIP};
-    v->channels_last = one_in(rng, 2);
-    v->x_order = one_in(rng, 2);
+    v->channels_last = harness_one_in(rng, 2);
+    v->x_order = harness_one_in(rng, 2);
     v->w_order = (int)harness_between(rng, 0, 2);
-    v->y_order = one_in(rng, 2);
-    v->lies = one_in(rng, 2) ? 0 : (unsigned)harness_between(rng, 0, LIES_ANYHOW);
+    v->y_order = harness_one_in(rng, 2);
+    v->lies = harness_one_in(rng, 2) ? 0 : (unsigned)harness_between(rng, 0, LIES_ANYHOW);
     v->values = (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
-    v->weights = one_in(rng, 2) ? HARNESS_UNIFORM : (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
-    v->with_bias = one_in(rng, 2);
-    v->with_residual = one_in(rng, 3);
+    v->weights = harness_one_in(rng, 2) ? HARNESS_UNIFORM : (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
+    v->with_bias = harness_one_in(rng, 2);
+    v->with_residual = harness_one_in(rng, 3);
     v->activation = (hunze_activation){0, kinds[harness_between(rng, 0, 4)], -0.25F, 0.75F};
 }
 
@@ -131,7 +129,7 @@ static convolution any_convolution(harness_rng *rng, hunze_op op, hunze_type typ
         v.kernel[axis] = present ? one_of(rng, kernels, 6) : 1;
         v.stride[axis] = present ? one_of(rng, strides, 5) : 1;
         v.dilation[axis] = present ? one_of(rng, dilations, 6) : 1;
-        if (present && one_in(rng, 2)) {
+        if (present && harness_one_in(rng, 2)) {
             v.before[axis] = harness_between(rng, 0, 4);
             v.after[axis] = harness_between(rng, 0, 4);
         }

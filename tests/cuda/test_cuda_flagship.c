@@ -99,22 +99,20 @@ static product plain_product(hunze_type type, int64_t m, int64_t n, int64_t k)
     return (product){.type = type, .batch = 1, .m = m, .n = n, .k = k, .alpha = 1, .values = HARNESS_INTEGERS};
 }
 
-static bool one_in(harness_rng *rng, int64_t times) { return harness_between(rng, 1, times) == 1; }
-
 static product any_product(harness_rng *rng, hunze_type type, int64_t m, int64_t n, int64_t k)
 {
     product p = plain_product(type, m, n, k);
-    p.a_turned = one_in(rng, 2);
-    p.b_turned = one_in(rng, 2);
-    p.d_turned = one_in(rng, 3);
+    p.a_turned = harness_one_in(rng, 2);
+    p.b_turned = harness_one_in(rng, 2);
+    p.d_turned = harness_one_in(rng, 3);
     p.with = (unsigned)harness_between(rng, 0, 63);
-    p.gap = one_in(rng, 2) ? 0 : harness_between(rng, 1, 5);
-    if (one_in(rng, 3))
+    p.gap = harness_one_in(rng, 2) ? 0 : harness_between(rng, 1, 5);
+    if (harness_one_in(rng, 3))
         p.alpha = harness_uniform(rng) * 3;
     if (p.with & WITH_C)
-        p.beta = one_in(rng, 4) ? 0 : harness_uniform(rng) * 3;
+        p.beta = harness_one_in(rng, 4) ? 0 : harness_uniform(rng) * 3;
     p.activation = (hunze_activation){0, (uint32_t)harness_between(rng, 0, HUNZE_ACT_CLIP), -0.25F, 0.75F};
-    if (one_in(rng, 3))
+    if (harness_one_in(rng, 3))
         p.activation.kind = HUNZE_ACT_NONE;
     return p;
 }

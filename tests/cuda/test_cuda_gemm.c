@@ -60,24 +60,22 @@ static product plain_product(hunze_type type, int64_t m, int64_t n, int64_t k)
     return (product){.type = type, .batch = 1, .m = m, .n = n, .k = k, .alpha = 1};
 }
 
-static bool one_in(harness_rng *rng, int64_t times) { return harness_between(rng, 1, times) == 1; }
-
 /* A random case around given extents. */
 static product any_product(harness_rng *rng, hunze_type type, int64_t m, int64_t n, int64_t k)
 {
     product p = plain_product(type, m, n, k);
     p.lies = (unsigned)harness_between(rng, 0, LIES_ANYHOW);
     p.with = (unsigned)harness_between(rng, 0, 15);
-    p.a_turned = one_in(rng, 2);
-    p.b_turned = one_in(rng, 2);
-    p.d_turned = one_in(rng, 3);
+    p.a_turned = harness_one_in(rng, 2);
+    p.b_turned = harness_one_in(rng, 2);
+    p.d_turned = harness_one_in(rng, 3);
     p.values = (harness_values)harness_between(rng, 0, HARNESS_VALUES - 1);
-    if (one_in(rng, 3))
+    if (harness_one_in(rng, 3))
         p.alpha = harness_uniform(rng) * 3;
     if (p.with & WITH_C)
-        p.beta = one_in(rng, 4) ? 0 : harness_uniform(rng) * 3;
+        p.beta = harness_one_in(rng, 4) ? 0 : harness_uniform(rng) * 3;
     p.activation = (hunze_activation){0, (uint32_t)harness_between(rng, 0, HUNZE_ACT_CLIP), -0.25F, 0.75F};
-    if (one_in(rng, 3))
+    if (harness_one_in(rng, 3))
         p.activation.kind = HUNZE_ACT_NONE;
     return p;
 }
@@ -257,17 +255,17 @@ static void batches(void)
             products *= extent;
             shape[3][axis] = extent;
             for (int o = 0; o < 3; o++)
-                shape[o][axis] = one_in(&rng, 3) ? 1 : extent;
+                shape[o][axis] = harness_one_in(&rng, 3) ? 1 : extent;
         }
         snprintf(c.text, sizeof c.text, "turn %d: %d leading axes, %lld products", turn, leading, (long long)products);
         device_operand *const operands[] = {&c.a, &c.b, &c.c, &c.d};
         const unsigned lies = turn % 3 ? LIES_ANYHOW : 0;
         for (int o = 0; o < 4; o++) { /* inputs may lack leading axes */
-            const int skipped = o < 3 && shape[o][0] == 1 && one_in(&rng, 2) ? 1 : 0;
+            const int skipped = o < 3 && shape[o][0] == 1 && harness_one_in(&rng, 2) ? 1 : 0;
             device_place(operands[o], context, &rng, type, leading + 2 - skipped, shape[o] + skipped, NULL,
                          o == 3 ? lies & ~(unsigned)LIES_REPEATED : lies, HARNESS_UNIFORM);
         }
-        if (one_in(&rng, 2)) /* one row for all of D, or a matrix for each */
+        if (harness_one_in(&rng, 2)) /* one row for all of D, or a matrix for each */
             device_place(&c.residual, context, &rng, type, turn % 4 ? leading + 2 : 1, turn % 4 ? shape[3] : &n, NULL,
                          lies, HARNESS_UNIFORM);
         device_check(context, &c);

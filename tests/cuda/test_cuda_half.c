@@ -4,6 +4,7 @@
  * shared memory.  The CPU has no convolution of these types: there it is that of f32, rounded once. */
 #include "device_row.h"
 #include "on_device.h"
+#include "random_shapes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -113,15 +114,6 @@ static void run_gemm(problem *p, const hunze_gemm_options *options)
         hunze_gemm(context, &p->a.tensor, &p->b.tensor, p->c.memory ? &p->c.tensor : NULL, &p->d.tensor, options, NULL),
         HUNZE_OK);
     check_same(d, &p->d.tensor, "gemm");
-}
-
-/* Leading axes of an operand: those of D, some of extent 1 or absent. */
-static int lead(harness_rng *rng, int axes, const int64_t *batch, int64_t *shape)
-{
-    const int own = (int)harness_between(rng, 0, axes);
-    for (int i = 0; i < own; i++)
-        shape[i] = harness_between(rng, 0, 2) ? batch[axes - own + i] : 1;
-    return own;
 }
 
 static void make_operands(problem *p, harness_rng *rng, int axes, const int64_t *batch, int64_t m, int64_t n, int64_t k,
@@ -350,60 +342,28 @@ static void run_conv(problem *p, harness_rng *rng, conv_fn *conv, const hunze_co
         drop(arrays[i]);
 }
 
-enum kind { CONV, DEPTHWISE, TRANSPOSED };
-
-static void random_conv(harness_rng *rng, int turn, enum kind kind)
+static void random_conv(harness_rng *rng, int turn, convolution_kind kind)
 {
     problem p;
+    convolution c;
     begin_problem(&p, rng);
-    const int spatial = harness_between(rng, 0, 4) ? 2 : 1, last = (int)harness_between(rng, 0, 1);
-    const int channel = last ? spatial + 1 : 1, first = last ? 1 : 2;
-    int64_t groups = harness_between(rng, 0, 2) ? 1 : harness_between(rng, 2, 4);
-    int64_t inputs = harness_between(rng, 0, 2) ? 4 * harness_between(rng, 1, 12) : harness_between(rng, 1, 40);
-    int64_t outputs = harness_between(rng, 1, 80);
-    if (kind == DEPTHWISE)
-        groups = harness_between(rng, 1, 40), inputs = outputs = 1;
-    hunze_conv_options options = {.struct_size = sizeof options, .layout = (uint32_t)last, .groups = (uint32_t)groups};
-    int64_t in[2], kernel[2], x[4], y[4], w[4];
-    x[0] = y[0] = harness_between(rng, 1, 3);
-    y[channel] = groups * outputs;
-    w[0] = kind == TRANSPOSED ? groups * inputs : groups * outputs;
-    w[1] = kind == TRANSPOSED ? outputs : inputs;
-    x[channel] = groups * inputs;
-    for (int i = 0; i < spatial; i++) {
-        in[i] = harness_between(rng, 1, kind == TRANSPOSED ? 6 : 13);
-        kernel[i] = harness_between(rng, 1, 4);
-        options.stride[i] = (uint32_t)harness_between(rng, 1, 3);
-        options.dilation[i] = (uint32_t)harness_between(rng, 1, 3);
-        if (turn % 4 == 0) {
-            kernel[i] = options.stride[i] = 1; /* reads x in place */
-        } else if (harness_between(rng, 0, 2)) {
-            options.pad_before[i] = (int32_t)harness_between(rng, 0, kind == TRANSPOSED ? 1 : 4);
-            options.pad_after[i] = (int32_t)harness_between(rng, 0, kind == TRANSPOSED ? 1 : 4);
-        }
-        const int64_t padding = options.pad_before[i] + options.pad_after[i],
-                      reach = options.dilation[i] * (kernel[i] - 1);
-        const int64_t room = in[i] + padding - reach - 1, back = (in[i] - 1) * options.stride[i] + reach + 1 - padding;
-        x[first + i] = in[i];
-        w[2 + i] = kernel[i];
-        y[first + i] = room < 0 ? 0 : room / options.stride[i] + 1;
-        if (kind == TRANSPOSED)
-            y[first + i] = back < 0 ? 0 : back;
-    }
+    random_convolution(&c, rng, turn, kind);
+    hunze_conv_options options = c.options;
+    const int axes = c.spatial + 2;
     harness_case(
         "turn %d: %s to %s, %d spatial, channels %s, %lld groups of %lld to %lld, in %lld, kernel %lld, stride %u, "
         "out %lld",
-        turn, hunze_type_name(p.type), hunze_type_name(p.d_type), spatial, last ? "last" : "first", (long long)groups,
-        (long long)inputs, (long long)outputs, (long long)in[0], (long long)kernel[0], options.stride[0],
-        (long long)y[first]);
-    make_whole(&p.a, rng, p.type, spatial + 2, x);
-    make_whole(&p.b, rng, p.type, spatial + 2, w);
-    make(&p.d, rng, p.d_type, spatial + 2, y);
+        turn, hunze_type_name(p.type), hunze_type_name(p.d_type), c.spatial, options.layout ? "last" : "first",
+        (long long)c.groups, (long long)c.inputs, (long long)c.outputs, (long long)c.in[0], (long long)c.kernel[0],
+        options.stride[0], (long long)c.y[c.first]);
+    make_whole(&p.a, rng, p.type, axes, c.x);
+    make_whole(&p.b, rng, p.type, axes, c.w);
+    make(&p.d, rng, p.d_type, axes, c.y);
     options.activation = make_activation(&p, rng);
     if (harness_between(rng, 0, 1))
-        options.bias = make_addend(&p.bias, rng, &p, 1, &y[channel]);
+        options.bias = make_addend(&p.bias, rng, &p, 1, &c.y[c.channel]);
     if (harness_between(rng, 0, 2) == 0)
-        options.residual = make_addend(&p.residual, rng, &p, spatial + 2, y);
+        options.residual = make_addend(&p.residual, rng, &p, axes, c.y);
     run_conv(&p, rng, kind == TRANSPOSED ? hunze_conv_transpose : hunze_conv, &options,
              kind == DEPTHWISE ? device_row(HUNZE_OP_CONV, p.type, HUNZE_TYPE_F32) : gemm_row(&p));
     drop_problem(&p);

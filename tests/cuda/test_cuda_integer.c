@@ -4,6 +4,7 @@
  * what the kernels read, write and meet in shared memory. */
 #include "device_row.h"
 #include "on_device.h"
+#include "random_shapes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -145,15 +146,6 @@ static void run_gemm(problem *p, const hunze_gemm_options *options, const char *
 }
 
 static const char *gemm_kernel(const problem *p) { return device_row(HUNZE_OP_GEMM, p->a_type, HUNZE_TYPE_S32); }
-
-/* Leading axes of an operand: those of D, some of extent 1 or absent. */
-static int lead(harness_rng *rng, int axes, const int64_t *batch, int64_t *shape)
-{
-    const int own = (int)harness_between(rng, 0, axes);
-    for (int i = 0; i < own; i++)
-        shape[i] = harness_between(rng, 0, 2) ? batch[axes - own + i] : 1;
-    return own;
-}
 
 static void random_gemm(harness_rng *rng, int turn, int64_t m, int64_t n, int64_t k)
 {
@@ -303,67 +295,42 @@ static void make_channels_last(array *x, hunze_type type, int ndim, const int64_
     x->tensor = (hunze_tensor){x->memory, the_cpu, ndim, dtype_of(type), x->shape, x->strides, 0};
 }
 
-static void random_conv(harness_rng *rng, int turn, bool depthwise)
+static void random_conv(harness_rng *rng, int turn, convolution_kind kind)
 {
     problem p;
+    convolution c;
     begin_problem(&p, rng);
-    const int spatial = harness_between(rng, 0, 4) ? 2 : 1, last = (int)harness_between(rng, 0, 1);
-    const int channel = last ? spatial + 1 : 1, first = last ? 1 : 2;
-    int64_t groups = harness_between(rng, 0, 2) ? 1 : harness_between(rng, 2, 4);
-    int64_t inputs = harness_between(rng, 0, 2) ? 4 * harness_between(rng, 1, 12) : harness_between(rng, 1, 40);
-    int64_t outputs = harness_between(rng, 1, 80);
-    if (depthwise)
-        groups = harness_between(rng, 1, 40), inputs = outputs = 1;
-    hunze_conv_options options = {.struct_size = sizeof options, .layout = (uint32_t)last, .groups = (uint32_t)groups};
-    int64_t in[2], kernel[2], x[4], y[4], w[4];
-    x[0] = y[0] = harness_between(rng, 1, 3);
-    w[0] = y[channel] = groups * outputs;
-    w[1] = inputs;
-    x[channel] = groups * inputs;
-    for (int i = 0; i < spatial; i++) {
-        in[i] = harness_between(rng, 1, 13);
-        kernel[i] = harness_between(rng, 1, 4);
-        options.stride[i] = (uint32_t)harness_between(rng, 1, 3);
-        options.dilation[i] = (uint32_t)harness_between(rng, 1, 3);
-        if (turn % 4 == 0) {
-            kernel[i] = options.stride[i] = 1; /* reads x in place */
-        } else if (harness_between(rng, 0, 2)) {
-            options.pad_before[i] = (int32_t)harness_between(rng, 0, 4);
-            options.pad_after[i] = (int32_t)harness_between(rng, 0, 4);
-        }
-        const int64_t room =
-            in[i] + options.pad_before[i] + options.pad_after[i] - options.dilation[i] * (kernel[i] - 1) - 1;
-        x[first + i] = in[i];
-        w[2 + i] = kernel[i];
-        y[first + i] = room < 0 ? 0 : room / options.stride[i] + 1;
-    }
+    random_convolution(&c, rng, turn, kind);
+    hunze_conv_options options = c.options;
+    const int axes = c.spatial + 2;
     harness_case(
         "turn %d: %s to %s, %d spatial, channels %s, %lld groups of %lld to %lld, in %lld, kernel %lld, out %lld", turn,
-        hunze_type_name(p.a_type), hunze_type_name(p.d_type), spatial, last ? "last" : "first", (long long)groups,
-        (long long)inputs, (long long)outputs, (long long)in[0], (long long)kernel[0], (long long)y[first]);
-    make(&p.a, rng, p.a_type, spatial + 2, x);
-    make(&p.d, rng, p.d_type, spatial + 2, y);
+        hunze_type_name(p.a_type), hunze_type_name(p.d_type), c.spatial, options.layout ? "last" : "first",
+        (long long)c.groups, (long long)c.inputs, (long long)c.outputs, (long long)c.in[0], (long long)c.kernel[0],
+        (long long)c.y[c.first]);
+    make(&p.a, rng, p.a_type, axes, c.x);
+    make(&p.d, rng, p.d_type, axes, c.y);
     if (harness_between(rng, 0, 1))
-        make_channels_last(&p.b, HUNZE_TYPE_S8, spatial + 2, w);
+        make_channels_last(&p.b, HUNZE_TYPE_S8, axes, c.w);
     else
-        make(&p.b, rng, HUNZE_TYPE_S8, spatial + 2, w);
+        make(&p.b, rng, HUNZE_TYPE_S8, axes, c.w);
     fill_operands(&p, rng, turn);
     make_parameters(&p.a_quant, rng, p.a_type, -1, 1, scaled(&p), harness_between(rng, 0, 1));
-    make_parameters(&p.b_quant, rng, HUNZE_TYPE_S8, harness_between(rng, 0, 1) ? -1 : 0, w[0], scaled(&p),
+    make_parameters(&p.b_quant, rng, HUNZE_TYPE_S8, harness_between(rng, 0, 1) ? -1 : 0, c.w[0], scaled(&p),
                     harness_between(rng, 0, 1));
-    make_parameters(&p.d_quant, rng, p.d_type, harness_between(rng, 0, 1) ? -1 : channel, w[0], codes(&p),
+    make_parameters(&p.d_quant, rng, p.d_type, harness_between(rng, 0, 1) ? -1 : c.channel, c.w[0], codes(&p),
                     codes(&p) && harness_between(rng, 0, 1));
     options.x_quant = quant_of(&p.a_quant);
     options.w_quant = quant_of(&p.b_quant);
     options.y_quant = quant_of(&p.d_quant);
     options.activation = make_activation(&p, rng);
     if (harness_between(rng, 0, 1))
-        options.bias = make_bias(&p, rng, 1, &w[0]);
+        options.bias = make_bias(&p, rng, 1, &c.w[0]);
     if (scaled(&p) && harness_between(rng, 0, 2) == 0) {
-        make_floats(&p.residual, rng, spatial + 2, y);
+        make_floats(&p.residual, rng, axes, c.y);
         options.residual = &p.residual.tensor;
     }
-    run_conv(&p, &options, depthwise ? device_row(HUNZE_OP_CONV, p.a_type, HUNZE_TYPE_S32) : gemm_kernel(&p));
+    run_conv(&p, &options, kind == DEPTHWISE ? device_row(HUNZE_OP_CONV, p.a_type, HUNZE_TYPE_S32) : gemm_kernel(&p));
     drop_problem(&p);
 }
 
@@ -372,7 +339,7 @@ static void conv(void **unused)
     (void)unused;
     harness_rng rng = {64};
     for (int turn = 0; turn < 400; turn++)
-        random_conv(&rng, turn, false);
+        random_conv(&rng, turn, CONV);
 }
 
 static void depthwise(void **unused)
@@ -380,7 +347,7 @@ static void depthwise(void **unused)
     (void)unused;
     harness_rng rng = {65};
     for (int turn = 0; turn < 250; turn++)
-        random_conv(&rng, turn, true);
+        random_conv(&rng, turn, DEPTHWISE);
 }
 
 /* Of a position outside the image there is x's zero point for each channel, and nothing behind them: 17 channels come in copies of 16 bytes
