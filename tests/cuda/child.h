@@ -3,7 +3,6 @@
 #ifndef HUNZE_TEST_CHILD_H
 #define HUNZE_TEST_CHILD_H
 
-#include <initializer_list>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +13,7 @@
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 extern "C" {
 #include <cmocka.h>
@@ -25,7 +25,7 @@ struct outcome {
 };
 
 /* variables: "NAME=value" */
-static inline outcome run_child(const char *argument, std::initializer_list<const char *> variables)
+static inline outcome run_child(const char *argument, const std::vector<const char *> &variables)
 {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
