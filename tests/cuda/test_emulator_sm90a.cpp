@@ -166,8 +166,9 @@ static void right_kernels_are_right(void **)
 {
     static const char *const names[] = {"test_tiles_bf16_kk", "test_tiles_bf16_km", "test_tiles_bf16_mk",
                                         "test_tiles_bf16_mm", "test_tiles_f16_km",  "test_tiles_f16_mk",
-                                        "test_stored",        "test_box",           "test_reuse",
-                                        "test_exchange",      "test_registers"};
+                                        "test_stored",        "test_stored_halves", "test_stored_halves_in_turn",
+                                        "test_box",           "test_reuse",         "test_exchange",
+                                        "test_registers"};
     for (const char *name : names)
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             hunze_emulator_set_seed(seed);
@@ -213,6 +214,7 @@ static void each_bug_ends_with_its_sentence(void **)
         {"test_stored_reads_beyond", "the launch has 81952 bytes"},
         {"test_stored_half_a_warpgroup", "for which 64 threads are missing in the block"},
         {"test_stored_reads_nothing", "which nobody wrote"},
+        {"test_stored_halves_no_fence_async", "wrote without a FENCE_ASYNC after it"},
         {"test_reuse_no_fence_async", "wrote without a FENCE_ASYNC after it"},
         {"test_reuse_overtaken", "a parity does not tell them apart"},
         {"test_reuse_unheard_reader", "read since the last SYNC_BLOCK or barrier between them"},

@@ -188,6 +188,19 @@ BROKEN(no_map, NO_MAP)
 
 /* ------------------------------------------------------------------ products of stored tiles */
 
+HUNZE_INLINE void multiply_stored(const test_tiles &p, const unsigned char *a, const unsigned char *b)
+{
+    float d[64];
+    for (int i = 0; i < 64; i++)
+        d[i] = 1;
+    WGMMA_FENCE();
+    wgmma_bf16_m64n128k16<false, false>(d, wgmma_descriptor(a, 0, 1024), wgmma_descriptor(b, 0, 1024), true);
+    WGMMA_COMMIT();
+    WGMMA_WAIT(0);
+    wgmma_results(d);
+    store_results<128>(p, d);
+}
+
 /* Each thread stores a part of a, which is all ones, and the first 128 rows of b, whose column is their sum; each product is then k. */
 template <int bug> HUNZE_INLINE void stored(const test_tiles &p)
 {
@@ -204,22 +217,39 @@ template <int bug> HUNZE_INLINE void stored(const test_tiles &p)
     const unsigned char *b = bug == READS_NOTHING  ? shared.b[1]
                              : bug == READS_BEYOND ? shared.b[1] + TEST_N * 128 + 1024
                                                    : shared.b[0];
-    float d[64];
-    for (int i = 0; i < 64; i++)
-        d[i] = 1;
-    WGMMA_FENCE();
-    wgmma_bf16_m64n128k16<false, false>(d, wgmma_descriptor(shared.a[0], 0, 1024), wgmma_descriptor(b, 0, 1024), true);
-    WGMMA_COMMIT();
-    WGMMA_WAIT(0);
-    wgmma_results(d);
-    store_results<128>(p, d);
+    multiply_stored(p, shared.a[0], b);
 }
+
+/* The same, but the halves of each word are two threads', with or without barriers before the fence. */
+template <int bug, bool synchronised> HUNZE_INLINE void stored_by_halves(const test_tiles &p)
+{
+    tiles_shared &shared = SHARED(tiles_shared);
+    const int thread = thread_index();
+    for (int half = 0; half < 2; half++) {
+        for (int i = (thread + half) % 128; i < TEST_M * 32; i += 128)
+            store_shared((uint16_t *)shared.a[0] + 2 * i + half, (uint16_t)0x3F80);
+        for (int i = (thread + half) % 128; i < 128 * 32; i += 128)
+            store_shared((uint16_t *)shared.b[0] + 2 * i + half, (uint16_t)0x4000);
+        if (!half && bug == NO_FENCE_ASYNC)
+            FENCE_ASYNC();
+        if (synchronised)
+            SYNC_BLOCK();
+    }
+    if (bug != NO_FENCE_ASYNC)
+        FENCE_ASYNC();
+    SYNC_BLOCK();
+    multiply_stored(p, shared.a[0], shared.b[0]);
+}
+
 KERNEL(test_stored, 128, 1, test_tiles) { stored<NONE>(arguments); }
 KERNEL(test_stored_no_fence_async, 128, 1, test_tiles) { stored<NO_FENCE_ASYNC>(arguments); }
 KERNEL(test_stored_reads_nothing, 128, 1, test_tiles) { stored<READS_NOTHING>(arguments); }
 KERNEL(test_stored_reads_beyond, 128, 1, test_tiles) { stored<READS_BEYOND>(arguments); }
 KERNEL(test_stored_half_a_warpgroup, 64, 1, test_tiles) { stored<NONE>(arguments); }
 KERNEL(test_stored_no_sync, 128, 1, test_tiles) { stored<NO_SYNC>(arguments); }
+KERNEL(test_stored_halves, 128, 1, test_tiles) { stored_by_halves<NONE, false>(arguments); }
+KERNEL(test_stored_halves_in_turn, 128, 1, test_tiles) { stored_by_halves<NONE, true>(arguments); }
+KERNEL(test_stored_halves_no_fence_async, 128, 1, test_tiles) { stored_by_halves<NO_FENCE_ASYNC, true>(arguments); }
 
 /* ------------------------------------------------------------------ order */
 

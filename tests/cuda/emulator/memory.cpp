@@ -7,7 +7,7 @@
 
 /* ------------------------------------------------------------------ races */
 
-/* For words that were accessed by single bytes in this epoch. */
+/* For words that were accessed by single bytes in this epoch, or last written so in an earlier one. */
 static emulator_stamps by_byte[HUNZE_EMULATOR_SHARED_BYTES];
 
 __attribute__((noreturn, cold)) static void fail_race(uint32_t offset, bool write, uint32_t stamp, const char *did)
@@ -77,7 +77,8 @@ void emulator_shared_slow(uint32_t offset, uint32_t bytes, bool write)
             check(word, offset, write);
         else {
             if (!is_now) {
-                std::fill_n(&by_byte[offset / 4 * 4], 4, *word);
+                for (uint32_t i = offset / 4 * 4; i < offset / 4 * 4 + 4; i++)
+                    by_byte[i] = {is_split(word) ? by_byte[i].write : word->write, word->read};
                 *word = {split, 0};
             }
             for (uint32_t i = offset; i < next; i++)
