@@ -46,6 +46,18 @@ static inline void launch(const char *name, uint32_t blocks, uint32_t shared_byt
 
 static inline bool begins(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
 
+/* With each seed, whatever the order of threads and copies. */
+static inline void expect_right(std::initializer_list<const char *> kernels, bool (*run)(const char *kernel))
+{
+    for (const char *kernel : kernels)
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            hunze_emulator_set_seed(seed);
+            if (!run(kernel))
+                fail_msg("%s, seed %d: wrong result", kernel, (int)seed);
+        }
+    hunze_emulator_set_seed(1);
+}
+
 static inline void expect_end(const char *kernel, const char *sentence, std::initializer_list<const char *> variables)
 {
     const outcome o = run_child(kernel, variables);

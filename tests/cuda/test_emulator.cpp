@@ -149,17 +149,10 @@ static bool run(const char *name)
 
 static void right_kernels_are_right(void **)
 {
-    static const char *const names[] = {"test_reverse",    "test_bytes_reverse",        "test_pipeline",
-                                        "test_warp_sum",   "test_product_u8s8",         "test_product_s8s8",
-                                        "test_dot4",       "test_narrow_bf16",          "test_narrow_bf16_transposed",
-                                        "test_narrow_f16", "test_narrow_f16_transposed"};
-    for (const char *name : names)
-        for (uint64_t seed = 0; seed < SEEDS; seed++) {
-            hunze_emulator_set_seed(seed);
-            if (!run(name))
-                fail_msg("%s, seed %d: wrong result", name, (int)seed);
-        }
-    hunze_emulator_set_seed(1);
+    expect_right({"test_reverse", "test_bytes_reverse", "test_pipeline", "test_warp_sum", "test_product_u8s8",
+                  "test_product_s8s8", "test_dot4", "test_narrow_bf16", "test_narrow_bf16_transposed",
+                  "test_narrow_f16", "test_narrow_f16_transposed"},
+                 run);
 }
 
 static void each_bug_ends_with_its_sentence(void **)

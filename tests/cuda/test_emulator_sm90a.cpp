@@ -164,18 +164,10 @@ static bool run(const char *name)
 
 static void right_kernels_are_right(void **)
 {
-    static const char *const names[] = {"test_tiles_bf16_kk", "test_tiles_bf16_km", "test_tiles_bf16_mk",
-                                        "test_tiles_bf16_mm", "test_tiles_f16_km",  "test_tiles_f16_mk",
-                                        "test_stored",        "test_stored_halves", "test_stored_halves_in_turn",
-                                        "test_box",           "test_reuse",         "test_exchange",
-                                        "test_registers"};
-    for (const char *name : names)
-        for (uint64_t seed = 0; seed < SEEDS; seed++) {
-            hunze_emulator_set_seed(seed);
-            if (!run(name))
-                fail_msg("%s, seed %d: wrong result", name, (int)seed);
-        }
-    hunze_emulator_set_seed(1);
+    expect_right({"test_tiles_bf16_kk", "test_tiles_bf16_km", "test_tiles_bf16_mk", "test_tiles_bf16_mm",
+                  "test_tiles_f16_km", "test_tiles_f16_mk", "test_stored", "test_stored_halves",
+                  "test_stored_halves_in_turn", "test_box", "test_reuse", "test_exchange", "test_registers"},
+                 run);
 }
 
 static void each_bug_ends_with_its_sentence(void **)

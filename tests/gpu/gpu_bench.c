@@ -9,6 +9,7 @@
  *
  * "warpgroups": rows of kernels for capability 9.0 alone, which wait for barriers and may wait for ever; "others": all but those. */
 #include "gpu_ceilings.h"
+#include "gpu_check.h"
 #include "gpu_host_time.h"
 #include "gpu_image.h"
 #include "gpu_operand.h"
@@ -28,14 +29,6 @@ static const char *part; /* NULL: all */
 static int failures;
 static gpu_job jobs[MOST_JOBS];
 static int job_count = GPU_CEILINGS;
-
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        if ((call) != HUNZE_OK) {                                                                                      \
-            printf("%s: %s\n", #call, hunze_last_error());                                                             \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 /* ------------------------------------------------------------------ jobs of the library */
 

@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gpu_host_time.h"
 
+#include "gpu_check.h"
 #include "gpu_image.h"
 #include "gpu_operand.h"
 #include "gpu_rounds.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        if ((call) != HUNZE_OK) {                                                                                      \
-            printf("%s: %s\n", #call, hunze_last_error());                                                             \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static struct {
     CUlaunchConfig config;
