@@ -263,11 +263,10 @@ HUNZE_INLINE void half_tile(const hunze_cuda_half_product &p, half_shared<shape>
         half_multiply<type, GATHERED>(p, warp, shared.a[now], shared.b[now], a_first, b_first);
         now = now + 1 == STAGES ? 0 : now + 1;
     }
-    copy_async_wait<0>();
     const half_place place = half_place_of<shape>(p, anew(block_x()));
 #pragma unroll 1
     for (int column = 0; column < shape::TILE_N; column += shape::SLICE_N) {
-        SYNC_BLOCK(); /* the stages' memory, then that of the last sums, becomes that of sums */
+        SYNC_BLOCK(); /* the stages, whose copies were all waited for, then the last sums, become the memory of sums */
         warp.put(shared.sum, anew(thread_index()), column);
         if (column == 0)
             half_rows(p, place, shared);

@@ -303,8 +303,7 @@ HUNZE_INLINE void product_tile(const hunze_cuda_int_product &p, product_shared<T
         warp.multiply(lane, shared.stage[now][0], shared.stage[now][1], p.b_zero != nullptr, p.a_zero != nullptr);
         now = now + 1 == STAGES ? 0 : now + 1;
     }
-    copy_async_wait<0>();
-    SYNC_BLOCK(); /* the stages' memory becomes that of the sums */
+    SYNC_BLOCK(); /* the stages, whose copies were all waited for, become the memory of the sums */
     const typename warp_of_product::position end_lane(anew(thread_index()));
     warp.put(end_lane, shared.sum);
     warp.put_sums(end_lane, shared.row_sum, shared.column_sum);
