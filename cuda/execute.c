@@ -166,13 +166,13 @@ hunze_status hunze_device_execute(const hunze_plan *plan, const hunze_request *r
     return status;
 }
 
-hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *to, size_t bytes)
+hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *stream, void *to, size_t bytes)
 {
     int64_t count = (int64_t)bytes;
     const hunze_dtype byte = {HUNZE_UINT, 8, 1};
     const hunze_tensor there = {hunze_data(from), from->device, 1, byte, &count, NULL, 0},
                        here = {to, {HUNZE_DEVICE_CPU, 0}, 1, byte, &count, NULL, 0};
-    return hunze_device_copy(context, &there, &here, from->device, NULL);
+    return hunze_device_copy(context, &there, &here, from->device, stream);
 }
 
 static hunze_status pack_in_scope(const hunze_plan *plan, const hunze_device_weights *weights,

@@ -394,7 +394,8 @@ typedef struct hunze_pack_options {
  * {HUNZE_OPAQUE_HANDLE, 64, 1}; its 64-byte header holds magic, version, layout, dtype and shape.  It is position-independent: it
  * may be mapped and shared.  *bytes is a multiple of 64.
  * On a device, where w and packed live together: bf16, f16 and s8, on run's stream; a blob of the CPU is none of a device's.  Plans read its header when
- * they are made, by a copy that waits (packing must have run), and their runs trust it; a call without a plan reads it each time. */
+ * they are made, by a copy that waits (packing must have run), and their runs trust it; a call without a plan reads it each time, on run's stream, which
+ * must not be captured then. */
 HUNZE_API hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, const hunze_pack_options *options,
                                        size_t *bytes);
 HUNZE_API hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hunze_tensor *packed,

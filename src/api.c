@@ -23,7 +23,7 @@ static __attribute__((noinline)) hunze_status run_by_key(hunze_context *context,
                                                          const hunze_run *run, hunze_flight *flight)
 {
     hunze_request request;
-    const hunze_status status = hunze_request_build(context, call, NULL, &request);
+    const hunze_status status = hunze_request_build(context, call, NULL, run, &request);
     if (status)
         return status;
     const hunze_plan *plan = flight ? hunze_cache_find(context, &request, flight) : NULL;

@@ -22,8 +22,8 @@ void hunze_copy_elements(int64_t n, size_t bytes, const char *from, int64_t from
 hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from, const hunze_tensor *to,
                                hunze_device device, void *stream);
 
-/* Bytes of a tensor on a device, by a copy that waits. */
-hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *to, size_t bytes);
+/* Bytes of a tensor on a device, by a copy on the stream that waits. */
+hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *stream, void *to, size_t bytes);
 /* Weights on the plan's device that become a blob there, in the layout of the plan's row: element (row, column, channel; n) of group g is at
  * w + g*group_step + row*axis_step[0] + column*axis_step[1] + channel*c_step + n*n_step. */
 typedef struct hunze_device_weights {

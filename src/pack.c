@@ -43,7 +43,20 @@ static hunze_status check_blob_data(const hunze_tensor *tensor, const char *name
     return HUNZE_OK;
 }
 
-hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name,
+/* The stream has packed it, or waits for who did. */
+static hunze_status read_from_device(hunze_context *context, const hunze_tensor *tensor, const char *name, void *stream,
+                                     hunze_packed_header *header)
+{
+    const hunze_status status = hunze_device_read(context, tensor, stream, header, sizeof *header);
+    if (status != HUNZE_ERR_CAPTURE)
+        return status;
+    return hunze_fail(HUNZE_ERR_CAPTURE,
+                      "the header of packed %s is on the device and cannot be read while a stream is being captured: "
+                      "make a plan before the capture begins (hunze_plan_create), and run that",
+                      name);
+}
+
+hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name, void *stream,
                                hunze_packed_header *header)
 {
     TRY(check_blob_tensor(tensor, name));
@@ -54,7 +67,7 @@ hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tenso
     if (is_on_cpu(tensor))
         memcpy(header, hunze_data(tensor), sizeof *header);
     else
-        TRY(hunze_device_read(context, tensor, header, sizeof *header));
+        TRY(read_from_device(context, tensor, name, stream, header));
     if (header->magic != MAGIC)
         return hunze_fail(HUNZE_ERR_PACKED, "%s does not start as a packed weight does", name);
     if (header->version != VERSION)

@@ -210,7 +210,7 @@ hunze_status hunze_plan_create(hunze_context *context, const hunze_call *given, 
     if (!context || !out)
         return hunze_fail(HUNZE_ERR_NULL, "%s is NULL", context ? "plan" : "context");
     TRY(check_call(&call, given));
-    TRY(hunze_request_build(context, &call, NULL, &request));
+    TRY(hunze_request_build(context, &call, NULL, NULL, &request));
     hunze_status status = HUNZE_OK;
     hunze_flight *flight = hunze_flight_begin(context);
     hunze_plan *cached = flight ? (hunze_plan *)hunze_cache_find(context, &request, flight) : NULL;
@@ -298,7 +298,7 @@ hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *given, con
         return hunze_fail(HUNZE_ERR_NULL, "plan is NULL");
     TRY(check_call(&call, given));
     if (!plan->plain || call.op != HUNZE_OP_GEMM || !hunze_request_matches(plan->context, &call, plan, &request)) {
-        TRY(hunze_request_build(plan->context, &call, plan, &request));
+        TRY(hunze_request_build(plan->context, &call, plan, run, &request));
         if (request.words != plan->key_words || memcmp(request.key, plan->key, request.words * sizeof(uint64_t)) != 0)
             TRY(mismatch(plan, &request));
     }

@@ -11,6 +11,7 @@ typedef struct hunze_request {
     const hunze_call *call;
     uint32_t flags; /* of context and call */
     const hunze_tensor *operand[HUNZE_ROLE_COUNT];
+    const hunze_run *run;       /* NULL: none; the header of packed weights on a device is read on its stream */
     const char *kernel;         /* forced, or NULL */
     hunze_packed_header packed; /* of b, if that is a packed weight */
     uint64_t hash;
@@ -22,7 +23,7 @@ typedef struct hunze_request {
  * call->options is not NULL: hunze_default_options(op) stands in. */
 /* plan: NULL, or the one that the call is to be a run of.  Of packed weights on a device it knows the header: reading it takes a copy that waits. */
 hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
-                                 hunze_request *request);
+                                 const hunze_run *run, hunze_request *request);
 /* The one place where the operands that the request has so far live, pinned memory being everywhere; else HUNZE_ERR_DEVICE. */
 hunze_status hunze_request_device(const hunze_request *request, hunze_device *device);
 /* Whether the call is a gemm of three operands and nothing else whose key is the plan's: compared in place, nothing stored or hashed.  Of the
@@ -80,8 +81,8 @@ hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request,
                            hunze_flight *flight);
 
 /* ------------------------------------------------------------------ pack.c */
-/* A header that is there, whole, of this version, and no larger than its tensor; from a device by a copy that waits. */
-hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name,
+/* A header that is there, whole, of this version, and no larger than its tensor; from a device by a copy on the stream that waits. */
+hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name, void *stream,
                                hunze_packed_header *header);
 /* Its bytes are those that the row's layout has for its n and k. */
 hunze_status hunze_packed_fits(const hunze_packed_header *header, const hunze_row *row);

@@ -124,10 +124,13 @@ static hunze_status put_weights(hunze_request *request, hunze_context *context, 
         request->packed = plan->packed_header;
     } else {
         hunze_device device;
-        if (tensor->device.type != HUNZE_DEVICE_CPU) /* no device is asked for a header that no kernel here could use */
+        /* No device is asked for a header that no kernel here could use. */
+        if (tensor->device.type != HUNZE_DEVICE_CPU) {
             TRY(hunze_request_device(request, &device));
+            TRY(request->run ? hunze_run_check(request->run, device) : HUNZE_OK);
+        }
         TRY(hunze_packed_read(context, tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B),
-                              &request->packed));
+                              request->run ? request->run->stream : NULL, &request->packed));
     }
     uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
     memcpy(words, &request->packed, sizeof words);
@@ -358,11 +361,12 @@ bool hunze_request_matches(hunze_context *context, const hunze_call *call, const
 }
 
 hunze_status hunze_request_build(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
-                                 hunze_request *request)
+                                 const hunze_run *run, hunze_request *request)
 {
     hunze_status status;
     request->call = call;
     request->flags = context->flags & CALL_FLAGS;
+    request->run = run;
     request->kernel = NULL;
     request->words = 0;
     memset(request->operand, 0, sizeof request->operand);

@@ -46,9 +46,9 @@ hunze_status hunze_device_copy(hunze_context *context, const hunze_tensor *from,
     return none();
 }
 
-hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *to, size_t bytes)
+hunze_status hunze_device_read(hunze_context *context, const hunze_tensor *from, void *stream, void *to, size_t bytes)
 {
-    (void)context, (void)from, (void)to, (void)bytes;
+    (void)context, (void)from, (void)stream, (void)to, (void)bytes;
     return none();
 }
 

@@ -153,8 +153,70 @@ static void capture_elsewhere_on_another_device(void)
     hunze_context_release(context);
 }
 
+/* A call without a plan reads the header of packed weights, on its stream: behind the packing, and never while that is captured. */
+static void packed_weights(void)
+{
+    enum { COUNT = 4 };
+    const hunze_dtype bf16 = {HUNZE_BFLOAT, 16, 1}, f32 = {HUNZE_FLOAT, 32, 1}, words = {HUNZE_OPAQUE_HANDLE, 64, 1};
+    const int64_t square[2] = {COUNT, COUNT};
+    uint16_t ones[COUNT * COUNT];
+    float result[COUNT * COUNT];
+    hunze_context *context = new_context(NULL);
+    CUcontext primary = NULL;
+    CUstream streams[2] = {NULL, NULL};
+    size_t bytes = 0;
+    for (int i = 0; i < COUNT * COUNT; i++)
+        ones[i] = 0x3F80;
+    void *x = NULL, *y = NULL, *packed = NULL;
+    array from, a, b, d;
+    OK(hunze_memory_alloc(context, cuda0, sizeof ones, NULL, &x));
+    OK(hunze_memory_alloc(context, cuda0, sizeof result, NULL, &y));
+    view(&a, cuda0, bf16, x, 2, square, NULL);
+    view(&d, cuda0, f32, y, 2, square, NULL);
+    OK(hunze_copy(context, view(&from, cpu, bf16, ones, 2, square, NULL), &a.tensor, NULL));
+    OK(hunze_pack_size(context, &a.tensor, NULL, &bytes));
+    OK(hunze_memory_alloc(context, cuda0, bytes, NULL, &packed));
+    const int64_t count = (int64_t)bytes / 8;
+    view(&b, cuda0, words, packed, 1, &count, NULL);
+    const hunze_gemm_options options = {.struct_size = sizeof options};
+    const hunze_call call = {.struct_size = sizeof call,
+                             .op = HUNZE_OP_GEMM,
+                             .a = &a.tensor,
+                             .b = &b.tensor,
+                             .d = &d.tensor,
+                             .options = &options};
+    hunze_plan *plan = NULL;
+    OK(hunze_stream_synchronize(context, cuda0, NULL));
+    DRIVER_OK(DRIVER(cuDevicePrimaryCtxRetain, 7000)(&primary, 0));
+    DRIVER_OK(DRIVER(cuCtxPushCurrent, 4000)(primary));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&streams[0], CU_STREAM_NON_BLOCKING));
+    DRIVER_OK(DRIVER(cuStreamCreate, 2000)(&streams[1], CU_STREAM_DEFAULT));
+    for (int i = 0; i < 2; i++) {
+        const hunze_run run = {.struct_size = sizeof run, .stream = streams[i]};
+        OK(hunze_pack(context, &a.tensor, &b.tensor, NULL, &run));
+        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, &options, &run));
+        OK(hunze_stream_synchronize(context, cuda0, streams[i]));
+        if (!plan) {
+            OK(hunze_plan_create(context, &call, &plan));
+            OK(hunze_plan_prepare(plan));
+        }
+        DRIVER_OK(DRIVER(cuMemsetD8Async, 3020)((CUdeviceptr)y, 0, sizeof result, streams[i]));
+        DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(streams[i], CU_STREAM_CAPTURE_MODE_GLOBAL));
+        REFUSED(CAPTURE, hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, &options, &run), "packed b",
+                "make a plan before the capture begins");
+        OK(hunze_plan_run(plan, &call, &run)); /* the refusal did not spoil the capture */
+        DRIVER_OK(DRIVER(cuGraphLaunch, 10000)(end_capture(streams[i]), streams[i]));
+        OK(hunze_copy(context, &d.tensor, view(&from, cpu, f32, result, 2, square, NULL), &run));
+        for (int at = 0; at < COUNT * COUNT; at++)
+            check(result[at] == COUNT, "element %d is %g", at, (double)result[at]);
+    }
+    hunze_plan_release(plan);
+    hunze_context_release(context);
+}
+
 static const cuda_case cases[] = {
     {"capture", capture, NULL, NULL},
+    {"packed_weights", packed_weights, NULL, NULL},
     {"capture_elsewhere", capture_elsewhere, NULL, NULL},
     {"capture_elsewhere_without_pools", capture_elsewhere, "pools=0", NULL},
     {"capture_elsewhere_on_another_device", capture_elsewhere_on_another_device, "devices=2", NULL},
