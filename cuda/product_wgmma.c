@@ -176,11 +176,11 @@ static void swap_sides(product *p)
 enum { ELEMENT = 2, UNIT = 16 / ELEMENT }; /* bytes; elements that are copied at least */
 static const int64_t most_stride = (INT64_C(1) << 40) / ELEMENT, most_extent = INT32_MAX - HUNZE_CUDA_WGMMA_N;
 
-/* Whether one axis can be that along which elements are neighbours, the other being `outer` apart. */
+/* Whether one axis can be that along which elements are neighbours, the other being `outer` apart and holding `inside` of them. */
 static bool is_contiguous(int64_t extent, int64_t step) { return extent == 1 || step == 1; }
-static bool is_outer(int64_t extent, int64_t step)
+static bool is_outer(int64_t extent, int64_t step, int64_t inside)
 {
-    return extent == 1 || (step > 0 && step % UNIT == 0 && step < most_stride);
+    return extent == 1 || (step >= inside && step % UNIT == 0 && step < most_stride);
 }
 
 static int64_t common_divisor(int64_t a, int64_t b)
@@ -200,17 +200,17 @@ static const char *find_map(product_side *side, int64_t k, hunze_cuda_matrices *
     static const char
         *const neighbours[] = {"needs the first operand's rows or columns contiguous",
                                "needs the second operand's rows or columns contiguous"},
-               *const steps[] = {"needs the first operand's rows a multiple of 16 bytes apart, below 2^40",
-                                 "needs the second operand's rows a multiple of 16 bytes apart, below 2^40"},
+               *const steps[] = {"needs the first operand's rows a multiple of 16 bytes apart, below 2^40, disjoint",
+                                 "needs the second operand's rows a multiple of 16 bytes apart, below 2^40, disjoint"},
                *const apart[] = {"needs the first operand's matrices a multiple of 16 bytes apart, below 2^40",
                                  "needs the second operand's matrices a multiple of 16 bytes apart, below 2^40"},
                *const count[] = {"needs the first operand's matrices within 2^31 of their common stride",
                                  "needs the second operand's matrices within 2^31 of their common stride"};
     const bool by_k = is_contiguous(k, side->k_step), by_rows = is_contiguous(side->rows, side->row_step);
-    if (by_k && is_outer(side->rows, side->row_step)) {
+    if (by_k && is_outer(side->rows, side->row_step, k)) {
         side->by_rows = false;
         side->outer = side->rows > 1 ? side->row_step : hunze_ceil_div(k, UNIT) * UNIT;
-    } else if (by_rows && is_outer(k, side->k_step)) {
+    } else if (by_rows && is_outer(k, side->k_step, side->rows)) {
         side->by_rows = true;
         side->outer = k > 1 ? side->k_step : hunze_ceil_div(side->rows, UNIT) * UNIT;
     } else {

@@ -478,6 +478,10 @@ static void refusals(void)
     refuse(context, &of, "first operand's rows or columns contiguous");
     of = (matrices){.a = {1, 8, 16}, .a_steps = {0, -16, 1}, .b = {1, 16, 24}, .d = {1, 8, 24}};
     refuse(context, &of, "first operand's rows a multiple of 16 bytes apart");
+    of = (matrices){.a = {1, 8, 24}, .a_steps = {0, 16, 1}, .b = {1, 24, 24}, .d = {1, 8, 24}};
+    refuse(context, &of, "first operand's rows a multiple of 16 bytes apart, below 2^40, disjoint");
+    of = (matrices){.a = {1, 8, 16}, .b = {1, 16, 24}, .b_steps = {0, 1, 8}, .d = {1, 8, 24}};
+    refuse(context, &of, "second operand's rows a multiple of 16 bytes apart, below 2^40, disjoint");
     of = (matrices){.a = {1, 8, 16}, .a_steps = {0, far, 1}, .b = {1, 16, 24}, .d = {1, 8, 24}};
     refuse(context, &of, "below 2^40");
     of.a_steps[1] = far - 8;

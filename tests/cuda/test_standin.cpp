@@ -365,7 +365,8 @@ static void tensor_maps_are_checked()
     TAKEN(m.steps[1] = 8);
     TAKEN(m.extents[1] = (cuuint64_t)1 << 32);
     TAKEN(m.strides[0] = ((cuuint64_t)1 << 40) - 16);
-    TAKEN(m.strides[0] = 0);
+    TAKEN((m.strides[0] = 64, m.extents[0] = 32));
+    TAKEN(m.strides[1] = 0);
     TAKEN((m.swizzle = CU_TENSOR_MAP_SWIZZLE_64B, m.box[0] = 32));
     TAKEN((m.swizzle = CU_TENSOR_MAP_SWIZZLE_NONE, m.box[0] = 256));
     TAKEN(m.fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA);
@@ -376,6 +377,7 @@ static void tensor_maps_are_checked()
     NOT_TAKEN(m.extents[1] = ((cuuint64_t)1 << 32) + 1);
     NOT_TAKEN(m.strides[1] = 120);
     NOT_TAKEN(m.strides[0] = (cuuint64_t)1 << 40);
+    NOT_TAKEN(m.strides[0] = 112); /* of 64 elements */
     NOT_TAKEN(m.box[1] = 0);
     NOT_TAKEN(m.box[1] = 257);
     NOT_TAKEN(m.box[0] = 4);

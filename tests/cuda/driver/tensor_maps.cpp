@@ -80,6 +80,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuui
             return CUDA_ERROR_INVALID_VALUE;
     }
     const uint32_t inner = box[0] * element;
+    if (rank > 1 && strides[0] < extents[0] * element)
+        return CUDA_ERROR_INVALID_VALUE;
     if ((!interleaved && (inner % 16 || (span && inner > span))) ||
         (interleave == CU_TENSOR_MAP_INTERLEAVE_32B && swizzle != CU_TENSOR_MAP_SWIZZLE_32B))
         return CUDA_ERROR_INVALID_VALUE;
