@@ -24,3 +24,11 @@ void hunze_cuda_matrices_of(hunze_cuda_matrices *matrices, const hunze_tensor *c
             matrices->stride[last][o] = strides[o];
     }
 }
+
+int64_t hunze_cuda_matrices_strides(const hunze_cuda_matrices *matrices, int operand)
+{
+    int64_t strides = 0;
+    for (int axis = 0; axis < matrices->axes; axis++)
+        strides |= matrices->stride[axis][operand];
+    return strides;
+}

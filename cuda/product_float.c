@@ -4,14 +4,6 @@
 #include "matrices.h"
 #include "operands_float.h"
 
-static int64_t between_matrices(const hunze_cuda_matrices *matrices, int operand)
-{
-    int64_t strides = 0;
-    for (int axis = 0; axis < matrices->axes; axis++)
-        strides |= matrices->stride[axis][operand];
-    return strides;
-}
-
 static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, const hunze_cuda_run *run)
 {
     const hunze_gemm_options *options = call->options;
@@ -63,8 +55,8 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
                                             [HUNZE_CUDA_OF_C] = read_c ? call->c : NULL,
                                             [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
                                         });
-    p.a.load = hunze_cuda_load_of(&p.a, shape->m, between_matrices(&p.matrices, HUNZE_CUDA_OF_A), bytes);
-    p.b.load = hunze_cuda_load_of(&p.b, shape->n, between_matrices(&p.matrices, HUNZE_CUDA_OF_B), bytes);
+    p.a.load = hunze_cuda_load_of(&p.a, shape->m, hunze_cuda_matrices_strides(&p.matrices, HUNZE_CUDA_OF_A), bytes);
+    p.b.load = hunze_cuda_load_of(&p.b, shape->n, hunze_cuda_matrices_strides(&p.matrices, HUNZE_CUDA_OF_B), bytes);
     return hunze_cuda_start_float_product(&p, false, shape->batch, run->workspace, run);
 }
 

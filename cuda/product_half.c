@@ -6,14 +6,6 @@
 
 #include "../src/gemm.h"
 
-static int64_t between_matrices(const hunze_cuda_matrices *matrices, int operand)
-{
-    int64_t strides = 0;
-    for (int axis = 0; axis < matrices->axes; axis++)
-        strides |= matrices->stride[axis][operand];
-    return strides;
-}
-
 static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, const hunze_cuda_run *run)
 {
     const hunze_gemm_options *options = call->options;
@@ -65,8 +57,8 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
                                             [HUNZE_CUDA_OF_C] = c,
                                             [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
                                         });
-    hunze_cuda_half_set_load(&p.a, shape->m, shape->k, between_matrices(&p.matrices, HUNZE_CUDA_OF_A));
-    hunze_cuda_half_set_load(&p.b, shape->n, shape->k, between_matrices(&p.matrices, HUNZE_CUDA_OF_B));
+    hunze_cuda_half_set_load(&p.a, shape->m, shape->k, hunze_cuda_matrices_strides(&p.matrices, HUNZE_CUDA_OF_A));
+    hunze_cuda_half_set_load(&p.b, shape->n, shape->k, hunze_cuda_matrices_strides(&p.matrices, HUNZE_CUDA_OF_B));
     hunze_cuda_half_set_pairs(&p);
     return hunze_cuda_half_start(&p, false, shape->batch, run);
 }

@@ -333,9 +333,7 @@ double hunze_cuda_cost_product_wgmma(const hunze_plan *plan)
 static bool aligned(const hunze_cuda_wgmma_product *to, const void *data, uint32_t f32, int64_t row, int64_t column,
                     int operand, int64_t count)
 {
-    int64_t steps = row;
-    for (int axis = 0; axis < to->matrices.axes; axis++)
-        steps |= to->matrices.stride[axis][operand];
+    const int64_t steps = row | hunze_cuda_matrices_strides(&to->matrices, operand);
     return !data || (column == 1 && steps % count == 0 && (uintptr_t)data % (uintptr_t)(count * (f32 ? 4 : 2)) == 0);
 }
 
