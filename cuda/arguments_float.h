@@ -4,6 +4,7 @@
 #ifndef HUNZE_CUDA_ARGUMENTS_FLOAT_H
 #define HUNZE_CUDA_ARGUMENTS_FLOAT_H
 
+#include "arguments_matrices.h"
 #include "arguments_runs.h"
 
 /* ------------------------------------------------------------------ products */
@@ -48,24 +49,6 @@ typedef struct hunze_cuda_positions {
     int64_t images, height, width; /* of all phases */
     int64_t d[3], residual[3];     /* between images, rows, columns */
 } hunze_cuda_positions;
-
-/* Products of one launch: matrices of a batch, or groups of a convolution, whose operands lie so far apart. */
-enum {
-    HUNZE_CUDA_OF_D,
-    HUNZE_CUDA_OF_A,
-    HUNZE_CUDA_OF_B,
-    HUNZE_CUDA_OF_C,
-    HUNZE_CUDA_OF_BIAS,
-    HUNZE_CUDA_OF_RESIDUAL,
-    HUNZE_CUDA_OF_COUNT
-};
-enum { HUNZE_CUDA_MATRIX_AXES = 16 };
-typedef struct hunze_cuda_matrices {
-    int64_t stride[HUNZE_CUDA_MATRIX_AXES][HUNZE_CUDA_OF_COUNT];
-    uint32_t extent[HUNZE_CUDA_MATRIX_AXES];
-    int32_t axes; /* slowest first */
-    int32_t reserved;
-} hunze_cuda_matrices;
 
 /* t, then t + bias, + residual, act: each step rounded once. */
 typedef struct hunze_cuda_float_epilogue {

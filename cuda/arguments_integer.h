@@ -3,6 +3,8 @@
 #ifndef HUNZE_CUDA_ARGUMENTS_INTEGER_H
 #define HUNZE_CUDA_ARGUMENTS_INTEGER_H
 
+#include "arguments_matrices.h"
+
 #include <stdint.h>
 
 /* ------------------------------------------------------------------ epilogue
@@ -67,22 +69,6 @@ typedef struct hunze_cuda_positions {
     int64_t d[3], residual[3]; /* elements between images, rows, columns */
 } hunze_cuda_positions;
 
-/* Matrices of a batch, or images and groups of a convolution.  COLUMN: the column of the epilogue's parameters that is a matrix' first. */
-enum { HUNZE_CUDA_BATCH_AXES = 16 };
-enum {
-    HUNZE_CUDA_BATCH_D,
-    HUNZE_CUDA_BATCH_A,
-    HUNZE_CUDA_BATCH_B,
-    HUNZE_CUDA_BATCH_RESIDUAL,
-    HUNZE_CUDA_BATCH_COLUMN,
-    HUNZE_CUDA_BATCH_OPERANDS
-};
-typedef struct hunze_cuda_batch {
-    int64_t axes; /* slowest first */
-    int32_t extent[HUNZE_CUDA_BATCH_AXES];
-    int64_t stride[HUNZE_CUDA_BATCH_AXES][HUNZE_CUDA_BATCH_OPERANDS]; /* elements */
-} hunze_cuda_batch;
-
 /* All that counts rows, columns, k, taps, positions of an image or tiles is below HUNZE_CUDA_INT_LIMIT. */
 #define HUNZE_CUDA_INT_LIMIT (1 << 30)
 
@@ -95,7 +81,7 @@ typedef struct hunze_cuda_int_product {
     int64_t a_zero_stride, b_zero_stride;
     hunze_cuda_gather gather;
     hunze_cuda_positions positions;
-    hunze_cuda_batch batch;
+    hunze_cuda_matrices matrices; /* of a batch, or images and groups of a convolution */
     hunze_cuda_int_epilogue epilogue;
 } hunze_cuda_int_product;
 

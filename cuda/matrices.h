@@ -4,7 +4,7 @@
 #define HUNZE_CUDA_MATRICES_H
 
 #include "cuda.h"
-#include "arguments_float.h"
+#include "arguments_matrices.h"
 
 /* The leading axes of D, and how far apart operands (NULL: absent) are along them; axes that continue each other in all are one. */
 void hunze_cuda_matrices_of(hunze_cuda_matrices *matrices, const hunze_tensor *const operand[HUNZE_CUDA_OF_COUNT]);

@@ -8,6 +8,7 @@
 #define HUNZE_PRODUCT_FLOAT_CUH
 
 #include "gather_float.cuh"
+#include "tile_order.cuh"
 #include "vocabulary.cuh"
 #include "../src/simd/float_type.h"
 #include "../src/simd/activation.h"
@@ -24,28 +25,13 @@ struct product_place {
     int64_t offset[HUNZE_CUDA_OF_COUNT];
 };
 
-/* Tiles go through eight tile rows at a time, column by column, so that those at work together share operands in the L2 cache. */
-HUNZE_INLINE product_place product_place_of(const hunze_cuda_float_product &p, uint32_t index, int tile)
+HUNZE_INLINE product_place product_place_of(const hunze_cuda_float_product &p, uint32_t index, int size)
 {
-    constexpr uint32_t ROWS = 8;
-    const uint32_t tiles = p.tiles_m * p.tiles_n;
-    uint32_t matrix = index / tiles;
-    index -= matrix * tiles;
-    const uint32_t first = index / (ROWS * p.tiles_n) * ROWS,
-                   height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
-    index -= first * p.tiles_n;
-    product_place place = {
-        (int64_t)(first + index % height) * tile, (int64_t)(index / height) * tile, 0, 0, matrix, {0}};
+    const tile_index tile = tile_index_of(p.tiles_m, p.tiles_n, index);
     const uint32_t phases = (uint32_t)p.gather.axis[0].phases * (uint32_t)p.gather.axis[1].phases;
-    place.phase = matrix % phases;
-    matrix /= phases;
-    for (int axis = p.matrices.axes - 1; axis >= 0; axis--) {
-        const uint32_t at = matrix % p.matrices.extent[axis];
-        matrix /= p.matrices.extent[axis];
-        for (int operand = 0; operand < HUNZE_CUDA_OF_COUNT; operand++)
-            place.offset[operand] += at * p.matrices.stride[axis][operand];
-    }
-    place.k_block = matrix;
+    product_place place = {
+        (int64_t)tile.row * size, (int64_t)tile.column * size, tile.matrix % phases, 0, tile.matrix, {0}};
+    place.k_block = tile_offsets(p.matrices, tile.matrix / phases, place.offset);
     return place;
 }
 

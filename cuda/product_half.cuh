@@ -10,6 +10,7 @@
 
 #include "epilogue_half.cuh"
 #include "tile_half.cuh"
+#include "tile_order.cuh"
 
 HUNZE_INLINE void half_mma(type_bf16, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 {
@@ -69,28 +70,9 @@ template <typename shape> HUNZE_INLINE int half_sum_at(int row, int column)
 
 /* ------------------------------------------------------------------ where a tile lies */
 
-struct half_place {
-    int row, column; /* of D */
-    int64_t offset[HUNZE_CUDA_OF_COUNT];
-};
-
-/* Tiles go through eight tile rows at a time, column by column, so that those at work together share operands in the L2 cache. */
-template <typename shape> HUNZE_INLINE half_place half_place_of(const hunze_cuda_half_product &p, int64_t block)
+template <typename shape> HUNZE_INLINE tile_place half_place_of(const hunze_cuda_half_product &p, int64_t block)
 {
-    constexpr uint32_t ROWS = 8;
-    const uint32_t tiles_m = (uint32_t)p.tiles_m, tiles_n = (uint32_t)p.tiles_n, tiles = tiles_m * tiles_n;
-    uint32_t index = (uint32_t)block, matrix = index / tiles;
-    index -= matrix * tiles;
-    const uint32_t first = index / (ROWS * tiles_n) * ROWS, height = tiles_m - first < ROWS ? tiles_m - first : ROWS;
-    index -= first * tiles_n;
-    half_place place = {(int)(first + index % height) * shape::TILE_M, (int)(index / height) * shape::TILE_N, {0}};
-    for (int axis = p.matrices.axes - 1; axis >= 0; axis--) {
-        const uint32_t at = matrix % p.matrices.extent[axis];
-        matrix /= p.matrices.extent[axis];
-        for (int operand = 0; operand < HUNZE_CUDA_OF_COUNT; operand++)
-            place.offset[operand] += at * p.matrices.stride[axis][operand];
-    }
-    return place;
+    return tile_place_of(p, shape::TILE_M, shape::TILE_N, (uint32_t)block);
 }
 
 /* ------------------------------------------------------------------ a warp's sums */
@@ -175,7 +157,7 @@ template <typename shape> struct half_warp {
 
 /* Offsets of the tile's rows in D and the residual. */
 template <typename shape>
-HUNZE_INLINE void half_rows(const hunze_cuda_half_product &p, const half_place &place, half_shared<shape> &shared)
+HUNZE_INLINE void half_rows(const hunze_cuda_half_product &p, const tile_place &place, half_shared<shape> &shared)
 {
     const hunze_cuda_positions &at = p.positions;
     const int width = (int)at.width, height = (int)at.height;
@@ -188,7 +170,7 @@ HUNZE_INLINE void half_rows(const hunze_cuda_half_product &p, const half_place &
 
 /* Threads go along the axis on which D's elements lie closer together: rows, or pairs of columns. */
 template <typename type, typename shape>
-HUNZE_INLINE void half_put(const hunze_cuda_half_product &p, const half_place &place, int first_column,
+HUNZE_INLINE void half_put(const hunze_cuda_half_product &p, const tile_place &place, int first_column,
                            const half_shared<shape> &shared)
 {
     enum { PAIRS = shape::SLICE_N / 2, EACH = shape::TILE_M * PAIRS / shape::THREADS };
@@ -263,7 +245,7 @@ HUNZE_INLINE void half_tile(const hunze_cuda_half_product &p, half_shared<shape>
         half_multiply<type, GATHERED>(p, warp, shared.a[now], shared.b[now], a_first, b_first);
         now = now + 1 == STAGES ? 0 : now + 1;
     }
-    const half_place place = half_place_of<shape>(p, anew(block_x()));
+    const tile_place place = half_place_of<shape>(p, anew(block_x()));
 #pragma unroll 1
     for (int column = 0; column < shape::TILE_N; column += shape::SLICE_N) {
         SYNC_BLOCK(); /* the stages, whose copies were all waited for, then the last sums, become the memory of sums */
@@ -277,7 +259,7 @@ HUNZE_INLINE void half_tile(const hunze_cuda_half_product &p, half_shared<shape>
 
 template <typename shape>
 HUNZE_INLINE half_strided_loader<shape::TILE_N, shape::THREADS> half_b_loader(const hunze_cuda_half_product &p,
-                                                                              const half_place &place)
+                                                                              const tile_place &place)
 {
     return {p.b, place.offset[HUNZE_CUDA_OF_B] + place.column * p.b.row_step, p.n - place.column};
 }
@@ -286,7 +268,7 @@ HUNZE_INLINE half_strided_loader<shape::TILE_N, shape::THREADS> half_b_loader(co
 template <typename type, typename shape> HUNZE_INLINE void half_strided(const hunze_cuda_half_product &p)
 {
     typedef half_shared<shape> shared_memory;
-    const half_place place = half_place_of<shape>(p, block_x());
+    const tile_place place = half_place_of<shape>(p, block_x());
     half_strided_loader<shape::TILE_M, shape::THREADS> a(p.a, place.offset[HUNZE_CUDA_OF_A] + place.row * p.a.row_step,
                                                          p.m - place.row);
     auto b = half_b_loader<shape>(p, place);
@@ -298,7 +280,7 @@ template <typename type, typename shape> HUNZE_INLINE void half_gathered(const h
 {
     typedef half_shared<shape> shared_memory;
     shared_memory &shared = SHARED(shared_memory);
-    const half_place place = half_place_of<shape>(p, block_x());
+    const tile_place place = half_place_of<shape>(p, block_x());
     const uint16_t *first = static_cast<const uint16_t *>(p.a.data) + place.offset[HUNZE_CUDA_OF_A];
     for (int i = thread_index(); i < shape::TILE_M; i += shape::THREADS)
         store_shared(&shared.gathered[i], half_gathered_row_of(p, first, place.row + i));

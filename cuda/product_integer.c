@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Launches integer products: hunze_gemm, and hunze_conv as a product per group whose rows are output positions. */
 #include "launchers.h"
+#include "matrices.h"
 #include "operands_integer.h"
 
 #include "../src/conv.h"
 #include "../src/device.h"
-#include "../src/runs.h"
 
 #include <stdlib.h>
 
@@ -130,35 +130,6 @@ static matrix matrix_of(const hunze_tensor *x, bool transpose)
     return (matrix){hunze_data(x), transpose ? column : row, transpose ? row : column};
 }
 
-/* operand: D, A, B and the residual or NULL. */
-static void set_batch(hunze_cuda_batch *batch, const hunze_tensor *const operand[HUNZE_RUNS_OPERANDS])
-{
-    int64_t strides[HUNZE_RUNS_OPERANDS][HUNZE_MAX_NDIM] = {{0}};
-    const hunze_tensor *d = operand[HUNZE_CUDA_BATCH_D];
-    for (int o = 0; o < HUNZE_RUNS_OPERANDS; o++)
-        for (int axis = 0; operand[o] && axis < d->ndim - 2; axis++) {
-            const int own = axis - d->ndim + operand[o]->ndim;
-            strides[o][axis] = own >= 0 && operand[o]->shape[own] != 1 ? hunze_stride(operand[o], own) : 0;
-        }
-    hunze_runs runs;
-    hunze_runs_make(&runs, d->ndim - 2, d->shape, HUNZE_RUNS_OPERANDS,
-                    (const int64_t *const[]){strides[0], strides[1], strides[2], strides[3]});
-    batch->axes = runs.axes + 1;
-    for (int axis = 0; axis <= runs.axes; axis++) {
-        batch->extent[axis] = (int32_t)(axis < runs.axes ? runs.extent[axis] : runs.length);
-        for (int o = 0; o < HUNZE_RUNS_OPERANDS; o++)
-            batch->stride[axis][o] = axis < runs.axes ? runs.stride[axis][o] : runs.step[o];
-    }
-}
-
-static int64_t batch_steps(const hunze_cuda_batch *batch, int operand)
-{
-    int64_t steps = 0;
-    for (int axis = 0; axis < batch->axes; axis++)
-        steps |= batch->stride[axis][operand];
-    return steps;
-}
-
 static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, const hunze_cuda_run *run)
 {
     const hunze_gemm_options *options = call->options;
@@ -195,12 +166,16 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
         p.positions.residual[2] = residual.row;
     }
     hunze_cuda_int_epilogue_finish(&p.epilogue);
-    set_batch(&p.batch,
-              (const hunze_tensor *const[]){call->d, call->a, shape->packed_b ? NULL : call->b, options->residual});
+    hunze_cuda_matrices_of(&p.matrices, (const hunze_tensor *const[HUNZE_CUDA_OF_COUNT]){
+                                            [HUNZE_CUDA_OF_D] = call->d,
+                                            [HUNZE_CUDA_OF_A] = call->a,
+                                            [HUNZE_CUDA_OF_B] = shape->packed_b ? NULL : call->b,
+                                            [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
+                                        });
     set_taps(&p.a, shape->k, shape->k, 1);
     set_taps(&p.b, shape->k, shape->k, 1);
-    set_load(&p.a, shape->m, a.row, false, batch_steps(&p.batch, HUNZE_CUDA_BATCH_A));
-    set_load(&p.b, shape->n, p.b.row_step, false, batch_steps(&p.batch, HUNZE_CUDA_BATCH_B));
+    set_load(&p.a, shape->m, a.row, false, hunze_cuda_matrices_strides(&p.matrices, HUNZE_CUDA_OF_A));
+    set_load(&p.b, shape->n, p.b.row_step, false, hunze_cuda_matrices_strides(&p.matrices, HUNZE_CUDA_OF_B));
     return start(&p, false, shape->batch, run);
 }
 
@@ -263,16 +238,19 @@ static hunze_status launch_conv(const hunze_plan *plan, const hunze_call *call, 
         .positions = {.height = (int32_t)shape->out[0],
                       .width = (int32_t)shape->out[1],
                       .d = {shape->y_n, shape->y_axis[0], shape->y_axis[1]}},
-        .batch = {.axes = 2,
-                  .extent = {(int32_t)(apart ? shape->n : 1), (int32_t)shape->groups},
-                  .stride = {{shape->y_n, shape->x_n, 0, 0, 0},
-                             {n * shape->y_c, channels * shape->x_c, n * shape->w_k, 0, n}}},
+        .matrices = {.axes = 2,
+                     .extent = {(uint32_t)(apart ? shape->n : 1), (uint32_t)shape->groups},
+                     .stride = {{[HUNZE_CUDA_OF_D] = shape->y_n, [HUNZE_CUDA_OF_A] = shape->x_n},
+                                {[HUNZE_CUDA_OF_D] = n * shape->y_c,
+                                 [HUNZE_CUDA_OF_A] = channels * shape->x_c,
+                                 [HUNZE_CUDA_OF_B] = n * shape->w_k,
+                                 [HUNZE_CUDA_OF_BIAS] = n}}},
         .epilogue = hunze_cuda_int_epilogue_of(call->d, options->x_quant, options->w_quant, options->y_quant,
                                                options->activation, run->flags),
     };
     if (shape->packed) {
         p.b = packed_bytes(call->b, k);
-        p.batch.stride[1][HUNZE_CUDA_BATCH_B] = packed_rows(n) * packed_k(k);
+        p.matrices.stride[1][HUNZE_CUDA_OF_B] = packed_rows(n) * packed_k(k);
     }
     p.epilogue.d_column = shape->y_c;
     if (options->bias)
@@ -281,10 +259,10 @@ static hunze_status launch_conv(const hunze_plan *plan, const hunze_call *call, 
         const hunze_cuda_image_strides residual = hunze_cuda_image_strides_of(options->residual, options->layout);
         p.epilogue.residual = hunze_data(options->residual);
         p.epilogue.residual_column = residual.channel;
-        p.positions.residual[0] = p.batch.stride[0][HUNZE_CUDA_BATCH_RESIDUAL] = residual.image;
+        p.positions.residual[0] = p.matrices.stride[0][HUNZE_CUDA_OF_RESIDUAL] = residual.image;
         p.positions.residual[1] = residual.axis[0];
         p.positions.residual[2] = residual.axis[1];
-        p.batch.stride[1][HUNZE_CUDA_BATCH_RESIDUAL] = n * residual.channel;
+        p.matrices.stride[1][HUNZE_CUDA_OF_RESIDUAL] = n * residual.channel;
     }
     hunze_cuda_int_epilogue_finish(&p.epilogue);
     set_gather(&p.gather, shape);
@@ -293,14 +271,14 @@ static hunze_status launch_conv(const hunze_plan *plan, const hunze_call *call, 
     if (whole || apart)
         join_taps(&p.a);
     join_taps(&p.b);
-    const int64_t group = used(shape->groups, p.batch.stride[1][HUNZE_CUDA_BATCH_A]);
+    const int64_t group = used(shape->groups, p.matrices.stride[1][HUNZE_CUDA_OF_A]);
     if (whole || apart)
         set_load(&p.a, p.m, step, false, group | (apart ? shape->x_n : 0));
     else
         set_load(&p.a, p.m, shape->stride[1] * shape->x_axis[1], true,
                  group | used(shape->n, shape->x_n) | used(shape->in[0], shape->x_axis[0]) |
                      used(shape->in[1], shape->x_axis[1]));
-    set_load(&p.b, n, p.b.row_step, false, used(shape->groups, p.batch.stride[1][HUNZE_CUDA_BATCH_B]));
+    set_load(&p.b, n, p.b.row_step, false, used(shape->groups, p.matrices.stride[1][HUNZE_CUDA_OF_B]));
     return start(&p, !whole && !apart, (apart ? shape->n : 1) * shape->groups, run);
 }
 

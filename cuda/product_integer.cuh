@@ -10,6 +10,7 @@
 
 #include "epilogue_integer.cuh"
 #include "tile_bytes.cuh"
+#include "tile_order.cuh"
 
 /* The sums of a tile leave registers together, for what is done with each needs many of its own: the stages' memory then holds them. */
 template <int TILE> union product_shared {
@@ -34,29 +35,6 @@ static_assert(sizeof(product_shared<HUNZE_CUDA_INT_LARGE>) == HUNZE_CUDA_INT_LAR
 template <int TILE> HUNZE_INLINE int product_sum_at(int row, int column)
 {
     return row * TILE + (column ^ (row % 4 * 8 + row / 4 % 8));
-}
-
-/* Where a tile lies. */
-struct product_place {
-    int row, column;                           /* of D */
-    int64_t offset[HUNZE_CUDA_BATCH_OPERANDS]; /* elements to the matrix */
-};
-
-/* Tiles go through eight tile rows at a time, column by column, so that those at work together share operands in the L2 cache. */
-HUNZE_INLINE product_place product_place_of(const hunze_cuda_int_product &p, int index, int tile)
-{
-    constexpr int ROWS = 8;
-    int matrix = index / (p.tiles_m * p.tiles_n), rest = index % (p.tiles_m * p.tiles_n);
-    const int first = rest / (ROWS * p.tiles_n) * ROWS, height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
-    rest -= first * p.tiles_n;
-    product_place place = {(first + rest % height) * tile, rest / height * tile, {}};
-    for (int axis = (int)p.batch.axes - 1; axis >= 0; axis--) {
-        const int at = matrix % p.batch.extent[axis];
-        matrix /= p.batch.extent[axis];
-        for (int operand = 0; operand < HUNZE_CUDA_BATCH_OPERANDS; operand++)
-            place.offset[operand] += at * p.batch.stride[axis][operand];
-    }
-    return place;
 }
 
 template <bool SIGNED> HUNZE_INLINE void product_mma(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
@@ -181,14 +159,14 @@ template <int TILE, int THREADS, bool SIGNED> struct product_warp {
 
 /* What belongs to the tile's rows and columns, for product_put. */
 template <int TILE, int THREADS, bool SIGNED>
-HUNZE_INLINE void product_parameters(const hunze_cuda_int_product &p, const product_place &place,
+HUNZE_INLINE void product_parameters(const hunze_cuda_int_product &p, const tile_place &place,
                                      product_shared<TILE> &shared)
 {
     const hunze_cuda_int_epilogue &e = p.epilogue;
     const hunze_cuda_positions &at = p.positions;
     for (int i = thread_index(); i < 2 * TILE; i += THREADS) {
         const int row = place.row + i, j = i - TILE;
-        const int64_t column = place.offset[HUNZE_CUDA_BATCH_COLUMN] + place.column + j;
+        const int64_t column = place.offset[HUNZE_CUDA_OF_BIAS] + place.column + j;
         if (i < TILE) {
             if (!INSIDE(row < p.m))
                 continue;
@@ -240,7 +218,7 @@ template <int TILE> HUNZE_INLINE product_column product_column_of(const product_
 
 /* Threads go along the axis on which D's elements lie closer together; each keeps its index on it. */
 template <int TILE, int THREADS>
-HUNZE_INLINE void product_put(const hunze_cuda_int_product &p, const product_place &place, product_shared<TILE> &shared)
+HUNZE_INLINE void product_put(const hunze_cuda_int_product &p, const tile_place &place, product_shared<TILE> &shared)
 {
     static_assert(THREADS % TILE == 0, "a thread keeps its index");
     const hunze_cuda_int_epilogue &e = p.epilogue;
@@ -265,9 +243,9 @@ HUNZE_INLINE void product_put(const hunze_cuda_int_product &p, const product_pla
         v = wrapping_sub(v, wrapping_mul(column.zero, row.sum));
         v = wrapping_add(v, wrapping_add(row.bias, column.bias));
         const int at = place.column + j;
-        epilogue_store(e, v, place.row + i, place.offset[HUNZE_CUDA_BATCH_COLUMN] + at, row.scale, column.own,
-                       place.offset[HUNZE_CUDA_BATCH_D] + row.d + at * e.d_column,
-                       place.offset[HUNZE_CUDA_BATCH_RESIDUAL] + row.residual + at * e.residual_column);
+        epilogue_store(e, v, place.row + i, place.offset[HUNZE_CUDA_OF_BIAS] + at, row.scale, column.own,
+                       place.offset[HUNZE_CUDA_OF_D] + row.d + at * e.d_column,
+                       place.offset[HUNZE_CUDA_OF_RESIDUAL] + row.residual + at * e.residual_column);
     }
 }
 
@@ -307,16 +285,15 @@ HUNZE_INLINE void product_tile(const hunze_cuda_int_product &p, product_shared<T
     const typename warp_of_product::position end_lane(anew(thread_index()));
     warp.put(end_lane, shared.sum);
     warp.put_sums(end_lane, shared.row_sum, shared.column_sum);
-    const product_place place = product_place_of(p, anew((int)block_x()), TILE);
+    const tile_place place = tile_place_of(p, TILE, TILE, (uint32_t)anew((int)block_x()));
     product_parameters<TILE, THREADS, SIGNED>(p, place, shared);
     SYNC_BLOCK();
     product_put<TILE, THREADS>(p, place, shared);
 }
 
-template <int TILE>
-HUNZE_INLINE strided_rows product_b_rows(const hunze_cuda_int_product &p, const product_place &place)
+template <int TILE> HUNZE_INLINE strided_rows product_b_rows(const hunze_cuda_int_product &p, const tile_place &place)
 {
-    const int64_t offset = place.offset[HUNZE_CUDA_BATCH_B] + place.column * p.b.row_step;
+    const int64_t offset = place.offset[HUNZE_CUDA_OF_B] + place.column * p.b.row_step;
     return {static_cast<const uint8_t *>(p.b.data) + offset, p.b.row_step, p.n - place.column};
 }
 
@@ -324,8 +301,8 @@ HUNZE_INLINE strided_rows product_b_rows(const hunze_cuda_int_product &p, const 
 template <int TILE, int THREADS, bool SIGNED> HUNZE_INLINE void product_strided(const hunze_cuda_int_product &p)
 {
     typedef product_shared<TILE> shared_type;
-    const product_place place = product_place_of(p, (int)block_x(), TILE);
-    const int64_t offset = place.offset[HUNZE_CUDA_BATCH_A] + place.row * p.a.row_step;
+    const tile_place place = tile_place_of(p, TILE, TILE, (uint32_t)block_x());
+    const int64_t offset = place.offset[HUNZE_CUDA_OF_A] + place.row * p.a.row_step;
     const strided_rows rows = {static_cast<const uint8_t *>(p.a.data) + offset, p.a.row_step, p.m - place.row};
     product_tile<TILE, THREADS, SIGNED>(p, SHARED(shared_type), rows, product_b_rows<TILE>(p, place));
 }
@@ -334,9 +311,9 @@ template <int TILE, int THREADS, bool SIGNED> HUNZE_INLINE void product_strided(
 template <int TILE, int THREADS, bool SIGNED> HUNZE_INLINE void product_gathered(const hunze_cuda_int_product &p)
 {
     typedef product_shared<TILE> shared_type;
-    const product_place place = product_place_of(p, (int)block_x(), TILE);
+    const tile_place place = tile_place_of(p, TILE, TILE, (uint32_t)block_x());
     auto &shared = SHARED(shared_type);
-    const uint8_t *first = static_cast<const uint8_t *>(p.a.data) + place.offset[HUNZE_CUDA_BATCH_A];
+    const uint8_t *first = static_cast<const uint8_t *>(p.a.data) + place.offset[HUNZE_CUDA_OF_A];
     for (int row = thread_index(); row < TILE; row += THREADS)
         store_shared(&shared.gathered.rows[row], gathered_row_of(p.gather, p.positions, first, place.row + row));
     if (thread_index() == 0) {

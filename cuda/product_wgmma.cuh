@@ -10,6 +10,7 @@
 
 #include "arguments_wgmma.h"
 #include "epilogue_half.cuh"
+#include "tile_order.cuh"
 
 enum {
     TILE_M = HUNZE_CUDA_WGMMA_M,
@@ -33,29 +34,9 @@ static_assert(sizeof(wgmma_shared) == HUNZE_CUDA_WGMMA_SHARED, "as launchers say
 
 /* ------------------------------------------------------------------ which tile */
 
-struct wgmma_place {
-    int32_t row, column;
-    int64_t offset[HUNZE_CUDA_OF_COUNT];
-};
-
-/* Tiles go through eight tile rows at a time, column by column, so that those at work together share operands in the L2 cache. */
-HUNZE_INLINE wgmma_place wgmma_place_of(const hunze_cuda_wgmma_product &p, uint32_t index)
+HUNZE_INLINE tile_place wgmma_place_of(const hunze_cuda_wgmma_product &p, uint32_t index)
 {
-    constexpr uint32_t ROWS = 8;
-    const uint32_t tiles = p.tiles_m * p.tiles_n;
-    uint32_t matrix = index / tiles;
-    index -= matrix * tiles;
-    const uint32_t first = index / (ROWS * p.tiles_n) * ROWS,
-                   height = p.tiles_m - first < ROWS ? p.tiles_m - first : ROWS;
-    index -= first * p.tiles_n;
-    wgmma_place place = {(int32_t)(first + index % height) * TILE_M, (int32_t)(index / height) * TILE_N, {0}};
-    for (int axis = p.matrices.axes - 1; axis >= 0; axis--) {
-        const uint32_t at = matrix % p.matrices.extent[axis];
-        matrix /= p.matrices.extent[axis];
-        for (int operand = 0; operand < HUNZE_CUDA_OF_COUNT; operand++)
-            place.offset[operand] += at * p.matrices.stride[axis][operand];
-    }
-    return place;
+    return tile_place_of(p, TILE_M, TILE_N, index);
 }
 
 /* A stage, and the parity of its barriers' phase; the stages are gone through again and again. */
@@ -89,7 +70,7 @@ HUNZE_INLINE void wgmma_produce(const hunze_cuda_wgmma_product &p, wgmma_shared 
     prefetch_tensor_map(&p.b);
 #pragma unroll 1
     for (uint32_t tile = (uint32_t)block_x(); tile < p.tiles; tile += (uint32_t)blocks_x()) {
-        const wgmma_place place = wgmma_place_of(p, tile);
+        const tile_place place = wgmma_place_of(p, tile);
 #pragma unroll 1
         for (uint32_t step = 0; step < p.steps; step++, stage.next()) {
             const int32_t k = (int32_t)step * TILE_K;
@@ -166,7 +147,7 @@ HUNZE_INLINE void wgmma_store_four(const hunze_cuda_half_epilogue &e, int64_t at
 struct wgmma_part {
     enum { THREADS = PART_N / 4, STEP = 32 / THREADS, COUNT = WARP_M / STEP, AT_ONCE = 4 };
     const hunze_cuda_wgmma_product &p;
-    const wgmma_place &place;
+    const tile_place &place;
     wgmma_shared &shared;
     int warp;
     int64_t column;
@@ -288,7 +269,7 @@ struct wgmma_part {
 };
 
 template <typename type>
-HUNZE_INLINE void wgmma_store(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, const wgmma_place &place,
+HUNZE_INLINE void wgmma_store(const hunze_cuda_wgmma_product &p, wgmma_shared &shared, const tile_place &place,
                               const float (&sums)[128], int group)
 {
     const int thread = thread_index() % GROUP, lane = thread % 32, warp = group * (GROUP / 32) + thread / 32;
