@@ -2,12 +2,18 @@
 /* Launches convolutions and transposed convolutions of floats as products, one per group: rows are output positions, columns its channels.
  *
  * A kernel of one tap that meets no padding multiplies x and w where they lie.  Otherwise A is gathered, and B are the weights packed into
- * workspace.  A transposed convolution has a product per group and phase (output row % stride, output column % stride). */
+ * workspace unless they came so.  A transposed convolution has a product per group and phase (output row % stride, output column % stride). */
+#include "launchers.h"
 #include "operands_float.h"
+
+#include "../src/device.h"
 
 #include <stdlib.h>
 
-enum { FLAG_BYTES = 256 }; /* of workspace, before the weights */
+enum {
+    FLAG_BYTES = 256,    /* of workspace, before the weights */
+    BLOB_FLAG_BYTES = 64 /* of a blob, behind them */
+};
 
 static int64_t packed_columns(const hunze_conv_shape *shape)
 {
@@ -17,6 +23,12 @@ static int64_t packed_columns(const hunze_conv_shape *shape)
 static int64_t taps_of(const hunze_conv_shape *shape)
 {
     return shape->kernel[0] * shape->kernel[1] * (shape->c / shape->groups);
+}
+
+static int64_t packed_bytes(const struct hunze_plan *plan)
+{
+    return plan->conv.groups * taps_of(&plan->conv) * packed_columns(&plan->conv) *
+           (int64_t)hunze_type_bytes(plan->row->d);
 }
 
 /* ------------------------------------------------------------------ in place */
@@ -83,6 +95,7 @@ static hunze_status launch_in_place(const struct hunze_plan *plan, const hunze_c
     const int64_t extent[2] = {shape->n, shape->out[0]}, n = shape->k / shape->groups;
     const int64_t residual[2] = {operands->residual_n, operands->residual_axis[0]};
     const int64_t x[2] = {shape->x_n, shape->stride[0] * shape->x_axis[0]}, y[2] = {shape->y_n, shape->y_axis[0]};
+    const int64_t b_group = shape->packed ? p->k * packed_columns(shape) : n * shape->w_k;
     int64_t products, x_steps = 0;
     p->m = rows_in_place(shape, operands, &at, &products);
     for (int axis = 0; axis < 3 - at.axes; axis++) {
@@ -90,14 +103,17 @@ static hunze_status launch_in_place(const struct hunze_plan *plan, const hunze_c
         add_axis(&p->matrices, extent[axis],
                  (const int64_t[HUNZE_CUDA_OF_COUNT]){y[axis], x[axis], 0, 0, 0, residual[axis]});
     }
-    add_groups(shape, operands, n * shape->w_k, &p->matrices);
+    add_groups(shape, operands, b_group, &p->matrices);
     p->a = (hunze_cuda_strided){.data = operands->x, .row_step = at.x, .k_step = p->k > 1 ? shape->x_c : 0};
     p->b = (hunze_cuda_strided){.data = operands->w, .row_step = shape->w_k, .k_step = p->k > 1 ? shape->w_c : 0};
+    if (shape->packed)
+        p->b = (hunze_cuda_strided){
+            .data = operands->w + sizeof(hunze_packed_header), .row_step = 1, .k_step = packed_columns(shape)};
     p->positions = (hunze_cuda_positions){
         .images = 1, .height = 1, .width = p->m, .d = {0, 0, at.y}, .residual = {0, 0, at.residual}};
     const bool grouped = shape->groups > 1;
     p->a.load = hunze_cuda_load_of(&p->a, p->m, x_steps | (grouped ? p->k * shape->x_c : 0), operands->x_bytes);
-    p->b.load = hunze_cuda_load_of(&p->b, n, grouped ? n * shape->w_k : 0, operands->x_bytes);
+    p->b.load = hunze_cuda_load_of(&p->b, n, grouped ? b_group : 0, operands->x_bytes);
     return hunze_cuda_start_float_product(p, false, products, run->workspace, run);
 }
 
@@ -153,25 +169,22 @@ typedef struct pack_axis {
     int64_t extent, w_step, k_step;
 } pack_axis;
 
-static hunze_status pack(const struct hunze_plan *plan, const hunze_conv_operands *operands, const hunze_cuda_run *run,
-                         uint32_t *not_finite, void *to)
+static hunze_status pack(const hunze_device_weights *weights, uint32_t *not_finite, const hunze_cuda_run *run)
 {
-    const hunze_conv_shape *shape = &plan->conv;
-    const int64_t c = shape->c / shape->groups, n = shape->k / shape->groups;
+    pack_axis axes[3] = {{weights->kernel[0], weights->axis_step[0], weights->kernel[1] * weights->c},
+                         {weights->kernel[1], weights->axis_step[1], weights->c},
+                         {weights->c, weights->c_step, 1}};
     hunze_cuda_pack p = {
-        .w = operands->w,
-        .to = to,
+        .w = weights->w,
+        .to = weights->to,
         .not_finite = not_finite,
-        .groups = shape->groups,
-        .k = taps_of(shape),
-        .n = n,
-        .stride = packed_columns(shape),
-        .w_group = plan->op == HUNZE_OP_CONV_TRANSPOSE ? c * shape->w_c : n * shape->w_k,
-        .w_column = shape->w_k,
+        .groups = weights->groups,
+        .k = weights->kernel[0] * weights->kernel[1] * weights->c,
+        .n = weights->n,
+        .stride = hunze_ceil_div(weights->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS,
+        .w_group = weights->group_step,
+        .w_column = weights->n_step,
     };
-    pack_axis axes[3] = {{shape->kernel[0], shape->w_axis[0], shape->kernel[1] * c},
-                         {shape->kernel[1], shape->w_axis[1], c},
-                         {c, shape->w_c, 1}};
     for (int i = 1; i < 3; i++) /* neighbours in w last */
         for (int j = i; j > 0 && llabs(axes[j - 1].w_step) < llabs(axes[j].w_step); j--) {
             const pack_axis swap = axes[j];
@@ -186,10 +199,19 @@ static hunze_status pack(const struct hunze_plan *plan, const hunze_conv_operand
     p.along_k = llabs(p.w_step[2]) < llabs(p.w_column);
     p.tiles_k = hunze_ceil_div(p.k, HUNZE_CUDA_PACK_TILE);
     p.tiles_n = hunze_ceil_div(p.stride, HUNZE_CUDA_PACK_TILE);
-    if (not_finite)
-        TRY(hunze_cuda_clear(run, not_finite, 0, sizeof *not_finite));
-    return hunze_cuda_start(run, hunze_cuda_float_pack_of(plan->row->d), p.groups * p.tiles_k * p.tiles_n, 1, 1, &p,
-                            sizeof p);
+    return hunze_cuda_start(run, hunze_cuda_float_pack_of(run->plan->row->d), p.groups * p.tiles_k * p.tiles_n, 1, 1,
+                            &p, sizeof p);
+}
+
+/* Behind the weights stands whether one of them is no finite number, which transposed convolutions ask. */
+hunze_status hunze_cuda_pack_float(const hunze_device_weights *weights, const hunze_cuda_run *run)
+{
+    const int64_t columns = hunze_ceil_div(weights->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS;
+    const int64_t bytes = weights->groups * weights->kernel[0] * weights->kernel[1] * weights->c * columns *
+                          (int64_t)hunze_type_bytes(run->plan->row->d);
+    char *behind = (char *)weights->to + bytes;
+    TRY(hunze_cuda_clear(run, behind, 0, BLOB_FLAG_BYTES));
+    return pack(weights, (uint32_t *)behind, run);
 }
 
 static int64_t phases_of(const struct hunze_plan *plan, int axis)
@@ -218,9 +240,11 @@ static hunze_status launch_gathered(const struct hunze_plan *plan, const hunze_c
     const hunze_conv_shape *shape = &plan->conv;
     const bool transposed = plan->op == HUNZE_OP_CONV_TRANSPOSE;
     const int64_t kc = plan->row->d == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
-    const int64_t stride = packed_columns(shape), channels = shape->c / shape->groups;
-    uint32_t *not_finite = transposed && (shape->stride[0] > 1 || shape->stride[1] > 1) ? run->workspace : NULL;
-    void *weights = (char *)run->workspace + FLAG_BYTES;
+    const int64_t stride = packed_columns(shape), channels = shape->c / shape->groups, n = shape->k / shape->groups;
+    const bool asks = transposed && (shape->stride[0] > 1 || shape->stride[1] > 1);
+    char *weights =
+        shape->packed ? (char *)operands->w + sizeof(hunze_packed_header) : (char *)run->workspace + FLAG_BYTES;
+    uint32_t *not_finite = !asks ? NULL : shape->packed ? (uint32_t *)(weights + packed_bytes(plan)) : run->workspace;
     int64_t products;
     p->gather = (hunze_cuda_gather){
         .image = shape->x_n,
@@ -236,7 +260,23 @@ static hunze_status launch_gathered(const struct hunze_plan *plan, const hunze_c
     p->a = (hunze_cuda_strided){.data = operands->x, .load = along_k ? HUNZE_CUDA_ALONG_K : HUNZE_CUDA_ALONG_ROWS};
     p->b = (hunze_cuda_strided){.data = weights, .row_step = 1, .k_step = stride, .load = HUNZE_CUDA_VECTORS};
     add_groups(shape, operands, p->k * stride, &p->matrices);
-    TRY(pack(plan, operands, run, not_finite, weights));
+    if (!shape->packed) {
+        const hunze_device_weights given = {
+            .w = operands->w,
+            .to = weights,
+            .groups = shape->groups,
+            .n = n,
+            .c = channels,
+            .kernel = {shape->kernel[0], shape->kernel[1]},
+            .group_step = transposed ? channels * shape->w_c : n * shape->w_k,
+            .n_step = shape->w_k,
+            .c_step = shape->w_c,
+            .axis_step = {shape->w_axis[0], shape->w_axis[1]},
+        };
+        if (not_finite)
+            TRY(hunze_cuda_clear(run, not_finite, 0, sizeof *not_finite));
+        TRY(pack(&given, not_finite, run));
+    }
     return hunze_cuda_start_float_product(p, true, products,
                                           (char *)run->workspace + hunze_cuda_workspace_conv_float(plan), run);
 }
@@ -277,10 +317,9 @@ void hunze_cuda_choose_conv_float(struct hunze_plan *plan, const hunze_call *cal
 size_t hunze_cuda_workspace_conv_float(const struct hunze_plan *plan)
 {
     hunze_cuda_positions_in_place at;
-    if (hunze_cuda_conv_in_place(plan, &at))
+    if (plan->conv.packed || hunze_cuda_conv_in_place(plan, &at))
         return 0;
-    const size_t weights = (size_t)(plan->conv.groups * taps_of(&plan->conv) * packed_columns(&plan->conv)) *
-                           hunze_type_bytes(plan->row->d);
+    const size_t weights = (size_t)packed_bytes(plan);
     return FLAG_BYTES + (weights + FLAG_BYTES - 1) / FLAG_BYTES * FLAG_BYTES;
 }
 

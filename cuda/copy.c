@@ -6,6 +6,7 @@
  * kernel takes what is more than one copy of rows, and it gathers or scatters the device's side of other copies.  All else is copies of
  * rows, one for each index of the axes above them. */
 #include "copy_strided.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 
@@ -91,7 +92,10 @@ static bool on_device(const copying *c) { return !c->from.cpu && !c->to.cpu; }
 
 static hunze_status copy_by_kernel(const copying *c)
 {
-    return hunze_copy_strided_on_device(c->scope, &c->runs, c->to.data, c->from.data, c->bytes);
+    hunze_cuda_device device = c->scope->gpu->device;
+    device.multiprocessors = c->scope->multiprocessors;
+    const hunze_cuda_run run = {.device = &device, .stream = c->scope->stream};
+    return hunze_copy_strided_on_device(&run, &c->runs, c->to.data, c->from.data, c->bytes);
 }
 
 /* Rows that the driver copies at full speed. */

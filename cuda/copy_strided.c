@@ -108,7 +108,7 @@ static void take_plane(hunze_cuda_copy *p, axis axes[MOST_AXES], int32_t *count)
             axes[p->axes++] = axes[i];
 }
 
-hunze_status hunze_copy_strided_on_device(const hunze_scope *scope, const hunze_runs *runs, char *to, const char *from,
+hunze_status hunze_copy_strided_on_device(const hunze_cuda_run *run, const hunze_runs *runs, char *to, const char *from,
                                           size_t bytes)
 {
     axis axes[MOST_AXES];
@@ -125,8 +125,7 @@ hunze_status hunze_copy_strided_on_device(const hunze_scope *scope, const hunze_
         p.stride[i][FROM] = axes[i].stride[FROM];
         p.tiles *= p.extent[i];
     }
-    const hunze_cuda_device *device = &scope->gpu->device;
-    const hunze_cuda_run run = {.device = device, .stream = scope->stream};
-    const int64_t together = (int64_t)scope->multiprocessors * (device->multiprocessor_threads / THREADS);
-    return hunze_cuda_start(&run, kernel_of(word), hunze_least(p.tiles, together), 1, 1, &p, sizeof p);
+    const hunze_cuda_device *device = run->device;
+    const int64_t together = (int64_t)device->multiprocessors * (device->multiprocessor_threads / THREADS);
+    return hunze_cuda_start(run, kernel_of(word), hunze_least(p.tiles, together), 1, 1, &p, sizeof p);
 }

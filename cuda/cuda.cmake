@@ -23,6 +23,7 @@ set(HUNZE_CUDA_SOURCES
   cuda/copy_strided.c
   cuda/depthwise_float.c
   cuda/depthwise_integer.c
+  cuda/depthwise_weights.c
   cuda/device.c
   cuda/driver.c
   cuda/execute.c

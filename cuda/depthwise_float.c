@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Launches depthwise convolutions of f32, bf16 and f16. */
+#include "depthwise_weights.h"
 #include "launchers.h"
 #include "operands_float.h"
 
@@ -63,12 +64,13 @@ hunze_status hunze_cuda_launch_depthwise_float(const hunze_plan *plan, const hun
     const hunze_conv_options *options = call->options;
     hunze_conv_operands operands;
     hunze_conv_operands_of(plan, call, run->flags, &operands);
+    const hunze_cuda_depthwise_weights weights = hunze_cuda_depthwise_weights_of(shape, operands.w);
     hunze_cuda_float_depthwise p = {
         .x = operands.x,
-        .w = operands.w,
+        .w = weights.w,
         .x_image = shape->x_n,
         .x_channel = shape->x_c,
-        .w_channel = shape->w_k,
+        .w_channel = weights.channel,
         .d_f32 = operands.y_type == HUNZE_TYPE_F32,
         .bias_f32 = operands.bias_type == HUNZE_TYPE_F32,
         .residual_f32 = options->residual && hunze_type_of(options->residual->dtype) == HUNZE_TYPE_F32,
@@ -78,7 +80,7 @@ hunze_status hunze_cuda_launch_depthwise_float(const hunze_plan *plan, const hun
     hunze_cuda_conv_float_epilogue(shape, &operands, &p.epilogue, &p.positions);
     for (int axis = 0; axis < 2; axis++) {
         p.x_axis[axis] = shape->x_axis[axis];
-        p.w_axis[axis] = shape->w_axis[axis];
+        p.w_axis[axis] = weights.axis[axis];
         p.in[axis] = (int32_t)shape->in[axis];
         p.kernel[axis] = (int32_t)shape->kernel[axis];
         p.stride[axis] = shape->out[axis] == 1 ? 0 : (int32_t)shape->stride[axis];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Launches depthwise convolutions of integers. */
+#include "depthwise_weights.h"
 #include "launchers.h"
 #include "operands_integer.h"
 
@@ -54,15 +55,16 @@ hunze_status hunze_cuda_launch_depthwise_integer(const hunze_plan *plan, const h
     const hunze_conv_shape *shape = &plan->conv;
     const bool last = channels_last(shape);
     const hunze_cuda_parameter w_zero = hunze_cuda_zero_point(options->w_quant);
+    const hunze_cuda_depthwise_weights weights = hunze_cuda_depthwise_weights_of(shape, hunze_data(call->b));
     hunze_cuda_int_depthwise p = {
         .x = hunze_data(call->a),
-        .w = hunze_data(call->b),
+        .w = weights.w,
         .x_zero = hunze_cuda_zero_point(options->x_quant).values,
         .w_zero = w_zero.values,
         .w_zero_stride = w_zero.stride,
         .x_image = shape->x_n,
         .x_channel = shape->x_c,
-        .w_channel = shape->w_k,
+        .w_channel = weights.channel,
         .d_image = shape->y_n,
         .channels_last = last,
         .outer = (int32_t)(last ? shape->out[0] : shape->c),
@@ -85,7 +87,7 @@ hunze_status hunze_cuda_launch_depthwise_integer(const hunze_plan *plan, const h
     hunze_cuda_int_epilogue_finish(&p.epilogue);
     for (int axis = 0; axis < 2; axis++) {
         p.x_axis[axis] = shape->x_axis[axis];
-        p.w_axis[axis] = shape->w_axis[axis];
+        p.w_axis[axis] = weights.axis[axis];
         p.d_axis[axis] = shape->y_axis[axis];
         p.residual_axis[axis] = residual.axis[axis];
         p.kernel[axis] = (int32_t)shape->kernel[axis];

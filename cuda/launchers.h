@@ -11,6 +11,7 @@
 hunze_cuda_choose_fn hunze_cuda_choose_product_float;
 hunze_cuda_workspace_fn hunze_cuda_workspace_product_float;
 hunze_cuda_refusal_fn hunze_cuda_refuses_product_float;
+hunze_cuda_pack_fn hunze_cuda_pack_float;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_f32[], *const hunze_cuda_kernels_gemm_f64[];
 
 /* ------------------------------------------------------------------ product_wgmma.c */
@@ -22,6 +23,9 @@ extern const hunze_cuda_kernel *const hunze_cuda_kernels_gemm_bf16_sm90a[], *con
 hunze_cuda_refusal_fn hunze_cuda_refuses_depthwise_float;
 extern const hunze_cuda_kernel *const hunze_cuda_kernels_depthwise_f32[], *const hunze_cuda_kernels_depthwise_bf16[],
                                                                               *const hunze_cuda_kernels_depthwise_f16[];
+
+/* ------------------------------------------------------------------ depthwise_weights.c */
+hunze_cuda_pack_fn hunze_cuda_pack_depthwise;
 
 /* ------------------------------------------------------------------ product_half.c, convolution_half.c */
 hunze_cuda_workspace_fn hunze_cuda_workspace_product_half;

@@ -25,6 +25,11 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
         .positions = {.images = 1, .height = 1, .width = shape->m, .d = {0, 0, d.row}},
         .epilogue = {.d = d.data, .d_column = d.col, .canonical_nan = (run->flags & HUNZE_REPRODUCIBLE) != 0},
     };
+    if (shape->packed_b)
+        p.b =
+            (hunze_cuda_strided){.data = (char *)hunze_data(call->b) + sizeof(hunze_packed_header),
+                                 .row_step = 1,
+                                 .k_step = hunze_ceil_div(shape->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS};
     if (read_c) {
         const hunze_matrix c = hunze_matrix_of(call->c, false);
         p.c = c.data;
@@ -51,7 +56,7 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
     hunze_cuda_matrices_of(&p.matrices, (const hunze_tensor *const[HUNZE_CUDA_OF_COUNT]){
                                             [HUNZE_CUDA_OF_D] = call->d,
                                             [HUNZE_CUDA_OF_A] = call->a,
-                                            [HUNZE_CUDA_OF_B] = call->b,
+                                            [HUNZE_CUDA_OF_B] = shape->packed_b ? NULL : call->b,
                                             [HUNZE_CUDA_OF_C] = read_c ? call->c : NULL,
                                             [HUNZE_CUDA_OF_RESIDUAL] = options->residual,
                                         });

@@ -230,6 +230,9 @@ typedef struct hunze_run {
     /* Polled by the calling thread only; non-zero ends the call with HUNZE_ERR_CANCELLED. */
     int (*cancel)(void *user);
     void *cancel_user;
+    /* Of a call with packed weights on a device: the first 64 bytes of the blob, in the CPU's memory, as copied from it once.  NULL: a call
+     * without a plan reads them from the device, and waits for that. */
+    const void *packed_header;
 } hunze_run;
 
 typedef enum hunze_activation_kind {
@@ -393,9 +396,9 @@ typedef struct hunze_pack_options {
 /* A packed weight is a caller-owned, 64-byte aligned blob, passed as a one-dimensional tensor of dtype
  * {HUNZE_OPAQUE_HANDLE, 64, 1}; its 64-byte header holds magic, version, layout, dtype and shape.  It is position-independent: it
  * may be mapped and shared.  *bytes is a multiple of 64.
- * On a device, where w and packed live together: bf16, f16 and s8, on run's stream; a blob of the CPU is none of a device's.  Plans read its header when
+ * On a device, where w and packed live together, on run's stream; a blob of the CPU is none of a device's.  Plans read its header when
  * they are made, by a copy that waits (packing must have run), and their runs trust it; a call without a plan reads it each time, on run's stream, which
- * must not be captured then. */
+ * must not be captured then, unless it is given as hunze_run.packed_header. */
 HUNZE_API hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, const hunze_pack_options *options,
                                        size_t *bytes);
 HUNZE_API hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hunze_tensor *packed,

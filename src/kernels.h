@@ -279,8 +279,8 @@ typedef struct hunze_row {
 } hunze_row;
 
 /* Layouts of packed weights; append only.  KN<nr>: panels [k][nr]; K4N<nr>: [ceil(k/4)][nr][4], K2N<nr>: [ceil(k/2)][nr][2], each
- * followed by nr s32 column sums; DEPTHWISE: [kernel_h][kernel_w][channels]; CUDA_KN: per group [k][n up to 16], of integers
- * [n up to 16][k up to 64]. */
+ * followed by nr s32 column sums; DEPTHWISE (on devices, too): [kernel_h][kernel_w][channels]; CUDA_KN: per group [k][n up to 16], of integers
+ * [n up to 16][k up to 64]; behind all of f32 and f64, 64 bytes whose first u32 is 1 if a weight is no finite number. */
 enum {
     HUNZE_LAYOUT_NONE = 0,
     HUNZE_LAYOUT_F32_KN16 = 1,

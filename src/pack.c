@@ -50,24 +50,28 @@ static hunze_status read_from_device(hunze_context *context, const hunze_tensor 
     const hunze_status status = hunze_device_read(context, tensor, stream, header, sizeof *header);
     if (status != HUNZE_ERR_CAPTURE)
         return status;
-    return hunze_fail(HUNZE_ERR_CAPTURE,
-                      "the header of packed %s is on the device and cannot be read while a stream is being captured: "
-                      "make a plan before the capture begins (hunze_plan_create), and run that",
-                      name);
+    return hunze_fail(
+        HUNZE_ERR_CAPTURE,
+        "the header of packed %s is on the device and cannot be read while a stream is being captured: "
+        "make a plan before the capture begins (hunze_plan_create), and run that, or give hunze_run.packed_header",
+        name);
 }
 
-hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name, void *stream,
-                               hunze_packed_header *header)
+hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name,
+                               const hunze_run *run, hunze_packed_header *header)
 {
+    const void *known = run ? run->packed_header : NULL;
     TRY(check_blob_tensor(tensor, name));
     TRY(check_blob_data(tensor, name));
     const int64_t given = tensor->shape[0] * 8;
     if (given < (int64_t)sizeof(hunze_packed_header))
         return hunze_fail(HUNZE_ERR_PACKED, "packed %s has %" PRId64 " bytes, less than a header", name, given);
     if (is_on_cpu(tensor))
-        memcpy(header, hunze_data(tensor), sizeof *header);
+        known = hunze_data(tensor);
+    if (known)
+        memcpy(header, known, sizeof *header);
     else
-        TRY(read_from_device(context, tensor, name, stream, header));
+        TRY(read_from_device(context, tensor, name, run ? run->stream : NULL, header));
     if (header->magic != MAGIC)
         return hunze_fail(HUNZE_ERR_PACKED, "%s does not start as a packed weight does", name);
     if (header->version != VERSION)
@@ -94,11 +98,12 @@ hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tenso
 static int64_t blob_bytes(const hunze_row *row, int64_t groups, int64_t n, int64_t k)
 {
     const int64_t columns = hunze_ceil_div(n, 16) * 16, bytes = (int64_t)hunze_type_bytes(row->b);
-    const size_t weights = row->layout == HUNZE_LAYOUT_CUDA_KN
-                               ? (size_t)(groups * columns * (bytes == 1 ? hunze_ceil_div(k, 64) * 64 : k * bytes))
-                           : row->layout == HUNZE_LAYOUT_DEPTHWISE
-                               ? (size_t)(groups * n * k * bytes)
-                               : (size_t)groups * hunze_packed_panels_bytes(row, n, k);
+    const size_t flag = row->b == HUNZE_TYPE_F32 || row->b == HUNZE_TYPE_F64 ? 64 : 0; /* kernels.h */
+    const size_t weights =
+        row->layout == HUNZE_LAYOUT_CUDA_KN
+            ? (size_t)(groups * columns * (bytes == 1 ? hunze_ceil_div(k, 64) * 64 : k * bytes)) + flag
+        : row->layout == HUNZE_LAYOUT_DEPTHWISE ? (size_t)(groups * n * k * bytes)
+                                                : (size_t)groups * hunze_packed_panels_bytes(row, n, k);
     return (int64_t)((sizeof(hunze_packed_header) + weights + 63) & ~(size_t)63);
 }
 
@@ -228,11 +233,6 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
         return hunze_fail(HUNZE_ERR_DTYPE, "w is %s; weights are f32, f64, bf16, f16 or s8",
                           hunze_dtype_text(w->dtype, text));
-    if (!is_on_cpu(w) && !narrow && type != HUNZE_TYPE_S8)
-        return hunze_fail(
-            HUNZE_ERR_DEVICE,
-            "w lives on cuda:%d; %s weights are packed on the CPU, and on a device those of bf16, f16 and s8",
-            w->device.id, hunze_type_name(type));
     if (type != HUNZE_TYPE_S8 && options->a_unsigned)
         return hunze_fail(HUNZE_ERR_OPTION, "a_unsigned is given and w is %s", hunze_type_name(type));
     memset(v, 0, sizeof *v);

@@ -11,8 +11,8 @@ typedef struct hunze_request {
     const hunze_call *call;
     uint32_t flags; /* of context and call */
     const hunze_tensor *operand[HUNZE_ROLE_COUNT];
-    const hunze_run *run;       /* NULL: none; the header of packed weights on a device is read on its stream */
-    const char *kernel;         /* forced, or NULL */
+    const hunze_run *run; /* NULL: none; of packed weights on a device it has the header, or the stream to read it on */
+    const char *kernel;   /* forced, or NULL */
     hunze_packed_header packed; /* of b, if that is a packed weight */
     uint64_t hash;
     uint32_t words;
@@ -81,9 +81,10 @@ hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request,
                            hunze_flight *flight);
 
 /* ------------------------------------------------------------------ pack.c */
-/* A header that is there, whole, of this version, and no larger than its tensor; from a device by a copy on the stream that waits. */
-hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name, void *stream,
-                               hunze_packed_header *header);
+/* A header that is there, whole, of this version, and no larger than its tensor; from a device by a copy on
+ * the run's stream that waits, unless the run, which may be NULL, has it. */
+hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tensor, const char *name,
+                               const hunze_run *run, hunze_packed_header *header);
 /* Its bytes are those that the row's layout has for its n and k. */
 hunze_status hunze_packed_fits(const hunze_packed_header *header, const hunze_row *row);
 

@@ -130,7 +130,7 @@ static hunze_status put_weights(hunze_request *request, hunze_context *context, 
             TRY(request->run ? hunze_run_check(request->run, device) : HUNZE_OK);
         }
         TRY(hunze_packed_read(context, tensor, hunze_role_name((hunze_op)request->call->op, HUNZE_ROLE_B),
-                              request->run ? request->run->stream : NULL, &request->packed));
+                              tensor->device.type != HUNZE_DEVICE_CPU ? request->run : NULL, &request->packed));
     }
     uint64_t words[sizeof(hunze_packed_header) / sizeof(uint64_t)];
     memcpy(words, &request->packed, sizeof words);

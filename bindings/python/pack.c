@@ -118,6 +118,21 @@ static bool take_shape(PyObject *object, Packed *packed)
     return good;
 }
 
+/* Else the library would read it from the device, and wait, in each call. */
+static bool take_header(Call *call, PyObject *view, Packed *packed)
+{
+    PyObject *header = PyObject_GetAttrString(view, "header");
+    const bool good = header && PyBytes_Check(header) && PyBytes_Size(header) == sizeof packed->header;
+    if (good) {
+        memcpy(packed->header, PyBytes_AsString(header), sizeof packed->header);
+        call->run.packed_header = packed->header;
+    } else if (header) {
+        PyErr_SetString(PyExc_TypeError, "packed weights on a device without their header");
+    }
+    Py_XDECREF(header);
+    return good;
+}
+
 /* Whether the weights were packed for the call's function. */
 static bool fits_function(const Call *call, PyObject *object, const char *name)
 {
@@ -160,6 +175,8 @@ bool packed_take(Call *call, PyObject *object, const char *name, bool transposed
     if (!view)
         return false;
     good = call_take_quantized(call, view, name, blob, packed->axes, quant);
+    if (good && blob->tensor.device.type != HUNZE_DEVICE_CPU)
+        good = take_header(call, view, packed);
     Py_DECREF(view);
     if (good) {
         as_blob(blob);

@@ -153,7 +153,8 @@ static void capture_elsewhere_on_another_device(void)
     hunze_context_release(context);
 }
 
-/* A call without a plan reads the header of packed weights, on its stream: behind the packing, and never while that is captured. */
+/* A call without a plan reads the header of packed weights, on its stream: behind the packing, and never while that is captured, unless it
+ * has a copy. */
 static void packed_weights(void)
 {
     enum { COUNT = 4 };
@@ -167,12 +168,15 @@ static void packed_weights(void)
     size_t bytes = 0;
     for (int i = 0; i < COUNT * COUNT; i++)
         ones[i] = 0x3F80;
-    void *x = NULL, *y = NULL, *packed = NULL;
-    array from, a, b, d;
+    void *x = NULL, *y = NULL, *z = NULL, *packed = NULL;
+    float header[16]; /* 64 bytes */
+    array from, a, b, d, e;
     OK(hunze_memory_alloc(context, cuda0, sizeof ones, NULL, &x));
     OK(hunze_memory_alloc(context, cuda0, sizeof result, NULL, &y));
     view(&a, cuda0, bf16, x, 2, square, NULL);
+    OK(hunze_memory_alloc(context, cuda0, sizeof result, NULL, &z));
     view(&d, cuda0, f32, y, 2, square, NULL);
+    view(&e, cuda0, f32, z, 2, square, NULL);
     OK(hunze_copy(context, view(&from, cpu, bf16, ones, 2, square, NULL), &a.tensor, NULL));
     OK(hunze_pack_size(context, &a.tensor, NULL, &bytes));
     OK(hunze_memory_alloc(context, cuda0, bytes, NULL, &packed));
@@ -199,16 +203,23 @@ static void packed_weights(void)
         if (!plan) {
             OK(hunze_plan_create(context, &call, &plan));
             OK(hunze_plan_prepare(plan));
+            from_gpu(context, cuda0, streams[i], packed, header, 16);
         }
+        DRIVER_OK(DRIVER(cuMemsetD8Async, 3020)((CUdeviceptr)z, 0, sizeof result, streams[i]));
         DRIVER_OK(DRIVER(cuMemsetD8Async, 3020)((CUdeviceptr)y, 0, sizeof result, streams[i]));
         DRIVER_OK(DRIVER(cuStreamBeginCapture, 10010)(streams[i], CU_STREAM_CAPTURE_MODE_GLOBAL));
         REFUSED(CAPTURE, hunze_gemm(context, &a.tensor, &b.tensor, NULL, &d.tensor, &options, &run), "packed b",
                 "make a plan before the capture begins");
         OK(hunze_plan_run(plan, &call, &run)); /* the refusal did not spoil the capture */
+        const hunze_run with_header = {.struct_size = sizeof run, .stream = streams[i], .packed_header = header};
+        OK(hunze_gemm(context, &a.tensor, &b.tensor, NULL, &e.tensor, &options, &with_header));
         DRIVER_OK(DRIVER(cuGraphLaunch, 10000)(end_capture(streams[i]), streams[i]));
         OK(hunze_copy(context, &d.tensor, view(&from, cpu, f32, result, 2, square, NULL), &run));
         for (int at = 0; at < COUNT * COUNT; at++)
             check(result[at] == COUNT, "element %d is %g", at, (double)result[at]);
+        OK(hunze_copy(context, &e.tensor, &from.tensor, &run));
+        for (int at = 0; at < COUNT * COUNT; at++)
+            check(result[at] == COUNT, "with the header's copy, element %d is %g", at, (double)result[at]);
     }
     hunze_plan_release(plan);
     hunze_context_release(context);

@@ -34,7 +34,9 @@ static void pack(blob *b, const hunze_tensor *w, const hunze_pack_options *optio
     check_status(hunze_pack(context, w, &b->tensor, options, NULL), HUNZE_OK);
 }
 
-static const hunze_type types[] = {HUNZE_TYPE_BF16, HUNZE_TYPE_F16, HUNZE_TYPE_S8, HUNZE_TYPE_S8};
+static const hunze_type types[] = {HUNZE_TYPE_BF16, HUNZE_TYPE_F16, HUNZE_TYPE_S8,
+                                   HUNZE_TYPE_S8,   HUNZE_TYPE_F32, HUNZE_TYPE_F64};
+enum { TYPES = 6 };
 
 static void make_weights(array *w, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape)
 {
@@ -69,7 +71,9 @@ static problem begin_problem(int which)
     const hunze_type type = types[which];
     return (problem){.a_type = which == 3 ? HUNZE_TYPE_U8 : type,
                      .w_type = type,
-                     .d_type = type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : HUNZE_TYPE_F32};
+                     .d_type = type == HUNZE_TYPE_S8    ? HUNZE_TYPE_S32
+                               : type == HUNZE_TYPE_F64 ? HUNZE_TYPE_F64
+                                                        : HUNZE_TYPE_F32};
 }
 
 /* The header's fields, and each byte behind it. */
@@ -107,10 +111,10 @@ static void gemm(void **unused)
     (void)unused;
     static const int64_t sizes[][3] = {{5, 7, 3}, {70, 33, 65}, {130, 96, 128}, {3, 1, 40}, {64, 16, 64}};
     harness_rng rng = {91};
-    for (int turn = 0; turn < 40; turn++) {
-        problem p = begin_problem(turn % 4);
+    for (int turn = 0; turn < 10 * TYPES; turn++) {
+        problem p = begin_problem(turn % TYPES);
         const int64_t m = sizes[turn % 5][0], n = sizes[turn % 5][1], k = sizes[turn % 5][2];
-        const bool transposed = turn / 4 % 2;
+        const bool transposed = turn / TYPES % 2;
         harness_case("turn %d: %s, %lld x %lld x %lld", turn, hunze_type_name(p.w_type), (long long)m, (long long)n,
                      (long long)k);
         make_weights(&p.w, &rng, p.w_type, 2, (int64_t[]){k, n});
@@ -154,10 +158,11 @@ static void conv(void **unused)
 {
     (void)unused;
     harness_rng rng = {92};
-    for (int turn = 0; turn < 48; turn++) {
-        problem p = begin_problem(turn % 4);
-        const bool transposed = p.w_type != HUNZE_TYPE_S8 && turn / 4 % 3 == 2, pointwise = turn / 4 % 4 == 3;
-        const int64_t groups = 1 + turn / 4 % 2 * 2, c = harness_between(&rng, 1, 20), n = harness_between(&rng, 2, 40);
+    for (int turn = 0; turn < 12 * TYPES; turn++) {
+        problem p = begin_problem(turn % TYPES);
+        const bool transposed = p.w_type != HUNZE_TYPE_S8 && turn / TYPES % 3 == 2, pointwise = turn / TYPES % 4 == 3;
+        const int64_t groups = 1 + turn / TYPES % 2 * 2, c = harness_between(&rng, 1, 20),
+                      n = harness_between(&rng, 2, 40);
         const int64_t kernel[2] = {pointwise ? 1 : 3, pointwise ? 1 : 2}, in = 7;
         const uint32_t stride = pointwise ? 1 : 2;
         int64_t out[2];
@@ -199,13 +204,67 @@ static void conv(void **unused)
     }
 }
 
+/* One input and one output channel per group: as the CPU packs them, and read by the kernel that reads such weights as they are. */
+static void depthwise(void **unused)
+{
+    (void)unused;
+    enum { C = 37, ROWS = 3, COLUMNS = 2, IN = 6 };
+    harness_rng rng = {98};
+    for (int which = 0; which < TYPES; which++) {
+        problem p = begin_problem(which);
+        if (p.w_type == HUNZE_TYPE_F64)
+            continue; /* has no such kernel */
+        harness_case("%s with %s", hunze_type_name(p.a_type), hunze_type_name(p.w_type));
+        make_weights(&p.w, &rng, p.w_type, 4, (int64_t[]){C, 1, ROWS, COLUMNS});
+        make_weights(&p.a, &rng, p.a_type == HUNZE_TYPE_U8 ? HUNZE_TYPE_S8 : p.a_type, 4, (int64_t[]){2, C, IN, IN});
+        p.a.tensor.dtype = dtype_of(p.a_type);
+        make(&p.d, &rng, p.d_type, 4, (int64_t[]){2, C, IN - ROWS + 1, IN - COLUMNS + 1});
+        const hunze_pack_options how = {
+            .struct_size = sizeof how, .op = HUNZE_OP_CONV, .groups = C, .a_unsigned = p.a_type == HUNZE_TYPE_U8};
+        const hunze_tensor *w = to_device(&p.w.tensor, 0), *x = to_device(&p.a.tensor, 0),
+                           *y = to_device(&p.d.tensor, 0), *expected = to_device(&p.d.tensor, 0);
+        pack(&p.packed, w, &how);
+        const size_t size = harness_bytes(p.w_type);
+        char *got = malloc(p.packed.bytes);
+        copy_bytes(the_device, p.packed.memory, the_cpu, got, (int64_t)p.packed.bytes);
+        for (int64_t tap = 0; tap < ROWS * COLUMNS; tap++)
+            for (int64_t c = 0; c < C; c++)
+                harness_check(memcmp(got + sizeof(hunze_packed_header) + (size_t)(tap * C + c) * size,
+                                     element(&p.w, p.w.memory, c * ROWS * COLUMNS + tap), size) == 0,
+                              "tap %lld of channel %lld", (long long)tap, (long long)c);
+        free(got);
+        const hunze_conv_options options = {.struct_size = sizeof options, .groups = C};
+        const hunze_call call = {.struct_size = sizeof call,
+                                 .op = HUNZE_OP_CONV,
+                                 .a = x,
+                                 .b = &p.packed.tensor,
+                                 .d = y,
+                                 .options = &options};
+        hunze_plan *plan = NULL;
+        char *text = NULL;
+        check_status(hunze_plan_create(context, &call, &plan), HUNZE_OK);
+        check_status(hunze_plan_explain(plan, &text), HUNZE_OK);
+        harness_check(strstr(text, "\"kernel\": \"depthwise_"), "%s", text);
+        hunze_string_free(text);
+        hunze_plan_release(plan);
+        check_status(hunze_conv(context, x, &p.packed.tensor, y, &options, NULL), HUNZE_OK);
+        check_status(hunze_conv(context, x, w, expected, &options, NULL), HUNZE_OK);
+        char *bytes = from_device(expected);
+        memcpy(p.d.memory, bytes, p.d.bytes);
+        free(bytes);
+        check_same(y, &p.d.tensor, "conv");
+        drop_problem(&p);
+    }
+}
+
 /* One output, which is less than the stride: one phase, and it has not all taps. */
 static void conv_transpose_of_one_output(void **unused)
 {
     (void)unused;
     harness_rng rng = {95};
-    for (int turn = 0; turn < 4; turn++) {
-        problem p = begin_problem(turn % 2);
+    for (int turn = 0; turn < 8; turn++) {
+        static const int which[] = {0, 1, 4, 5};
+        problem p = begin_problem(which[turn % 4]);
         const int64_t c = 5 + 3 * turn, n = 20;
         harness_case("turn %d: %s, %lld channels", turn, hunze_type_name(p.w_type), (long long)c);
         make_weights(&p.w, &rng, p.w_type, 4, (int64_t[]){c, n, 3, 2});
@@ -227,6 +286,72 @@ static void conv_transpose_of_one_output(void **unused)
     }
 }
 
+/* A weight that is no finite number meets the zeros between inputs, as on the CPU. */
+static void conv_transpose_of_infinite_weights(void **unused)
+{
+    (void)unused;
+    harness_rng rng = {96};
+    for (int which = 4; which < TYPES; which++) {
+        problem p = begin_problem(which);
+        harness_case("%s", hunze_type_name(p.w_type));
+        make_weights(&p.w, &rng, p.w_type, 4, (int64_t[]){3, 5, 3, 3});
+        harness_set(p.w_type, p.w.memory, 50, INFINITY);
+        make_weights(&p.a, &rng, p.a_type, 4, (int64_t[]){1, 3, 4, 4});
+        make(&p.d, &rng, p.d_type, 4, (int64_t[]){1, 5, 9, 9});
+        const hunze_pack_options how = {.struct_size = sizeof how, .op = HUNZE_OP_CONV_TRANSPOSE};
+        const hunze_conv_options options = {
+            .struct_size = sizeof options, .flags = HUNZE_REPRODUCIBLE, .stride = {2, 2}};
+        const hunze_tensor *x = to_device(&p.a.tensor, 0), *y = to_device(&p.d.tensor, 0);
+        pack(&p.packed, to_device(&p.w.tensor, 0), &how);
+        const hunze_call call = {.struct_size = sizeof call,
+                                 .op = HUNZE_OP_CONV_TRANSPOSE,
+                                 .a = x,
+                                 .b = &p.packed.tensor,
+                                 .d = y,
+                                 .options = &options};
+        hunze_plan *plan = NULL;
+        check_status(hunze_plan_create(context, &call, &plan), HUNZE_OK);
+        harness_check(hunze_plan_workspace(plan, 0) == 0, "workspace for weights that are packed");
+        check_status(hunze_plan_run(plan, &call, NULL), HUNZE_OK);
+        hunze_plan_release(plan);
+        check_status(hunze_conv_transpose(context, &p.a.tensor, &p.w.tensor, &p.d.tensor, &options, NULL), HUNZE_OK);
+        check_same(y, &p.d.tensor, "conv_transpose");
+        drop_problem(&p);
+    }
+}
+
+/* Few tiles and a long k: its K blocks run side by side, and round as one after another. */
+static void gemm_of_k_blocks(void **unused)
+{
+    (void)unused;
+    enum { M = 5, N = 20, K = 1200 };
+    harness_rng rng = {97};
+    for (int which = 4; which < TYPES; which++) {
+        problem p = begin_problem(which);
+        harness_case("%s", hunze_type_name(p.w_type));
+        make(&p.w, &rng, p.w_type, 2, (int64_t[]){K, N});
+        make(&p.a, &rng, p.a_type, 2, (int64_t[]){M, K});
+        make(&p.d, &rng, p.d_type, 2, (int64_t[]){M, N});
+        const hunze_tensor *a = to_device(&p.a.tensor, 0), *d = to_device(&p.d.tensor, 0);
+        pack(&p.packed, to_device(&p.w.tensor, 0), NULL);
+        const hunze_gemm_options options = {.struct_size = sizeof options};
+        const hunze_call call = {.struct_size = sizeof call,
+                                 .op = HUNZE_OP_GEMM,
+                                 .a = a,
+                                 .b = &p.packed.tensor,
+                                 .d = d,
+                                 .options = &options};
+        hunze_plan *plan = NULL;
+        check_status(hunze_plan_create(context, &call, &plan), HUNZE_OK);
+        harness_check(hunze_plan_workspace(plan, 0) > 0, "no sums of K blocks");
+        check_status(hunze_plan_run(plan, &call, NULL), HUNZE_OK);
+        hunze_plan_release(plan);
+        check_status(hunze_gemm(context, &p.a.tensor, &p.w.tensor, NULL, &p.d.tensor, &options, NULL), HUNZE_OK);
+        check_same(d, &p.d.tensor, "gemm");
+        drop_problem(&p);
+    }
+}
+
 /* ------------------------------------------------------------------ what is refused */
 
 static void expect(hunze_status status, hunze_status expected, const char *sentence)
@@ -235,12 +360,11 @@ static void expect(hunze_status status, hunze_status expected, const char *sente
     harness_check(strstr(hunze_last_error(), sentence), "\"%s\" does not say \"%s\"", hunze_last_error(), sentence);
 }
 
-static void blobs_of_the_other_place_are_refused(void **unused)
+static void refuse_blobs_of_the_other_place(int which)
 {
-    (void)unused;
     enum { M = 4, N = 32, K = 64 };
     harness_rng rng = {93};
-    problem p = begin_problem(0);
+    problem p = begin_problem(which);
     harness_case("a blob of the CPU on a device, and the other way");
     make_weights(&p.w, &rng, p.w_type, 2, (int64_t[]){K, N});
     make_weights(&p.a, &rng, p.a_type, 2, (int64_t[]){M, K});
@@ -273,21 +397,21 @@ static void blobs_of_the_other_place_are_refused(void **unused)
     expect(hunze_pack(context, w, &p.packed.tensor, NULL, NULL), HUNZE_ERR_SHAPE, "ask hunze_pack_size");
     p.packed.words += 8;
 
-    hunze_tensor f32 = *w;
-    int64_t half = N / 2;
-    f32.dtype = dtype_of(HUNZE_TYPE_F32);
-    f32.ndim = 2;
-    f32.shape = (int64_t[]){K, half};
-    f32.strides = NULL;
-    f32.byte_offset = 0;
-    expect(hunze_pack_size(context, &f32, NULL, &bytes), HUNZE_ERR_DEVICE, "f32 weights are packed on the CPU");
     free(on_cpu);
     drop_blob(&moved);
     drop_problem(&p);
 }
 
-/* A plan has read the header; a call that makes one reads it. */
-static void plans_know_the_header(void **unused)
+static void blobs_of_the_other_place_are_refused(void **unused)
+{
+    (void)unused;
+    refuse_blobs_of_the_other_place(0);
+    refuse_blobs_of_the_other_place(4);
+    refuse_blobs_of_the_other_place(5);
+}
+
+/* A plan has read the header; a call that makes one reads it, unless the caller gives it. */
+static void headers_are_known(void **unused)
 {
     (void)unused;
     enum { M = 4, N = 24, K = 40 };
@@ -308,7 +432,8 @@ static void plans_know_the_header(void **unused)
     check_status(hunze_plan_explain(plan, &text), HUNZE_OK);
     harness_check(strstr(text, "\"packed\": true"), "%s", text);
     hunze_string_free(text);
-    char nothing[sizeof(hunze_packed_header)] = {0};
+    char nothing[sizeof(hunze_packed_header)] = {0}, header[sizeof(hunze_packed_header)];
+    copy_bytes(the_device, p.packed.memory, the_cpu, header, sizeof header);
     copy_bytes(the_cpu, nothing, the_device, p.packed.memory, sizeof nothing);
     check_status(hunze_plan_run(plan, &call, NULL), HUNZE_OK);
     check_status(hunze_gemm(context, &p.a.tensor, &p.w.tensor, NULL, &p.d.tensor, &options, NULL), HUNZE_OK);
@@ -316,6 +441,13 @@ static void plans_know_the_header(void **unused)
     expect(hunze_gemm(context, a, &p.packed.tensor, NULL, d, &options, NULL), HUNZE_ERR_PACKED,
            "does not start as a packed weight does");
     hunze_plan_release(plan);
+    harness_case("the caller's copy of the header, and one that is none");
+    hunze_run run = {.struct_size = sizeof run, .packed_header = header};
+    check_status(hunze_gemm(context, a, &p.packed.tensor, NULL, d, &options, &run), HUNZE_OK);
+    check_same(d, &p.d.tensor, "gemm");
+    run.packed_header = nothing;
+    expect(hunze_gemm(context, a, &p.packed.tensor, NULL, d, &options, &run), HUNZE_ERR_PACKED,
+           "does not start as a packed weight does");
     drop_problem(&p);
 }
 
@@ -324,9 +456,12 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm),
         cmocka_unit_test(conv),
+        cmocka_unit_test(depthwise),
         cmocka_unit_test(conv_transpose_of_one_output),
+        cmocka_unit_test(conv_transpose_of_infinite_weights),
+        cmocka_unit_test(gemm_of_k_blocks),
         cmocka_unit_test(blobs_of_the_other_place_are_refused),
-        cmocka_unit_test(plans_know_the_header),
+        cmocka_unit_test(headers_are_known),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -150,9 +150,9 @@ def _parameter(value, dtype, name, shape, place):
 
 
 class _Blob:
-    """A packed weight as C takes it."""
+    """A packed weight as C takes it; of one on a device also the first 64 bytes."""
 
-    __slots__ = ("axis", "codes", "scale", "zero_point")
+    __slots__ = ("axis", "codes", "header", "scale", "zero_point")
 
 
 class PackedWeights(_Operand):
@@ -219,6 +219,8 @@ class PackedWeights(_Operand):
         blob.codes = _hunze._pack(
             self.op, operation, transposed, self.groups, self._input_dtype == "uint8", codes, None, None
         )
+        if isinstance(blob.codes, _hunze._DeviceArray):
+            blob.header = blob.codes[:64].numpy().tobytes()
         return blob
 
     def _moved(self, device, stream):
