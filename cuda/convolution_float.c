@@ -119,8 +119,6 @@ static hunze_status launch_in_place(const struct hunze_plan *plan, const hunze_c
 
 /* ------------------------------------------------------------------ gathered */
 
-static int64_t greatest_common_divisor(int64_t a, int64_t b) { return b == 0 ? a : greatest_common_divisor(b, a % b); }
-
 /* Of a modulo m, which have no common divisor; 0 modulo 1. */
 static int64_t inverse_of(int64_t a, int64_t m)
 {
@@ -158,7 +156,7 @@ static hunze_cuda_gather_axis gather_axis(const hunze_conv_shape *shape, int axi
         g.tap_step = (int32_t)-dilation;
         g.divisor = (int32_t)stride;
         g.phases = (int32_t)hunze_least(stride, shape->out[axis]);
-        const int64_t common = greatest_common_divisor(stride, dilation);
+        const int64_t common = hunze_common_divisor(stride, dilation);
         g.period = (int32_t)(stride / common);
         g.inverse = (int32_t)inverse_of(dilation / common, g.period);
     }

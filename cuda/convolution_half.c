@@ -37,8 +37,6 @@ typedef struct phase_axis {
     int64_t step, start, tap;
 } phase_axis;
 
-static int64_t greatest_common_divisor(int64_t a, int64_t b) { return b == 0 ? a : greatest_common_divisor(b, a % b); }
-
 static int64_t phases_along(const struct hunze_plan *plan, int axis)
 {
     return plan->op == HUNZE_OP_CONV ? 1 : hunze_least(plan->conv.stride[axis], plan->conv.out[axis]);
@@ -51,7 +49,7 @@ static phase_axis phase_along(const struct hunze_plan *plan, int axis, int64_t p
                   dilation = kernel == 1 ? 1 : shape->dilation[axis];
     if (plan->op == HUNZE_OP_CONV)
         return (phase_axis){shape->out[axis], 1, 0, kernel, 1, shape->out[axis] == 1 ? 0 : stride, -before, dilation};
-    const int64_t phases = phases_along(plan, axis), period = stride / greatest_common_divisor(stride, dilation);
+    const int64_t phases = phases_along(plan, axis), period = stride / hunze_common_divisor(stride, dilation);
     phase_axis p = {.outputs = hunze_ceil_div(shape->out[axis] - phase, phases),
                     .apart = phases,
                     .period = period,

@@ -183,16 +183,6 @@ static bool is_outer(int64_t extent, int64_t step, int64_t inside)
     return extent == 1 || (step >= inside && step % UNIT == 0 && step < most_stride);
 }
 
-static int64_t common_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* An operand of which matrices are `strides` apart: what its map says, and the strides as numbers of the map's matrices.  `which` is 0
  * for the first operand, 1 for the second. */
 static const char *find_map(product_side *side, int64_t k, hunze_cuda_matrices *matrices, int operand, int which)
@@ -222,7 +212,7 @@ static const char *find_map(product_side *side, int64_t k, hunze_cuda_matrices *
         const int64_t stride = matrices->stride[axis][operand];
         if (stride < 0 || stride % UNIT || stride >= most_stride)
             return apart[which];
-        side->per_matrix = common_divisor(stride, side->per_matrix);
+        side->per_matrix = hunze_common_divisor(stride, side->per_matrix);
     }
     if (side->per_matrix == 0) { /* one for the whole batch; a second one would follow it */
         if (__builtin_mul_overflow(side->outer, side->by_rows ? k : side->rows, &side->per_matrix) ||

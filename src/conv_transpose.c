@@ -32,8 +32,6 @@ typedef struct transpose_jobs {
     int64_t panel_columns;
 } transpose_jobs;
 
-static int64_t greatest_common_divisor(int64_t a, int64_t b) { return b == 0 ? a : greatest_common_divisor(b, a % b); }
-
 static int64_t taps(const hunze_conv_gather *gather) { return gather->kernel[0] * gather->kernel[1]; }
 
 static int64_t residue_count(const hunze_conv_shape *shape, int axis)
@@ -85,7 +83,7 @@ static void describe_axis(const hunze_conv_shape *shape, int axis, int64_t index
     out->first[axis] = index;
     out->step[axis] = stride;
     out->out[axis] = gather->out[axis] = (shape->out[axis] - index + stride - 1) / stride;
-    out->tap_step[axis] = stride / greatest_common_divisor(stride, dilation);
+    out->tap_step[axis] = stride / hunze_common_divisor(stride, dilation);
     int64_t tap = 0;
     while (tap < out->tap_step[axis] && (index + shape->before[axis] - tap * dilation) % stride != 0)
         tap++;

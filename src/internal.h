@@ -95,6 +95,16 @@ bool hunze_take_item(hunze_items *items, int64_t *index);
 static inline int64_t hunze_least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t hunze_most(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t hunze_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+/* The greatest, of what is not negative; of a and 0 it is a. */
+static inline int64_t hunze_common_divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
 static inline size_t hunze_align64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
 /* ------------------------------------------------------------------ plans (plan.c)

@@ -158,16 +158,6 @@ hunze_status hunze_tensor_check_data(const hunze_tensor *tensor, const char *nam
     return HUNZE_OK;
 }
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static int64_t magnitude(int64_t stride) { return stride < 0 ? -stride : stride; }
 
 hunze_status hunze_tensor_check_output(const hunze_tensor *tensor, const char *name)
@@ -188,7 +178,7 @@ hunze_status hunze_tensor_check_output(const hunze_tensor *tensor, const char *n
         for (int j = 0; j < i; j++) {
             if (tensor->shape[j] < 2)
                 continue;
-            const int64_t other = magnitude(hunze_stride(tensor, j)), common = gcd(stride, other);
+            const int64_t other = magnitude(hunze_stride(tensor, j)), common = hunze_common_divisor(stride, other);
             if (other / common < tensor->shape[i] && stride / common < tensor->shape[j])
                 return hunze_fail(HUNZE_ERR_ALIAS,
                                   "%s overlaps itself: axes %d and %d have strides %" PRId64 " and %" PRId64, name, j,
