@@ -6,6 +6,7 @@
 
 #include "../src/conv.h"
 #include "../src/device.h"
+#include "../src/gemm.h"
 
 #include <stdlib.h>
 
@@ -116,34 +117,20 @@ static hunze_cuda_bytes packed_bytes(const hunze_tensor *blob, int64_t k)
 
 /* ------------------------------------------------------------------ hunze_gemm */
 
-/* The last two axes of an operand that broadcasts to D: 0 along an extent of 1. */
-typedef struct matrix {
-    void *data;
-    int64_t row, column;
-} matrix;
-
-static matrix matrix_of(const hunze_tensor *x, bool transpose)
-{
-    const int last = x->ndim - 1;
-    const int64_t column = last >= 0 && x->shape[last] != 1 ? hunze_stride(x, last) : 0;
-    const int64_t row = last >= 1 && x->shape[last - 1] != 1 ? hunze_stride(x, last - 1) : 0;
-    return (matrix){hunze_data(x), transpose ? column : row, transpose ? row : column};
-}
-
 static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, const hunze_cuda_run *run)
 {
     const hunze_gemm_options *options = call->options;
     const hunze_gemm_shape *shape = &plan->gemm_shape;
-    const matrix a = matrix_of(call->a, options->transpose_a), b = matrix_of(call->b, options->transpose_b),
-                 d = matrix_of(call->d, false);
+    const hunze_matrix a = hunze_matrix_of(call->a, options->transpose_a),
+                       b = hunze_matrix_of(call->b, options->transpose_b), d = hunze_matrix_of(call->d, false);
     const hunze_cuda_parameter a_zero = hunze_cuda_zero_point(options->a_quant),
                                b_zero = hunze_cuda_zero_point(options->b_quant);
     hunze_cuda_int_product p = {
         .m = (int32_t)shape->m,
         .n = (int32_t)shape->n,
         .k = (int32_t)shape->k,
-        .a = {.data = a.data, .row_step = a.row, .channel_step = shape->k == 1 ? 1 : a.column},
-        .b = {.data = b.data, .row_step = b.column, .channel_step = shape->k == 1 ? 1 : b.row},
+        .a = {.data = a.data, .row_step = a.row, .channel_step = shape->k == 1 ? 1 : a.col},
+        .b = {.data = b.data, .row_step = b.col, .channel_step = shape->k == 1 ? 1 : b.row},
         .a_zero = a_zero.values,
         .a_zero_stride = a_zero.stride,
         .b_zero = b_zero.values,
@@ -154,15 +141,15 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
     };
     if (shape->packed_b)
         p.b = packed_bytes(call->b, shape->k);
-    p.epilogue.d_column = d.column;
+    p.epilogue.d_column = d.col;
     if (options->bias) {
-        const matrix bias = matrix_of(options->bias, false);
-        hunze_cuda_int_epilogue_bias(&p.epilogue, options->bias, bias.row, bias.column);
+        const hunze_matrix bias = hunze_matrix_of(options->bias, false);
+        hunze_cuda_int_epilogue_bias(&p.epilogue, options->bias, bias.row, bias.col);
     }
     if (options->residual) {
-        const matrix residual = matrix_of(options->residual, false);
-        p.epilogue.residual = residual.data;
-        p.epilogue.residual_column = residual.column;
+        const hunze_matrix residual = hunze_matrix_of(options->residual, false);
+        p.epilogue.residual = hunze_data(options->residual);
+        p.epilogue.residual_column = residual.col;
         p.positions.residual[2] = residual.row;
     }
     hunze_cuda_int_epilogue_finish(&p.epilogue);
