@@ -171,6 +171,27 @@ SIMD_INLINE vi32 simd_load_s8_as_s16(const int8_t *p)
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
 }
 SIMD_INLINE vi32 simd_dot2(vi32 a, vi32 b) { return _mm512_madd_epi16(a, b); }
+#ifdef __AVX512BF16__
+/* Pairs of bf16: n of 32 words, the others 0; a word of a and one of b in turn, of their lower and of their upper halves; per lane c + the two products,
+ * the upper words' first. */
+SIMD_INLINE vi32 simd_load_words_first(const uint16_t *p, int64_t n)
+{
+    return _mm512_maskz_loadu_epi16((__mmask32)(n < 32 ? (1u << n) - 1 : 0xFFFFFFFFu), p);
+}
+SIMD_INLINE void simd_interleave_words(vi32 a, vi32 b, vi32 *lower, vi32 *upper)
+{
+    static const int16_t picks[64] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                      8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47,
+                                      16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,
+                                      24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63};
+    const int16_t *pick = picks;
+    __asm__ volatile(""
+                     : "+r"(pick)); /* read where it is used: beside a tile's sums no register is left to keep it in */
+    *lower = _mm512_permutex2var_epi16(a, _mm512_loadu_si512(pick), b);
+    *upper = _mm512_permutex2var_epi16(a, _mm512_loadu_si512(pick + 32), b);
+}
+SIMD_INLINE vf32 simd_dot_bf16(vf32 c, vi32 a, vi32 b) { return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b); }
+#endif
 #ifdef __AVX512VNNI__
 SIMD_INLINE vi32 simd_dot4(vi32 c, vi32 a, vi32 b) { return _mm512_dpbusd_epi32(c, a, b); }
 #endif

@@ -302,7 +302,8 @@ typedef struct hunze_gemm_options {
 /* D = act(alpha * A @ B + beta * C + bias + residual)       order of rounding: docs/NUMERICS.md
  *   A (…, m, k)   B (…, k, n), or packed by hunze_pack   C, D (…, m, n); leading axes broadcast as in NumPy.  Any strides; 0 in inputs.
  *   f32, f64: all operands alike.  bf16 or f16: A and B alike, D (with C), bias and residual each of that type or f32; sums are f32, rounded
- *   once to D: to nearest, ties to even, beyond its range to an infinity, NaN stored quiet.  u8 or s8 with s8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
+ *   once to D: to nearest, ties to even, beyond its range to an infinity, NaN stored quiet.  Where the CPU has AVX512-BF16, denormals of bf16 count as zeros in the sum, unless
+ *   HUNZE_REPRODUCIBLE.  u8 or s8 with s8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
  *   activation relu or clip only.  With a_quant and b_quant (scales): D is f32, or u8/s8 with d_quant; bias is f32, or s32 at scale a*b; a zero
  *   point may be given without scale for an s32 result (MatMulInteger): a's per tensor or per row, b's per tensor or per column.
  * beta == 0: C is not read and may hold NaN.  alpha == 0: A and B are not read.  k == 0: A @ B counts as zeros.

@@ -264,8 +264,17 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
     const bool read_c = jobs->beta != 0 && job->c;
     const bool t_in_d = job->d_col == 1 && !job->narrow_d;
     const char *a = job->a;
+    int64_t a_size = size;
     hunze_float_tile tile = {.k = empty ? 0 : jobs->k, .a_row = job->a_row, .a_col = job->a_col};
-    if (row->widen && !empty) {
+    if (hunze_row_reads_pairs(row)) {
+        a_size = b_size;
+        if (job->a_col != 1 && !empty) {
+            copy_matrix((size_t)a_size, job->m, tile.k, a, job->a_row, job->a_col, (char *)wide_a, tile.k, 1);
+            a = (const char *)wide_a;
+            tile.a_row = tile.k;
+            tile.a_col = 1;
+        }
+    } else if (row->widen && !empty) {
         row->widen(job->m, tile.k, a, job->a_row, job->a_col, wide_a, tile.k);
         a = (const char *)wide_a;
         tile.a_row = tile.k;
@@ -277,7 +286,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
         tile.n = (int32_t)(job->n - j < nr ? job->n - j : nr);
         tile.b = (const char *)job->b + j * job->b_col * b_size;
         tile.b_row = job->b_row;
-        const bool b_in_place = empty || (job->b_col == 1 && !(row->widen && tile.n < nr));
+        const bool b_in_place = empty || (job->b_col == 1 && !(row->widen && row->kr == 1 && tile.n < nr));
         tile.flags = HUNZE_TILE_FIRST | (b_in_place ? 0 : HUNZE_TILE_B_FULL) | (read_c ? HUNZE_TILE_READ_C : 0);
         if (!b_in_place) {
             row->pack_b(tile.k, tile.n, tile.b, job->b_row, job->b_col, panel, NULL);
@@ -286,7 +295,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
         }
         for (int64_t i = 0; i < job->m; i += mr) {
             tile.m = (int32_t)(job->m - i < mr ? job->m - i : mr);
-            tile.a = a + i * tile.a_row * size;
+            tile.a = a + i * tile.a_row * a_size;
             char *d = (char *)job->d + (i * job->d_row + j * job->d_col) * size;
             tile.t = t_in_d ? d : scratch;
             tile.t_row = t_in_d ? job->d_row : nr;

@@ -102,8 +102,21 @@ void hunze_gemm_narrow_end(const hunze_row *row, const hunze_gemm_job *job, int6
 size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k); /* a multiple of 64 */
 size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k);
 size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k);
-/* Packs panel j of b (element (p, j) at b + p*b_row + j*b_col) into panels. */
+/* Packs rows [p0, p1) of panel j of b (element (p, j) at b + p*b_row + j*b_col) into `panel`; integers take all of k at once, for their sums. */
+void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
+                           int64_t j, int64_t p0, int64_t p1, char *panel);
+/* All of panel j into panels. */
 void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
                       int64_t j, void *panels);
+/* All panels, gaps between them zeroed. */
+void hunze_gemm_pack_weights(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
+                             void *panels, int32_t lanes, hunze_exec *exec);
+/* Asks the kernel for huge pages: memory of 4 KB pages takes a fault for each when it is first written, and is read more slowly. */
+void hunze_prefer_huge_pages(void *memory, size_t bytes);
+
+/* ------------------------------------------------------------------ what packing finds out (pack_check.c) */
+bool hunze_weights_are_finite(const hunze_tensor *w, int32_t lanes, hunze_exec *exec);
+/* |w0| + |w1| <= 128 in each pair along k. */
+bool hunze_pairs_are_safe(const int8_t *w, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride);
 
 #endif

@@ -11,41 +11,6 @@ enum { UNITS_PER_LANE = 4, TILES_TO_SPLIT = 8 };
 /* Operations below which a further lane costs more than it brings, and below which a job of many is not worth phases of its own. */
 static const double lane_operations = 2e6, phase_operations = 3e7;
 
-/* ------------------------------------------------------------------ packed panels */
-
-size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k)
-{
-    return (size_t)(hunze_ceil_div(k, row->kr) * row->kr * row->nr) * hunze_type_bytes(row->b);
-}
-
-size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k)
-{
-    size_t sums = row->int_tile ? (size_t)row->nr * sizeof(int32_t) : 0;
-    return hunze_align64(hunze_packed_sums_offset(row, k) + sums);
-}
-
-size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k)
-{
-    return (size_t)hunze_ceil_div(n, row->nr) * hunze_packed_panel_bytes(row, k);
-}
-
-/* Rows [p0, p1) of panel j; integers take all of k at once, for their sums. */
-static void pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
-                            int64_t j, int64_t p0, int64_t p1, char *panel)
-{
-    const size_t size = hunze_type_bytes(row->b);
-    const char *from = (const char *)b + (p0 * b_row + j * row->nr * b_col) * (int64_t)size;
-    row->pack_b(p1 - p0, hunze_least(row->nr, n - j * row->nr), from, b_row, b_col,
-                panel + (size_t)(p0 * row->nr) * size, (int32_t *)(void *)(panel + hunze_packed_sums_offset(row, k)));
-}
-
-void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
-                      int64_t j, void *panels)
-{
-    char *panel = (char *)panels + (size_t)j * hunze_packed_panel_bytes(row, k);
-    pack_panel_rows(row, n, k, b, b_row, b_col, j, 0, k, panel);
-}
-
 /* ------------------------------------------------------------------ blocking */
 
 int64_t hunze_gemm_kc(const hunze_row *row)
@@ -82,7 +47,7 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     } else {
         bl.source = HUNZE_B_LANE;
     }
-    bl.tile_a = row->widen ? sizeof(float) : bl.element;
+    bl.tile_a = row->widen && !hunze_row_reads_pairs(row) ? sizeof(float) : bl.element;
     bl.skinny = !integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M;
     /* Few rows wait for memory: then it is B's elements that count. */
     const double weight = m < 8 ? 8 / (double)m : 1;
@@ -99,7 +64,8 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.pass_n = pass_panels * row->nr;
 
     /* A unit's B stays in L2 or L3 while its rows of A pass; so does t where it lives in scratch. */
-    const size_t lane_panel_bytes = integers ? bl.panel_bytes : (size_t)(bl.kc_longest * row->nr) * bl.element;
+    const size_t lane_panel_bytes =
+        integers ? bl.panel_bytes : (size_t)(hunze_ceil_div(bl.kc_longest, row->kr) * row->kr * row->nr) * bl.element;
     int64_t most_panels = hunze_least(pass_panels, (bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc) / row->nr);
     const bool t_in_scratch = integers || jobs->transposed_d || jobs->narrow_d;
     /* One K block of a D that is rounded: each tile is finished at once. */
@@ -188,8 +154,8 @@ static void pack_phase(void *user, int32_t lane, int32_t lanes)
             continue; /* of a last pass, narrower than the others */
         int64_t p0 = pieces == 1 ? 0 : hunze_gemm_k_block_start(bl->k, bl->kc, piece);
         int64_t p1 = pieces == 1 ? bl->k : hunze_gemm_k_block_start(bl->k, bl->kc, piece + 1);
-        pack_panel_rows(row, job.n, bl->k, job.b, job.b_row, job.b_col, pass->first_panel + panel, p0, p1,
-                        pass->shared + (size_t)panel * bl->panel_bytes);
+        hunze_pack_panel_rows(row, job.n, bl->k, job.b, job.b_row, job.b_col, pass->first_panel + panel, p0, p1,
+                              pass->shared + (size_t)panel * bl->panel_bytes);
     }
 }
 

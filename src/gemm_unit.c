@@ -35,6 +35,8 @@ static void copy_strided(size_t size, int64_t m, int64_t n, const void *from, in
     ((type *)to)[i * to_row + j * to_col] = ((const type *)from)[i * from_row + j * from_col]
     if (size == 1)
         COPY(uint8_t);
+    else if (size == 2)
+        COPY(uint16_t);
     else if (size == 4)
         COPY(uint32_t);
     else
@@ -73,10 +75,27 @@ static a_rows a_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1)
     return (a_rows){unit->a_scratch, 1, bl->unit_m};
 }
 
+/* m rows of bf16, columns [0, k), for tiles that read them by pairs: where they are, or copied. */
+static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
+{
+    const size_t size = unit->blocking->element;
+    const a_rows copied = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
+    if (k <= 1 || (rows.col == 1 && !(m > 8 && rows_collide(rows.row, size))))
+        return rows;
+    if (rows.col == 1)
+        for (int64_t r = 0; r < m; r++)
+            memcpy(at(copied.a, size, r, copied.row, 0, 0), at(rows.a, size, r, rows.row, 0, 0), (size_t)k * size);
+    else
+        copy_strided(size, m, k, rows.a, rows.row, rows.col, unit->a_scratch, copied.row, 1);
+    return copied;
+}
+
 /* m rows of bf16 or f16, columns [0, k), as tiles read them. */
 static a_rows widened(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
 {
     const hunze_row *row = unit->jobs->row;
+    if (hunze_row_reads_pairs(row))
+        return in_rows(unit, rows, m, k);
     a_rows wide = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
     float *to = (float *)(void *)unit->a_scratch;
     if (rows.row == 1) {
@@ -239,12 +258,12 @@ static bool float_segments(const unit_state *s, hunze_float_tile *tile, int64_t 
     return true;
 }
 
-/* Tiles of bf16 and f16 read whole rows of a panel: one that is not whole in B is packed into `panel`. */
+/* Tiles that widen B read whole rows of a panel: one that is not whole in B is packed into `panel`. */
 static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_gemm_job *job, void *panel)
 {
     tile->flags &= ~(uint32_t)HUNZE_TILE_B_FULL;
     tile->b_row = job->b_row;
-    if (!row->widen || tile->n == row->nr)
+    if (!row->widen || row->kr == 2 || tile->n == row->nr)
         return;
     row->pack_b(tile->k, tile->n, tile->b, job->b_row, job->b_col, panel, NULL);
     tile->flags |= HUNZE_TILE_B_FULL;
@@ -280,7 +299,7 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
             for (int64_t i = 0; i < m; i += mr) {
                 char *sums = at(unit->b_scratch, size, i, nr, j, m);
                 tile.m = (int32_t)hunze_least(mr, m - i);
-                tile.a = at(a.a, size, i, a.row, p, a.col);
+                tile.a = at(a.a, unit->blocking->tile_a, i, a.row, p, a.col);
                 tile.start = p > 0 ? sums : NULL;
                 tile.start_row = nr;
                 if (end) {
@@ -310,7 +329,7 @@ static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a,
         pack_rest(row, &tile, job, unit->b_scratch);
         for (int64_t i = 0; i < m; i += mr) {
             tile.m = (int32_t)hunze_least(mr, m - i);
-            tile.a = at(a.a, s->t_size, i, a.row, 0, 0);
+            tile.a = at(a.a, unit->blocking->tile_a, i, a.row, 0, 0);
             float_tile(s, &tile, i, j, last);
         }
     }
@@ -338,7 +357,7 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
     size_t panel_bytes = bl->panel_bytes;
     if (!unit->panels) {
         panels = unit->b_scratch;
-        panel_bytes = (size_t)(tile.k * nr) * size;
+        panel_bytes = (size_t)(hunze_ceil_div(tile.k, row->kr) * row->kr * nr) * size;
         for (int64_t j = 0; j < n && tile.k > 0; j += nr)
             row->pack_b(tile.k, hunze_least(nr, n - j), at(job->b, size, p0, job->b_row, unit->j0 + j, job->b_col),
                         job->b_row, job->b_col, unit->b_scratch + (size_t)(j / nr) * panel_bytes, NULL);

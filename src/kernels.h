@@ -62,7 +62,8 @@ typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64, 
  *   t: element (i, j) at t + i*t_row + j; c likewise.  t may be c.  Strides count elements.
  * alpha and beta point to the element type.
  * bf16 and f16: b's elements are of that type and widened as they are read, all others are f32; one of a_row and
- * a_col is 1; B_FULL unless n is nr; no b_offset. */
+ * a_col is 1; B_FULL unless n is nr; no b_offset.
+ * bf16 by pairs of k (kr is 2): a and b are of that type, a_col is 1, and s has an order of its own (docs/NUMERICS.md); no b_offset. */
 enum { HUNZE_TILE_FIRST = 1, HUNZE_TILE_READ_C = 2, HUNZE_TILE_B_FULL = 4 };
 
 typedef struct hunze_float_tile {
@@ -108,7 +109,7 @@ typedef void hunze_int_tile_fn(const hunze_int_tile *tile);
 /* ------------------------------------------------------------------ packing B
  *
  * Packs columns [0, n) (n <= nr) and rows [0, k) of b (element (p, j) at b + p*b_row + j*b_col) into one panel, zero-filled to nr
- * columns.  Floating point: [k][nr], bit by bit.  Integers: [ceil(k/kr)][nr][kr], and the column sums over these k rows to column_sums. */
+ * columns.  Floating point: [k][nr], where kr is 2 [ceil(k/2)][nr][2], bit by bit.  Integers: [ceil(k/kr)][nr][kr], and the column sums over these k rows to column_sums. */
 typedef void hunze_pack_b_fn(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
                              int32_t *column_sums);
 
@@ -278,7 +279,7 @@ typedef struct hunze_row {
     bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */
 } hunze_row;
 
-/* Layouts of packed weights; append only.  KN<nr>: panels [k][nr]; K4N<nr>: [ceil(k/4)][nr][4], K2N<nr>: [ceil(k/2)][nr][2], each
+/* Layouts of packed weights; append only.  KN<nr>: panels [k][nr]; K4N<nr>: [ceil(k/4)][nr][4], K2N<nr>: [ceil(k/2)][nr][2], of integers each
  * followed by nr s32 column sums; DEPTHWISE (on devices, too): [kernel_h][kernel_w][channels]; CUDA_KN: per group [k][n up to 16], of integers
  * [n up to 16][k up to 64]; behind all of f32 and f64, 64 bytes whose first u32 is 1 if a weight is no finite number. */
 enum {
@@ -305,8 +306,12 @@ enum {
     HUNZE_LAYOUT_BF16_KN32 = 20,
     HUNZE_LAYOUT_F16_KN8 = 21,
     HUNZE_LAYOUT_F16_KN16 = 22,
-    HUNZE_LAYOUT_F16_KN32 = 23
+    HUNZE_LAYOUT_F16_KN32 = 23,
+    HUNZE_LAYOUT_BF16_K2N32 = 24
 };
+
+/* Whether a float row reads A as it is, by pairs of k. */
+static inline bool hunze_row_reads_pairs(const hunze_row *row) { return row->float_tile && row->kr == 2; }
 
 /* The table, in the order of kernels.def; a row with NULL name follows the last. */
 extern const hunze_row hunze_rows[];

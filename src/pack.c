@@ -282,43 +282,26 @@ static int64_t tap_offset(const weights *v, int64_t tap)
     return tap / v->kernel[1] * v->axis_stride[0] + tap % v->kernel[1] * v->axis_stride[1];
 }
 
-static bool is_finite(hunze_type type, const void *data, int64_t i)
-{
-    switch (type) {
-    case HUNZE_TYPE_F64: return isfinite(((const double *)data)[i]);
-    case HUNZE_TYPE_BF16: return (((const uint16_t *)data)[i] & 0x7F80) != 0x7F80;
-    case HUNZE_TYPE_F16: return (((const uint16_t *)data)[i] & 0x7C00) != 0x7C00;
-    default: return isfinite(((const float *)data)[i]);
-    }
-}
-
-static bool all_finite(const weights *v)
-{
-    const void *data = hunze_data(v->w);
-    if (v->c == 0)
-        return true;
-    for (int64_t g = 0; g < v->groups; g++)
-        for (int64_t j = 0; j < v->n; j++)
-            for (int64_t tap = 0; tap < v->kernel[0] * v->kernel[1]; tap++) {
-                const int64_t at = g * v->group_stride + j * v->n_stride + tap_offset(v, tap);
-                for (int64_t c = 0; c < v->c; c++)
-                    if (!is_finite(v->plan.b_type, data, at + c * v->c_stride))
-                        return false;
-            }
-    return true;
-}
-
 /* |w0| + |w1| <= 128 in each pair along k: then u8 * s8 + u8 * s8 stays within 16 bits. */
 static bool pairs_are_safe(const weights *v)
 {
     const int8_t *data = hunze_data(v->w);
+    const int64_t taps = v->kernel[0] * v->kernel[1];
     if (v->c == 0)
         return true;
+    if (taps == 1 || v->c % 2 == 0) { /* no pair is of two taps */
+        for (int64_t g = 0; g < v->groups; g++)
+            for (int64_t tap = 0; tap < taps; tap++)
+                if (!hunze_pairs_are_safe(data + g * v->group_stride + tap_offset(v, tap), v->c, v->n, v->c_stride,
+                                          v->n_stride))
+                    return false;
+        return true;
+    }
     for (int64_t g = 0; g < v->groups; g++)
         for (int64_t j = 0; j < v->n; j++) {
             int64_t p = 0;
             int first = 0;
-            for (int64_t tap = 0; tap < v->kernel[0] * v->kernel[1]; tap++) {
+            for (int64_t tap = 0; tap < taps; tap++) {
                 const int64_t at = g * v->group_stride + j * v->n_stride + tap_offset(v, tap);
                 for (int64_t c = 0; c < v->c; c++, p++) {
                     const int value = data[at + c * v->c_stride], magnitude = value < 0 ? -value : value;
@@ -353,18 +336,11 @@ hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, cons
     return HUNZE_OK;
 }
 
-typedef struct pack_panels {
-    const weights *v;
-    char *panels;
-} pack_panels;
-
-static void pack_lane(void *user, int32_t lane, int32_t lanes)
+/* Lanes that are worth it. */
+static int32_t lanes_for(int64_t bytes, const hunze_exec *exec)
 {
-    const pack_panels *job = user;
-    const weights *v = job->v;
-    const int64_t panels = (v->n + v->plan.row->nr - 1) / v->plan.row->nr;
-    for (int64_t j = lane; j < panels; j += lanes)
-        hunze_pack_panel(v->plan.row, v->n, v->header.k, hunze_data(v->w), v->c_stride, v->n_stride, j, job->panels);
+    const int64_t worthwhile = bytes >> 18;
+    return worthwhile < 2 ? 1 : worthwhile < exec->threads ? (int32_t)worthwhile : exec->threads;
 }
 
 static void pack_depthwise(const weights *v, char *to)
@@ -384,18 +360,18 @@ static hunze_status pack_into(weights *v, char *blob, hunze_exec *exec)
     void *scratch = scratch_bytes ? hunze_allocate(exec->context, scratch_bytes, 64) : NULL;
     if (scratch_bytes && !scratch)
         return hunze_fail(HUNZE_ERR_NOMEM, "no memory for %zu bytes to pack in", scratch_bytes);
-    memset(blob, 0, (size_t)v->header.bytes); /* gaps too: the same weights give the same blob */
     char *weights_at = blob + sizeof(hunze_packed_header);
+    hunze_prefer_huge_pages(blob, (size_t)v->header.bytes);
+    if (!panels || conv)
+        memset(blob, 0, (size_t)v->header.bytes); /* gaps too: the same weights give the same blob */
     if (!panels) {
         pack_depthwise(v, weights_at);
     } else if (!conv) {
-        pack_panels job = {v, weights_at};
-        const int64_t worthwhile = v->header.bytes >> 18;
-        hunze_parallel(exec,
-                       worthwhile < 2               ? 1
-                       : worthwhile < exec->threads ? (int32_t)worthwhile
-                                                    : exec->threads,
-                       pack_lane, &job);
+        const size_t used = sizeof(hunze_packed_header) + hunze_packed_panels_bytes(row, v->n, v->header.k);
+        memset(blob, 0, sizeof(hunze_packed_header));
+        memset(blob + used, 0, (size_t)v->header.bytes - used);
+        hunze_gemm_pack_weights(row, v->n, v->header.k, hunze_data(v->w), v->c_stride, v->n_stride, weights_at,
+                                lanes_for(v->header.bytes, exec), exec);
     } else {
         const hunze_conv_weights all = {
             .row = row,
@@ -455,8 +431,6 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
     } else if (v.plan.b_type == HUNZE_TYPE_S8) {
         v.header.flags = HUNZE_PACKED_FINITE | (pairs_are_safe(&v) ? HUNZE_PACKED_SAFE : 0);
         v.plan.packed_flags = v.header.flags;
-    } else {
-        v.header.flags = all_finite(&v) ? HUNZE_PACKED_FINITE : 0;
     }
     TRY(hunze_choose_row(&v.plan, NULL));
     v.header.layout = v.plan.row->layout;
@@ -474,6 +448,8 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
                        .run = run,
                        .threads = run && run->threads ? run->threads : hunze_context_threads(context)};
     const hunze_float_state saved = hunze_float_enter();
+    if (v.plan.b_type != HUNZE_TYPE_S8 && hunze_weights_are_finite(w, lanes_for(v.header.bytes, &exec), &exec))
+        v.header.flags = HUNZE_PACKED_FINITE;
     hunze_status status = pack_into(&v, hunze_data(packed), &exec);
     hunze_float_leave(saved);
     if (exec.lost)

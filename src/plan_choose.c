@@ -127,12 +127,13 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
            (double)row->step_cycles * (halved ? halved_step : 1);
 }
 
-/* A depthwise row before any other; then the lower cost; then the later bundle. */
+/* A depthwise row before any other; of rows whose sums have another order the later bundle, so that no shape decides about bits; then the lower cost; then the later bundle. */
 static bool better(const hunze_row *row, double row_cost, const hunze_row *best, double best_cost)
 {
     if (!best || (row->op == HUNZE_OP_CONV) != (best->op == HUNZE_OP_CONV))
         return !best || row->op == HUNZE_OP_CONV;
-    return row_cost > 0 && best_cost > 0 && row_cost != best_cost ? row_cost < best_cost : row->isa > best->isa;
+    return row->order == best->order && row_cost > 0 && best_cost > 0 && row_cost != best_cost ? row_cost < best_cost
+                                                                                               : row->isa > best->isa;
 }
 
 static const hunze_row *row_named(const hunze_plan *plan, const char *name)
@@ -187,7 +188,7 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
             } else if (!why) {
                 if (best->op != row->op)
                     why = "a depthwise kernel takes the call";
-                else if (best_cost > 0 && cost(plan, row) > 0)
+                else if (best->order == row->order && best_cost > 0 && cost(plan, row) > 0)
                     snprintf(reason, sizeof reason, "modelled at %.2f times the cycles", cost(plan, row) / best_cost);
                 else if (best->isa == row->isa)
                     snprintf(reason, sizeof reason, "%s stands before it", best->name);

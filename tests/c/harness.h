@@ -112,6 +112,10 @@ void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, 
 void harness_fill_int(harness_rng *rng, hunze_type type, void *data, int64_t count, bool extremes);
 double harness_get(hunze_type type, const void *data, int64_t index);
 void harness_set(hunze_type type, void *data, int64_t index, double value);
+/* A product of vdpbf16ps added to s: fused, rounded to nearest; denormals count as zeros, also as results, and what is tiny is decided after rounding
+ * to 24 bits. */
+float harness_step_bf16(float x, float y, float s);
+float harness_flush(float x);
 size_t harness_bytes(hunze_type type);
 bool harness_is_float(hunze_type type);
 /* Equal bits, or NaN both. */

@@ -97,6 +97,19 @@ double harness_get(hunze_type type, const void *data, int64_t index)
     }
 }
 
+float harness_flush(float x) { return fabsf(x) < 0x1p-126F ? copysignf(0, x) : x; }
+
+float harness_step_bf16(float x, float y, float s)
+{
+    x = harness_flush(x);
+    y = harness_flush(y);
+    s = harness_flush(s);
+    const float sum = fmaf(x, y, s);
+    /* The least normal number may be one that was tiny, rounded up for want of bits: the same sum, 80 powers larger, has them. */
+    const bool rounded_up = fabsf(sum) == 0x1p-126F && fabsf(fmaf(x, y * 0x1p80F, s * 0x1p80F)) < 0x1p-46F;
+    return rounded_up ? copysignf(0, sum) : harness_flush(sum);
+}
+
 void harness_set(hunze_type type, void *data, int64_t index, double value)
 {
     switch (type) {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const isas[] = {"portable", "avx2", "avxvnni", "avx512", "avx512vnni"};
+static const char *const isas[] = {"portable", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"};
 enum { ISAS = sizeof isas / sizeof isas[0] };
 static hunze_context *native, *restricted[ISAS];
 
@@ -225,8 +225,11 @@ static void check_case(const bits_case *c, const part *pieces)
         run.threads = 3;
         expect_same(c, "packed weights, 3 threads", baseline, native, &packed, 0, NULL, &run, NULL);
     }
+    char *reproducible = run_baseline(
+        c, HUNZE_REPRODUCIBLE); /* a row's own order is that of the bundle which calls get where it is there */
     for (const hunze_row *row = hunze_rows; row->name; row++)
-        expect_same(c, "forced", baseline, native, NULL, 0, row->name, &run, NULL);
+        expect_same(c, "forced", row->order == HUNZE_ORDER_OWN ? baseline : reproducible, native, NULL, 0, row->name,
+                    &run, NULL);
     if (pieces->a_axis >= 0) {
         const int64_t extent = c->d.shape[pieces->d_axis];
         for (int64_t start = 0; start < extent; start += start % 3 + 1) {
@@ -237,14 +240,13 @@ static void check_case(const bits_case *c, const part *pieces)
         }
     }
     free(baseline);
-    baseline = run_baseline(c, HUNZE_REPRODUCIBLE);
     for (int i = 0; i < ISAS; i++)
         if (restricted[i]) {
-            expect_same(c, isas[i], baseline, restricted[i], NULL, 0, NULL, &run, NULL);
+            expect_same(c, isas[i], reproducible, restricted[i], NULL, 0, NULL, &run, NULL);
             if (pack(c, restricted[i], &packed, &packed_count))
-                expect_same(c, isas[i], baseline, restricted[i], &packed, 0, NULL, &run, NULL);
+                expect_same(c, isas[i], reproducible, restricted[i], &packed, 0, NULL, &run, NULL);
         }
-    free(baseline);
+    free(reproducible);
 }
 
 /* ------------------------------------------------------------------ cases */

@@ -108,6 +108,28 @@ static int64_t offset_of(const operand *x, const int64_t *index)
 }
 #define ELEMENT(x, ...) ((x).values[offset_of(&(x), (const int64_t[]){__VA_ARGS__})])
 
+static double left(const gemm_case *g, int64_t z0, int64_t z1, int64_t i, int64_t p)
+{
+    return g->transpose_a ? ELEMENT(g->a, z0, z1, p, i) : ELEMENT(g->a, z0, z1, i, p);
+}
+
+static double right(const gemm_case *g, int64_t z0, int64_t z1, int64_t p, int64_t j)
+{
+    return g->transpose_b ? ELEMENT(g->b, z0, z1, j, p) : ELEMENT(g->b, z0, z1, p, j);
+}
+
+/* A block of rows that read pairs: the second product of a pair first; the last has zeros beside it. */
+static float sum_of_pairs(const gemm_case *g, int64_t z0, int64_t z1, int64_t i, int64_t j, int64_t p, int64_t end)
+{
+    float s = 0;
+    for (; p < end; p += 2) {
+        s = p + 1 == end ? harness_step_bf16(0, 0, s)
+                         : harness_step_bf16((float)left(g, z0, z1, i, p + 1), (float)right(g, z0, z1, p + 1, j), s);
+        s = harness_step_bf16((float)left(g, z0, z1, i, p), (float)right(g, z0, z1, p, j), s);
+    }
+    return s;
+}
+
 #define REFERENCE(name, real, fma_, kc)                                                                                \
     static real name##_activate(const hunze_activation *act, real x)                                                   \
     {                                                                                                                  \
@@ -132,12 +154,12 @@ static int64_t offset_of(const operand *x, const int64_t *index)
                         for (int64_t p = 0, end = -1; end < k;) {                                                      \
                             real s = 0;                                                                                \
                             end = k - p < kc + kc / 2 ? k : p + kc; /* a last block under kc/2 joins the one before */ \
-                            for (; p < end; p++)                                                                       \
-                                s = fma_((real)(g->transpose_a ? ELEMENT(g->a, z0, z1, p, i)                           \
-                                                               : ELEMENT(g->a, z0, z1, i, p)),                         \
-                                         (real)(g->transpose_b ? ELEMENT(g->b, z0, z1, j, p)                           \
-                                                               : ELEMENT(g->b, z0, z1, p, j)),                         \
-                                         s);                                                                           \
+                            if (hunze_row_reads_pairs(g->row))                                                         \
+                                s = sum_of_pairs(g, z0, z1, i, j, p, end);                                             \
+                            else                                                                                       \
+                                for (int64_t q = p; q < end; q++)                                                      \
+                                    s = fma_((real)left(g, z0, z1, i, q), (real)right(g, z0, z1, q, j), s);            \
+                            p = end;                                                                                   \
                             t = fma_(alpha, s, t);                                                                     \
                         }                                                                                              \
                         if (g->options.bias)                                                                           \

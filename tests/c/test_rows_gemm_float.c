@@ -20,21 +20,36 @@ typedef struct sizes {
     harness_side side;
 } sizes;
 
-static int64_t b_at(const hunze_float_tile *tile, int64_t p)
+/* Element (p, 0) of B, and how far apart columns are. */
+static int64_t b_at(const hunze_row *row, const hunze_float_tile *tile, int64_t p, int *step)
 {
-    return tile->b_offset ? tile->b_offset[p] : p * tile->b_row;
+    const bool paired = hunze_row_reads_pairs(row) && tile->flags & HUNZE_TILE_B_FULL;
+    *step = paired ? 2 : 1;
+    return paired ? p / 2 * 2 * row->nr + p % 2 : tile->b_offset ? tile->b_offset[p] : p * tile->b_row;
 }
 
 /* The contract in scalars.  fmaf and fma of the C library are correctly rounded. */
-static void reference_f32(const hunze_float_tile *tile, hunze_type b_type, int i, int j, float *t, double *exact,
+static void reference_f32(const hunze_row *row, const hunze_float_tile *tile, int i, int j, float *t, double *exact,
                           double *absolute)
 {
-    const float *a = tile->a, alpha = *(const float *)tile->alpha, beta = *(const float *)tile->beta;
+    const bool pairs = hunze_row_reads_pairs(row);
+    const float alpha = *(const float *)tile->alpha, beta = *(const float *)tile->beta;
     float s = 0;
     *exact = *absolute = 0;
-    for (int64_t p = 0; p < tile->k; p++) {
-        float x = a[i * tile->a_row + p * tile->a_col], y = (float)harness_get(b_type, tile->b, b_at(tile, p) + j);
-        s = fmaf(x, y, s);
+    for (int64_t turn = 0; turn < (pairs ? (tile->k + 1) / 2 * 2 : tile->k); turn++) {
+        const int64_t p = pairs ? turn ^ 1 : turn;
+        int step;
+        const int64_t b_row = b_at(row, tile, p, &step);
+        float x = 0, y = 0; /* what stands for the last row's partner */
+        if (p < tile->k) {
+            x = (float)harness_get(pairs ? row->a : HUNZE_TYPE_F32, tile->a, i * tile->a_row + p * tile->a_col);
+            y = (float)harness_get(row->b, tile->b, b_row + j * step);
+        }
+        if (pairs) {
+            x = harness_flush(x);
+            y = harness_flush(y);
+        }
+        s = pairs ? harness_step_bf16(x, y, s) : fmaf(x, y, s);
         *exact += (double)x * y;
         *absolute += fabs((double)x * y);
     }
@@ -53,7 +68,8 @@ static void reference_f64(const hunze_float_tile *tile, int i, int j, double *t,
     double s = 0;
     *exact = *absolute = 0;
     for (int64_t p = 0; p < tile->k; p++) {
-        double x = a[i * tile->a_row + p * tile->a_col], y = b[b_at(tile, p) + j];
+        double x = a[i * tile->a_row + p * tile->a_col],
+               y = b[(tile->b_offset ? tile->b_offset[p] : p * tile->b_row) + j];
         s = fma(x, y, s);
         *exact += (long double)x * y;
         *absolute += fabsl((long double)x * y);
@@ -68,28 +84,29 @@ static void reference_f64(const hunze_float_tile *tile, int i, int j, double *t,
 
 static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size)
 {
-    const hunze_type type = row->d; /* of all operands but b */
-    const size_t bytes = harness_bytes(type), b_bytes = harness_bytes(row->b);
-    /* bf16 and f16 read whole rows of a panel. */
-    const bool full = size->flags & HUNZE_TILE_B_FULL || (row->widen && size->n < row->nr),
+    const bool pairs = hunze_row_reads_pairs(row), by_columns = size->a_by_columns && !pairs;
+    const hunze_type type = row->d, a_type = pairs ? row->a : type; /* type: of all operands but a and b */
+    const size_t bytes = harness_bytes(type), a_bytes = harness_bytes(a_type), b_bytes = harness_bytes(row->b);
+    /* What is widened is read in whole rows of a panel. */
+    const bool full = size->flags & HUNZE_TILE_B_FULL || (row->widen && !pairs && size->n < row->nr),
                first = size->flags & HUNZE_TILE_FIRST;
     const bool read_c = first && size->flags & HUNZE_TILE_READ_C;
     hunze_float_tile tile = {
         .m = size->m, .n = size->n, .k = size->k, .flags = size->flags | (full ? HUNZE_TILE_B_FULL : 0)};
     harness_case("m %d n %d k %lld%s%s%s%s%s alpha %g beta %g %s, operands %s", size->m, size->n, (long long)size->k,
                  first ? " FIRST" : "", size->flags & HUNZE_TILE_READ_C ? " READ_C" : "", full ? " B_FULL" : "",
-                 size->a_by_columns ? ", A by columns" : "", size->t_is_c ? ", t is c" : "", size->alpha, size->beta,
+                 by_columns ? ", A by columns" : "", size->t_is_c ? ", t is c" : "", size->alpha, size->beta,
                  harness_values_name(size->values), size->side == HARNESS_AT_END ? "at the end" : "at the start");
 
     /* A: m rows of k with a gap behind each, or k rows of m. */
-    const int64_t a_lines = size->a_by_columns ? size->k : size->m, a_line = size->a_by_columns ? size->m : size->k;
+    const int64_t a_lines = by_columns ? size->k : size->m, a_line = by_columns ? size->m : size->k;
     const int64_t a_step = row->widen || harness_between(rng, 0, 3) ? 1 : 2; /* neither stride is 1 then */
     const int64_t a_stride = a_line * a_step + harness_between(rng, 0, 5);
     const int64_t a_count = a_lines && a_line ? (a_lines - 1) * a_stride + (a_line - 1) * a_step + 1 : 0;
-    char *a = harness_place(A, (size_t)a_count * bytes, bytes, size->side);
+    char *a = harness_place(A, (size_t)a_count * a_bytes, a_bytes, size->side);
     for (int64_t i = 0; i < a_lines; i++) {
-        char *line = a + (size_t)(i * a_stride) * bytes;
-        harness_fill(rng, type, line, a_line, size->values);
+        char *line = a + (size_t)(i * a_stride) * a_bytes;
+        harness_fill(rng, a_type, line, a_line, size->values);
         for (int64_t p = a_line - 1; p > 0 && a_step > 1; p--) { /* apart, poison between */
             memcpy(line + (size_t)(p * a_step) * bytes, line + (size_t)p * bytes, bytes);
             if (p & 1)
@@ -97,18 +114,24 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
         }
     }
     tile.a = a;
-    tile.a_row = size->a_by_columns ? a_step : a_stride;
-    tile.a_col = size->a_by_columns ? a_stride : a_step;
+    tile.a_row = by_columns ? a_step : a_stride;
+    tile.a_col = by_columns ? a_stride : a_step;
 
     /* B: a packed panel, zero beyond n, or n columns in place. */
     const int64_t b_line = full ? row->nr : size->n;
     tile.b_row = full ? row->nr : size->n + harness_between(rng, 0, 7);
-    const int64_t b_count = size->k ? (size->k - 1) * tile.b_row + b_line : 0;
+    const int64_t b_lines = pairs && full ? (size->k + 1) / 2 * 2 : size->k;
+    const int64_t b_count = b_lines ? (b_lines - 1) * tile.b_row + b_line : 0;
     char *b = harness_place(B, (size_t)b_count * b_bytes, full ? 64 : b_bytes, size->side);
-    for (int64_t p = 0; p < size->k; p++) {
-        char *line = b + (size_t)(p * tile.b_row) * b_bytes;
-        memset(line, 0, (size_t)b_line * b_bytes);
-        harness_fill(rng, row->b, line, size->n, size->values == HARNESS_CANCEL ? HARNESS_CONSTANT : size->values);
+    for (int64_t p = 0; p < b_lines; p++) {
+        char *line = b + (size_t)(p * tile.b_row) * b_bytes, values[64 * 8];
+        harness_fill(rng, row->b, values, size->n, size->values == HARNESS_CANCEL ? HARNESS_CONSTANT : size->values);
+        if (!full || !pairs || p % 2 == 0)
+            memset(line, 0, (size_t)b_line * b_bytes * (pairs && full ? 2 : 1));
+        int step;
+        const int64_t at = b_at(row, &tile, p, &step);
+        for (int j = 0; j < size->n && p < size->k; j++)
+            memcpy(b + (size_t)(at + j * step) * b_bytes, values + (size_t)j * b_bytes, b_bytes);
     }
     tile.b = b;
     static int32_t offsets[1024];
@@ -154,10 +177,11 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
             if (type == HUNZE_TYPE_F32) {
                 double sum, absolute;
                 float value = ((float *)t)[i * tile.t_row + j];
-                reference_f32(&tile, row->b, i, j, &value, &sum, &absolute);
+                reference_f32(row, &tile, i, j, &value, &sum, &absolute);
                 memcpy(&expected[at], &value, sizeof value);
                 exact[at] = (double)scalars_f32[0] * sum + old;
-                bound[at] = (k + 4) * 0x1p-24 * (fabs(scalars_f32[0] * absolute) + fabs(old)) + (k + 4) * 0x1p-149;
+                bound[at] = (k + 4) * 0x1p-24 * (fabs(scalars_f32[0] * absolute) + fabs(old)) +
+                            (k + 4) * (pairs ? 0x1p-126 * fmax(1, fabs(scalars_f32[0])) : 0x1p-149);
             } else {
                 long double sum, absolute;
                 double value = ((double *)t)[i * tile.t_row + j];
@@ -263,7 +287,7 @@ static void check_values(const hunze_row *row)
 
 static bool has_pack(const hunze_row *row) { return row->pack_b != NULL && row->int_tile == NULL; }
 
-/* A panel is [k][nr], zero beyond n; elements are copied bit by bit. */
+/* A panel is [k][nr], or by pairs of k [ceil(k/2)][nr][2], zero beyond n and k; elements are copied bit by bit. */
 static void check_pack(const hunze_row *row)
 {
     harness_rng rng = {4};
@@ -291,16 +315,18 @@ static void check_pack(const hunze_row *row)
                     origin = b + (size_t)((k - 1) * stride) * bytes;
                     b_row = -stride;
                 }
-                char *panel = harness_place(T, (size_t)(k * row->nr) * bytes, 64, HARNESS_AT_END);
+                const int64_t lines_of_panel = (k + row->kr - 1) / row->kr * row->kr;
+                char *panel = harness_place(T, (size_t)(lines_of_panel * row->nr) * bytes, 64, HARNESS_AT_END);
                 harness_snapshot(B);
                 harness_snapshot(T);
                 HARNESS_CALL(row->pack_b, HARNESS_ARGUMENT(k), HARNESS_ARGUMENT(n), HARNESS_ARGUMENT(origin),
                              HARNESS_ARGUMENT(b_row), HARNESS_ARGUMENT(b_col), HARNESS_ARGUMENT(panel), 0);
                 static const char zero[8];
-                for (int64_t p = 0; p < k; p++)
+                for (int64_t p = 0; p < lines_of_panel; p++)
                     for (int j = 0; j < row->nr; j++) {
-                        char *got = panel + (size_t)(p * row->nr + j) * bytes;
-                        const char *want = j < n ? origin + (p * b_row + j * b_col) * (int64_t)bytes : zero;
+                        const int64_t group = p / row->kr * row->kr;
+                        char *got = panel + (size_t)(group * row->nr + j * row->kr + p - group) * bytes;
+                        const char *want = j < n && p < k ? origin + (p * b_row + j * b_col) * (int64_t)bytes : zero;
                         harness_check(!memcmp(got, want, bytes), "panel[%lld,%d] is %s, not %s", (long long)p, j,
                                       harness_show(row->b, got), harness_show(row->b, want));
                         memcpy(harness_remembered(T, got), got, bytes);

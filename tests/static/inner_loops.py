@@ -29,12 +29,19 @@ from loops import count, functions, has_frame, inner_loops, mca_text
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path(__file__).with_suffix(".json")
-FOLDERS = {"AVX2": "avx2", "AVXVNNI": "avx2", "AVX512": "avx512", "AVX512VNNI": "avx512"}
+FOLDERS = {"AVX2": "avx2", "AVXVNNI": "avx2", "AVX512": "avx512", "AVX512VNNI": "avx512", "AVX512BF16": "avx512"}
 # The models: a ratchet, never the truth.  Not znver4: it lets a loop that spills look better than one that does not.
-CPUS = {"AVX2": "znver3", "AVXVNNI": "alderlake", "AVX512": "icelake-server", "AVX512VNNI": "icelake-server"}
+CPUS = {
+    "AVX2": "znver3",
+    "AVXVNNI": "alderlake",
+    "AVX512": "icelake-server",
+    "AVX512VNNI": "icelake-server",
+    "AVX512BF16": "sapphirerapids",
+}
 HOT = {
     "HUNZE_GEMM_FLOAT": (3,),
     "HUNZE_GEMM_NARROW": (3,),
+    "HUNZE_GEMM_PAIRS": (3,),
     "HUNZE_GEMM_INT": (3,),
     "HUNZE_DEPTHWISE": (5, 6),
 }  # which arguments of the row

@@ -21,6 +21,7 @@ typedef OWN_VECTOR(long long, 32) __m256i;
 typedef OWN_VECTOR(float, 64) __m512;
 typedef OWN_VECTOR(double, 64) __m512d;
 typedef OWN_VECTOR(long long, 64) __m512i;
+typedef OWN_VECTOR(short, 64) __m512bh;
 typedef uint8_t __mmask8;
 typedef uint16_t __mmask16;
 typedef uint32_t __mmask32;
@@ -225,6 +226,30 @@ OWN_DOTS(__m256i, own_u8x32, own_s8x32, own_s16x16, own_s32x8, _mm256_madd_epi16
 OWN_DOTS(__m512i, own_u8x64, own_s8x64, own_s16x32, own_s32x16, _mm512_madd_epi16, _mm512_maddubs_epi16,
          _mm512_dpbusd_epi32)
 
+/* Pairs of bf16 added to f32, the upper product first, each by one rounding; denormals count as zeros, also as results. */
+OWN float own_flush(float x) { return fabsf(x) < 0x1p-126F ? copysignf(0, x) : x; }
+OWN float own_add_product(uint32_t upper_x, uint32_t upper_y, float s)
+{
+    float x, y;
+    memcpy(&x, &upper_x, sizeof x);
+    memcpy(&y, &upper_y, sizeof y);
+    x = own_flush(x);
+    y = own_flush(y);
+    s = own_flush(s);
+    /* What is tiny after rounding to 24 bits is flushed: where f32's own rounding has hidden it, 80 powers further up there is room. */
+    const float sum = fmaf(x, y, s);
+    if (fabsf(sum) == 0x1p-126F && fabsf(fmaf(x, y * 0x1p80F, s * 0x1p80F)) < 0x1p-46F)
+        return copysignf(0, sum);
+    return own_flush(sum);
+}
+OWN __m512 _mm512_dpbf16_ps(__m512 c, __m512bh a_, __m512bh b_)
+{
+    const own_u32x16 a = (own_u32x16)a_, b = (own_u32x16)b_;
+    for (int i = 0; i < 16; i++)
+        c[i] = own_add_product(a[i] << 16, b[i] << 16, own_add_product(a[i] & 0xFFFF0000u, b[i] & 0xFFFF0000u, c[i]));
+    return c;
+}
+
 /* ------------------------------------------------------------------ AVX2: masks are vectors, the sign bit counts */
 
 OWN_MEMORY(__m256i, void, _mm256_loadu_si256, _mm256_storeu_si256) /* void: no alignment is promised */
@@ -377,6 +402,7 @@ OWN_MASKED_LOAD(__m512d, __m512d, double, __mmask8, _mm512_maskz_loadu_pd)
 OWN_MASKED_LOAD(__m512i, own_s32x16, int32_t, __mmask16, _mm512_maskz_loadu_epi32)
 OWN_MASKED_LOAD(__m256i, own_s8x32, int8_t, __mmask32, _mm256_maskz_loadu_epi8)
 OWN_MASKED_LOAD(__m256i, own_s16x16, int16_t, __mmask16, _mm256_maskz_loadu_epi16)
+OWN_MASKED_LOAD(__m512i, own_s16x32, int16_t, __mmask32, _mm512_maskz_loadu_epi16)
 OWN_MASKED_LOAD(__m128i, own_s8x16, int8_t, __mmask16, _mm_maskz_loadu_epi8)
 OWN_MASKED_STORE(__m512, __m512, float, __mmask16, _mm512_mask_storeu_ps)
 OWN_MASKED_STORE(__m512d, __m512d, double, __mmask8, _mm512_mask_storeu_pd)
@@ -414,7 +440,16 @@ OWN_BLEND(_mm512_mask_blend_pd, __m512d, __m512d, __mmask8)
 OWN_BLEND(_mm512_mask_blend_epi32, __m512i, own_s32x16, __mmask16)
 
 #define _mm512_setr_epi32(...) ((__m512i)(own_s32x16){__VA_ARGS__})
-/* Lanes of a, and from 16 on of b. */
+/* Words of a, and from 32 on of b; likewise lanes. */
+OWN __m512i _mm512_permutex2var_epi16(__m512i a, __m512i pick, __m512i b)
+{
+    own_s16x32 r;
+    for (int i = 0; i < 32; i++) {
+        const int from = ((own_s16x32)pick)[i] & 63;
+        r[i] = ((own_s16x32)(from < 32 ? a : b))[from & 31];
+    }
+    return (__m512i)r;
+}
 OWN __m512 _mm512_permutex2var_ps(__m512 a, __m512i pick, __m512 b)
 {
     __m512 r;
