@@ -48,7 +48,8 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
         bl.source = HUNZE_B_LANE;
     }
     bl.tile_a = row->widen && !hunze_row_reads_pairs(row) ? sizeof(float) : bl.element;
-    bl.skinny = !integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M;
+    bl.strips = row->float_strip && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_STRIP_M && !jobs->gathers;
+    bl.skinny = bl.strips || (!integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M);
     /* Few rows wait for memory: then it is B's elements that count. */
     const double weight = m < 8 ? 8 / (double)m : 1;
     bl.lanes = hunze_gemm_lanes(job_operations * weight * (double)bl.jobs_per_pass, threads);
@@ -105,8 +106,13 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.a_bytes = hunze_align64((size_t)(a_rows * (bl.kc_longest + HUNZE_GEMM_A_PAD)) * bl.tile_a);
     if (bl.source == HUNZE_B_LANE)
         bl.b_bytes = hunze_align64((size_t)(bl.unit_n / row->nr) * lane_panel_bytes);
+    if (bl.strips) {
+        const size_t a_bytes = hunze_gemm_skinny_a_bytes(row, m, bl.kc_longest);
+        bl.a_bytes = bl.a_bytes > a_bytes ? bl.a_bytes : a_bytes;
+    }
     if (bl.skinny) { /* sums of the unit, or one panel of B */
-        const size_t sums = (size_t)(bl.unit_m * bl.unit_n) * hunze_type_bytes(row->d);
+        const size_t sums = bl.strips ? hunze_gemm_skinny_sums_bytes(row, m, bl.unit_n)
+                                      : (size_t)(bl.unit_m * bl.unit_n) * hunze_type_bytes(row->d);
         bl.b_bytes = hunze_align64(sums > lane_panel_bytes ? sums : lane_panel_bytes);
     }
     if (t_in_scratch)

@@ -314,6 +314,26 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
     }
 }
 
+/* One K block of few rows by strips: the sums first, then D of them, tile by tile. */
+static void float_strips(const unit_state *s, hunze_float_tile tile, int64_t p0, bool last)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_row *row = unit->jobs->row;
+    const hunze_float_strip strip = hunze_gemm_skinny_sums(unit, p0, tile.k);
+    tile.k = 0;
+    tile.a = strip.a;
+    tile.b = strip.b;
+    tile.start_row = strip.sums_row;
+    for (int64_t j = 0; j < strip.n; j += row->nr) {
+        tile.n = (int32_t)hunze_least(row->nr, strip.n - j);
+        for (int64_t i = 0; i < strip.m; i += row->mr) {
+            tile.m = (int32_t)hunze_least(row->mr, strip.m - i);
+            tile.start = at(strip.sums, s->t_size, i, strip.sums_row, j, 1);
+            float_tile(s, &tile, i, j, last);
+        }
+    }
+}
+
 /* One K block of few rows, B where it is: panel after panel, so that each is read once. */
 static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
 {
@@ -346,6 +366,10 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
     const size_t size = bl->element;
     const a_rows block = a_of_block(unit, p0, p0 + tile.k);
     const bool in_place = bl->source == HUNZE_B_LANE && (job->b_col == 1 || job->n == 1);
+    if (in_place && bl->strips) {
+        float_strips(s, tile, p0, last);
+        return;
+    }
     if (in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) {
         const a_rows rows = row->widen ? widened(unit, block, m, tile.k) : block;
         (bl->skinny ? float_skinny : float_few_rows)(s, tile, rows, p0, last);

@@ -12,6 +12,7 @@ enum {
     HUNZE_GEMM_COPY_A_PANELS = 4,     /* from so many panels on, copying A pays where its rows collide */
     HUNZE_GEMM_IN_PLACE_TILES = 3,    /* up to so many tiles of rows, B is not worth packing */
     HUNZE_GEMM_SKINNY_M = 6,          /* up to so many rows, memory is what a product waits for */
+    HUNZE_GEMM_STRIP_M = 16,          /* and where the row has strips */
     HUNZE_GEMM_SKINNY_N = 4096,       /* columns of a unit of such a product */
     HUNZE_GEMM_PASS_BYTES = 32 << 20, /* of B packed at a time */
     HUNZE_GEMM_LANE_B_BYTES = 1 << 20, /* of B that a lane packs for itself at a time */
@@ -35,7 +36,8 @@ typedef struct hunze_gemm_blocking {
     int64_t unit_m, unit_n, units_m, units_n; /* units of one job and pass */
     int32_t lanes;
     bool copy_a;   /* there is scratch for it */
-    bool skinny;   /* very few rows of floats, B_LANE */
+    bool skinny;   /* few rows of floats, B_LANE */
+    bool strips;   /* of those, by the row's strips where B's rows are contiguous */
     bool one_tile; /* t is one tile in scratch */
     size_t shared_bytes, a_bytes, b_bytes, t_bytes, stage_bytes, integer_bytes, lane_bytes;
 } hunze_gemm_blocking;
@@ -53,6 +55,14 @@ typedef struct hunze_gemm_unit {
 } hunze_gemm_unit;
 
 void hunze_gemm_run_unit(hunze_gemm_unit *unit);
+
+/* ------------------------------------------------------------------ few rows of f32 and f64 (gemm_skinny.c) */
+
+/* Scratch for m rows of sums over n columns, and for m rows of A over a K block. */
+size_t hunze_gemm_skinny_sums_bytes(const hunze_row *row, int64_t m, int64_t n);
+size_t hunze_gemm_skinny_a_bytes(const hunze_row *row, int64_t m, int64_t k);
+/* The unit's sums over k values of p from p0 on, in b_scratch; what is returned says how they lie there. */
+hunze_float_strip hunze_gemm_skinny_sums(const hunze_gemm_unit *unit, int64_t p0, int64_t k);
 
 /* ------------------------------------------------------------------ integers (gemm_integer.c) */
 

@@ -85,6 +85,24 @@ typedef struct hunze_float_tile {
 } hunze_float_tile;
 typedef void hunze_float_tile_fn(const hunze_float_tile *tile);
 
+/* ------------------------------------------------------------------ GEMM strip, floating point: few rows of A
+ *
+ * The sums of m rows over n columns and one K block, in the order of a tile's:
+ *     sums[i*sums_row + j] = sum over p in [0, k) of a[i, p] * b[p, j], one fma after the other, p ascending, from +0
+ *   a: element (i, p) at a + (p/HUNZE_STRIP_ROWS*m + i)*HUNZE_STRIP_ROWS + p%HUNZE_STRIP_ROWS
+ *   b: element (p, j) at b + p*b_row + j; n columns of each row are readable, unaligned
+ *   sums: n columns up to a multiple of nr are written, those from n on with anything. */
+enum { HUNZE_STRIP_ROWS = 8 };
+
+typedef struct hunze_float_strip {
+    int64_t m, n, k;
+    const void *a, *b;
+    int64_t b_row;
+    void *sums;
+    int64_t sums_row;
+} hunze_float_strip;
+typedef void hunze_float_strip_fn(const hunze_float_strip *strip);
+
 /* ------------------------------------------------------------------ GEMM tile, integers: u8 or s8 times s8, exact in s32 (wrapping)
  *
  *     FIRST: t = s   else  t += s        s = sum over p in [0, k) of a[i, p] * b[p, j]
@@ -253,6 +271,7 @@ typedef struct hunze_row {
     hunze_order order;
     hunze_bound bound;
     hunze_float_tile_fn *float_tile;
+    hunze_float_strip_fn *float_strip; /* f32 and f64 */
     hunze_int_tile_fn *int_tile;
     hunze_pack_b_fn *pack_b;
     hunze_widen_fn *widen; /* bf16 and f16; NULL: no such row */

@@ -5,8 +5,11 @@
 #include "../simd/float_type.h"
 enum { MR = 4, NV = 2 };
 #include "../simd/gemm_float.h"
+#include "../simd/gemm_strip.h"
 
 void hunze_gemm_f32_portable(const hunze_float_tile *tile) { gemm_float_tile(tile); }
+
+void hunze_strip_f32_portable(const hunze_float_strip *strip) { gemm_float_strip(strip); }
 
 void hunze_pack_b_f32_portable(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
                                int32_t *column_sums)

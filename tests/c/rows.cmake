@@ -9,6 +9,7 @@ set(HUNZE_ROW_TESTS
   test_rows_epilogue_int
   test_rows_gemm_float
   test_rows_gemm_int
+  test_rows_gemm_strip
   test_rows_narrow
   test_rows_quantize
 )

@@ -375,6 +375,21 @@ static void check_large(const hunze_row *row)
             random_case(row, &rng, shapes[i][0], shapes[i][1] / (slow ? 4 : 1), shapes[i][2] / (slow ? 2 : 1));
 }
 
+/* Few rows of A, over one strip of columns and several, one K block and several. */
+static void check_few_rows(const hunze_row *row)
+{
+    harness_rng rng = {0x8CB92BA72F3D8DD7};
+    const int64_t nr = row->nr, kc = row->d == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
+    const int64_t ns[] = {nr + 1, 3 * nr - 1, 257, 511, 1040}, ks[] = {257, kc - 1, kc + 3, kc + kc / 2, 2 * kc + 9};
+    const bool slow = row->isa == HUNZE_ISA_PORTABLE;
+    for (int64_t m = 1; m <= 17; m++)
+        for (int i = 0; i < harness_budget(slow ? 1 : 8, 1); i++)
+            random_case(row, &rng, m, pick(&rng, ns, slow ? 2 : 5), pick(&rng, ks, slow ? 2 : 5));
+    if (!slow && !harness_small())
+        for (int64_t m = 1; m <= 16; m += 5)
+            random_case(row, &rng, m, 4096 + 2 * nr + m, 72);
+}
+
 /* D is C, with beta. */
 static void check_in_place(const hunze_row *row)
 {
@@ -430,6 +445,7 @@ int main(int argc, char **argv)
         return 1;
     static const harness_part parts[] = {{"shapes", is_float, check_shapes},
                                          {"large", is_float, check_large},
+                                         {"few rows", is_float, check_few_rows},
                                          {"in place", is_float, check_in_place},
                                          {"cancel", is_float, check_cancel}};
     int failed = harness_main(argc, argv, "gemm driver", parts, sizeof parts / sizeof *parts);

@@ -39,7 +39,7 @@ CPUS = {
     "AVX512BF16": "sapphirerapids",
 }
 HOT = {
-    "HUNZE_GEMM_FLOAT": (3,),
+    "HUNZE_GEMM_FLOAT": (3, 4),
     "HUNZE_GEMM_NARROW": (3,),
     "HUNZE_GEMM_PAIRS": (3,),
     "HUNZE_GEMM_INT": (3,),
