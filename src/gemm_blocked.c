@@ -103,6 +103,8 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     int64_t a_rows = jobs->gathers ? bl.unit_m : bl.copy_a ? row->mr : 0;
     if (row->widen && bl.source == HUNZE_B_LANE)
         a_rows = hunze_least(bl.unit_m, HUNZE_GEMM_IN_PLACE_TILES * row->mr);
+    if (row->widen && bl.source != HUNZE_B_LANE)
+        a_rows = hunze_least(bl.unit_m, hunze_most(row->mr, HUNZE_GEMM_FEW_ROWS));
     bl.a_bytes = hunze_align64((size_t)(a_rows * (bl.kc_longest + HUNZE_GEMM_A_PAD)) * bl.tile_a);
     if (bl.source == HUNZE_B_LANE)
         bl.b_bytes = hunze_align64((size_t)(bl.unit_n / row->nr) * lane_panel_bytes);

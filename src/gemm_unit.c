@@ -9,6 +9,8 @@
 enum {
     SEGMENT_SUMS_BYTES = 2048, /* one tile of sums */
     SKINNY_ROWS = 8,           /* of B, read together */
+    FETCH_AHEAD = 8192,        /* bytes, of panels that are read from end to end */
+    PANEL_ROWS = 2,            /* of D: up to so many, packed panels are read so */
     MOST_NR = 32               /* of rows of bf16 and f16 */
 };
 
@@ -334,23 +336,37 @@ static void float_strips(const unit_state *s, hunze_float_tile tile, int64_t p0,
     }
 }
 
-/* One K block of few rows, B where it is: panel after panel, so that each is read once. */
+/* One K block of few rows, B where it is or packed: panel after panel, so that each is read once.  While the rows of one are computed, the next is fetched. */
 static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
     const hunze_row *row = unit->jobs->row;
-    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr;
+    const int64_t tiles = hunze_ceil_div(m, row->mr),
+                  rows = hunze_ceil_div(m, tiles); /* alike: a tile of one row or two takes as long as one of six */
+    const size_t element = unit->blocking->element, panel_bytes = unit->blocking->panel_bytes;
+    const int64_t steps = hunze_ceil_div(tile.k, row->kr), step_bytes = nr * row->kr * (int64_t)element;
     tile.a_row = a.row;
     tile.a_col = a.col;
     for (int64_t j = 0; j < n; j += nr) {
         tile.n = (int32_t)hunze_least(nr, n - j);
-        tile.b = at(job->b, unit->blocking->element, p0, job->b_row, unit->j0 + j, 1);
-        pack_rest(row, &tile, job, unit->b_scratch);
-        for (int64_t i = 0; i < m; i += mr) {
-            tile.m = (int32_t)hunze_least(mr, m - i);
+        if (unit->panels) {
+            tile.flags |= HUNZE_TILE_B_FULL;
+            tile.b_row = nr;
+            tile.b = unit->panels + (size_t)(j / nr) * panel_bytes + (size_t)(p0 * nr) * element;
+        } else {
+            tile.b = at(job->b, element, p0, job->b_row, unit->j0 + j, 1);
+            pack_rest(row, &tile, job, unit->b_scratch);
+        }
+        tile.ahead = !unit->panels ? NULL : (const char *)tile.b + (n > nr ? panel_bytes : FETCH_AHEAD);
+        tile.ahead_bytes = tile.ahead ? step_bytes / tiles : 0;
+        for (int64_t i = 0; i < m; i += rows) {
+            tile.m = (int32_t)hunze_least(rows, m - i);
             tile.a = at(a.a, unit->blocking->tile_a, i, a.row, 0, 0);
             float_tile(s, &tile, i, j, last);
+            if (tile.ahead)
+                tile.ahead = (const char *)tile.ahead + steps * tile.ahead_bytes;
         }
     }
 }
@@ -370,7 +386,7 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
         float_strips(s, tile, p0, last);
         return;
     }
-    if (in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) {
+    if ((in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) || (unit->panels && row->widen && m <= HUNZE_GEMM_FEW_ROWS)) {
         const a_rows rows = row->widen ? widened(unit, block, m, tile.k) : block;
         (bl->skinny ? float_skinny : float_few_rows)(s, tile, rows, p0, last);
         return;
@@ -440,15 +456,19 @@ static void float_columns(const unit_state *s)
 static void float_unit(unit_state *s)
 {
     hunze_gemm_unit *unit = s->unit;
-    if (!unit->blocking->skinny || unit->job.b_col == 1 || unit->job.n == 1) {
+    const hunze_gemm_blocking *bl = unit->blocking;
+    const bool packed = unit->panels && unit->jobs->row->widen && unit->i1 - unit->i0 <= PANEL_ROWS;
+    if (!packed && (!bl->skinny || unit->job.b_col == 1 || unit->job.n == 1)) {
         float_columns(s);
         return;
     }
-    /* Few rows, B by columns: one panel over all of k after the other, as B lies in memory. */
+    /* Few rows, B by columns or packed: one panel over all of k after the other, as B lies in memory. */
     const int64_t end = unit->j1;
     for (; unit->j0 < end; unit->j0 = unit->j1) {
         unit->j1 = hunze_least(unit->j0 + unit->jobs->row->nr, end);
         float_columns(s);
+        if (packed)
+            unit->panels += bl->panel_bytes;
     }
 }
 

@@ -11,6 +11,7 @@ enum {
     HUNZE_GEMM_A_PAD = 16,            /* elements between rows of copied A: 4 KB apart they would share one set of L1 */
     HUNZE_GEMM_COPY_A_PANELS = 4,     /* from so many panels on, copying A pays where its rows collide */
     HUNZE_GEMM_IN_PLACE_TILES = 3,    /* up to so many tiles of rows, B is not worth packing */
+    HUNZE_GEMM_FEW_ROWS = 42,         /* of bf16 and f16 with packed panels: each panel is read once for all of them */
     HUNZE_GEMM_SKINNY_M = 6,          /* up to so many rows, memory is what a product waits for */
     HUNZE_GEMM_STRIP_M = 16,          /* and where the row has strips */
     HUNZE_GEMM_SKINNY_N = 4096,       /* columns of a unit of such a product */

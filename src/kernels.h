@@ -63,6 +63,7 @@ typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64, 
  * alpha and beta point to the element type.
  * bf16 and f16: b's elements are of that type and widened as they are read, all others are f32; one of a_row and
  * a_col is 1; B_FULL unless n is nr; no b_offset.
+ *   ahead: NULL, or what is read after b: ahead_bytes of it per step of kr come nearer meanwhile.
  * bf16 by pairs of k (kr is 2): a and b are of that type, a_col is 1, and s has an order of its own (docs/NUMERICS.md); no b_offset. */
 enum { HUNZE_TILE_FIRST = 1, HUNZE_TILE_READ_C = 2, HUNZE_TILE_B_FULL = 4 };
 
@@ -82,6 +83,8 @@ typedef struct hunze_float_tile {
     const void *c;
     int64_t c_row;
     const void *alpha, *beta;
+    const void *ahead; /* bf16 and f16 */
+    int64_t ahead_bytes;
 } hunze_float_tile;
 typedef void hunze_float_tile_fn(const hunze_float_tile *tile);
 

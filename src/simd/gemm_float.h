@@ -83,6 +83,8 @@ SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, cons
                 acc[i][v] = vf_load(start + v * VF_LANES);
     }
 
+    const char *ahead = GEMM_FLOAT_NARROW && tile->ahead ? tile->ahead : (const char *)b;
+    const int64_t ahead_bytes = GEMM_FLOAT_NARROW ? tile->ahead_bytes : 0;
     const int32_t *b_offset = tile->b_offset;
     for (int64_t p = tile->k; p > 0; p--) {
         vf b_v[NV];
@@ -95,6 +97,10 @@ SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, cons
             for (int j = 0; j < vectors * VF_LANES; j += B_LINE)
                 __builtin_prefetch(b + AHEAD * b_step + j, 0, 3);
             b += b_step;
+        }
+        if (GEMM_FLOAT_NARROW) {
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += ahead_bytes;
         }
 #pragma GCC unroll 16
         for (int i = 0; i < m; i++) {

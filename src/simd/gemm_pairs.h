@@ -51,6 +51,8 @@ SIMD_INLINE void gemm_pairs_body(const hunze_float_tile *tile, const int m, cons
     for (int i = 0; i < m; i++) /* t comes from beyond L2 while the sums form */
         for (int v = 0; v < vectors; v++)
             __builtin_prefetch((const scalar *)tile->t + i * tile->t_row + v * VF_LANES, 1, 2);
+    const char *ahead = tile->ahead ? tile->ahead : (const char *)b;
+    const int64_t ahead_bytes = tile->ahead_bytes;
     vf acc[MR][NV];
     vi32 pairs[NV];
 #pragma GCC unroll 16
@@ -64,9 +66,11 @@ SIMD_INLINE void gemm_pairs_body(const hunze_float_tile *tile, const int m, cons
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++) {
                 __builtin_prefetch(b + 2 * (AHEAD * NR + v * VF_LANES), 0, 3);
+                __builtin_prefetch(ahead + v * 64, 0, 2);
                 pairs[v] = vi32_load((const int32_t *)(const void *)(b + 2 * v * VF_LANES));
             }
             b += 2 * NR;
+            ahead += ahead_bytes;
         } else {
             gemm_pairs_interleave(b, next, n, false, pairs);
             __builtin_prefetch(b + 2 * AHEAD * b_row, 0, 3);
