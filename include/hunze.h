@@ -396,7 +396,7 @@ typedef struct hunze_pack_options {
 
 /* A packed weight is a caller-owned, 64-byte aligned blob, passed as a one-dimensional tensor of dtype
  * {HUNZE_OPAQUE_HANDLE, 64, 1}; its 64-byte header holds magic, version, layout, dtype and shape.  It is position-independent: it
- * may be mapped and shared.  *bytes is a multiple of 64.
+ * may be mapped and shared.  *bytes is a multiple of 64.  Packing asks the kernel for huge pages there (madvise): it writes and products read them faster.
  * On a device, where w and packed live together, on run's stream; a blob of the CPU is none of a device's.  Plans read its header when
  * they are made, by a copy that waits (packing must have run), and their runs trust it; a call without a plan reads it each time, on run's stream, which
  * must not be captured then, unless it is given as hunze_run.packed_header. */
