@@ -9,12 +9,16 @@
 #include "../kernels.h"
 
 enum {
-    STRIP_AHEAD = 1536 / sizeof(scalar), /* on Zen 5 768 reads at 0.9 of its rate, 2560 and more at 0.85 */
+    STRIP_AHEAD = 1664 / sizeof(scalar), /* on Zen 5 768 reads at 0.85 of its rate, 1024 at 0.9 */
     STRIP_LINE = 64 / sizeof(scalar),
     STRIP_LIVE = sizeof(vf) == 64 ? 8 : 4, /* rows of B in registers */
     STRIP_VECTORS = sizeof(vf) == 16 ? 1 : 2,
-    /* Up to so many rows of A one line of each row of B at a time is faster: fewer are asked for at once. */
-    STRIP_NARROW_M = 4,
+    /* Up to NARROW_M rows of A memory is the limit: then one line of each row of B at a time, and the fewer rows of B between sums, the fewer rows of A
+     * there are (1.1 times the rate of all that registers hold, on Zen 5). */
+    STRIP_NARROW_M = 8,
+    STRIP_NARROW_LIVE = 4,
+    STRIP_FEWEST_M = 2,
+    STRIP_FEWEST_LIVE = sizeof(vf) == 64 ? 2 : 4,
     STRIP_NARROW_VECTORS = sizeof(vf) == 32 ? 2 : 1
 };
 
@@ -51,7 +55,7 @@ SIMD_INLINE void strip_columns(const hunze_float_strip *strip, const scalar *a, 
 
 /* `rows` rows of B over all columns. */
 SIMD_INLINE void strip_rows(const hunze_float_strip *strip, const scalar *a, const scalar *b, const int rows,
-                            const int vectors)
+                            const int vectors, const int live)
 {
     const int64_t n = strip->n, b_row = strip->b_row, width = vectors * VF_LANES;
     /* What is AHEAD elements on in reading order, among the rows that follow. */
@@ -66,16 +70,16 @@ SIMD_INLINE void strip_rows(const hunze_float_strip *strip, const scalar *a, con
         for (int r = 0; r < rows; r++)
             for (int64_t line = 0; line < width; line += STRIP_LINE)
                 __builtin_prefetch(later + r * b_row + ahead + line, 0, 3);
-#pragma GCC unroll 2
-        for (int r = 0; r < rows; r += STRIP_LIVE)
-            strip_columns(strip, a + r, b + r * b_row + j, (scalar *)strip->sums + j,
-                          rows < STRIP_LIVE ? rows : STRIP_LIVE, vectors, true, width);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r += live)
+            strip_columns(strip, a + r, b + r * b_row + j, (scalar *)strip->sums + j, rows < live ? rows : live,
+                          vectors, true, width);
     }
     for (; j < n; j += VF_LANES)
-#pragma GCC unroll 2
-        for (int r = 0; r < rows; r += STRIP_LIVE)
-            strip_columns(strip, a + r, b + r * b_row + j, (scalar *)strip->sums + j,
-                          rows < STRIP_LIVE ? rows : STRIP_LIVE, 1, false, n - j < VF_LANES ? n - j : VF_LANES);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r += live)
+            strip_columns(strip, a + r, b + r * b_row + j, (scalar *)strip->sums + j, rows < live ? rows : live, 1,
+                          false, n - j < VF_LANES ? n - j : VF_LANES);
 }
 
 SIMD_INLINE void gemm_float_strip(const hunze_float_strip *strip)
@@ -86,20 +90,25 @@ SIMD_INLINE void gemm_float_strip(const hunze_float_strip *strip)
     for (int64_t i = 0; i < strip->m; i++)
         for (int64_t j = 0; j < strip->n; j += VF_LANES)
             vf_store((scalar *)strip->sums + i * strip->sums_row + j, zero);
-    if (strip->m <= STRIP_NARROW_M)
+    if (strip->m <= STRIP_FEWEST_M)
         for (int64_t p = 0; p < whole; p += HUNZE_STRIP_ROWS)
-            strip_rows(strip, a + p * strip->m, b + p * strip->b_row, HUNZE_STRIP_ROWS, STRIP_NARROW_VECTORS);
+            strip_rows(strip, a + p * strip->m, b + p * strip->b_row, HUNZE_STRIP_ROWS, STRIP_NARROW_VECTORS,
+                       STRIP_FEWEST_LIVE);
+    else if (strip->m <= STRIP_NARROW_M)
+        for (int64_t p = 0; p < whole; p += HUNZE_STRIP_ROWS)
+            strip_rows(strip, a + p * strip->m, b + p * strip->b_row, HUNZE_STRIP_ROWS, STRIP_NARROW_VECTORS,
+                       STRIP_NARROW_LIVE);
     else
         for (int64_t p = 0; p < whole; p += HUNZE_STRIP_ROWS)
-            strip_rows(strip, a + p * strip->m, b + p * strip->b_row, HUNZE_STRIP_ROWS, STRIP_VECTORS);
+            strip_rows(strip, a + p * strip->m, b + p * strip->b_row, HUNZE_STRIP_ROWS, STRIP_VECTORS, STRIP_LIVE);
     a += whole * strip->m;
     b += whole * strip->b_row;
     if (k & 4)
-        strip_rows(strip, a, b, 4, STRIP_NARROW_VECTORS);
+        strip_rows(strip, a, b, 4, STRIP_NARROW_VECTORS, STRIP_NARROW_LIVE);
     if (k & 2)
-        strip_rows(strip, a + (k & 4), b + (k & 4) * strip->b_row, 2, STRIP_NARROW_VECTORS);
+        strip_rows(strip, a + (k & 4), b + (k & 4) * strip->b_row, 2, STRIP_NARROW_VECTORS, STRIP_NARROW_LIVE);
     if (k & 1)
-        strip_rows(strip, a + (k & 6), b + (k & 6) * strip->b_row, 1, STRIP_NARROW_VECTORS);
+        strip_rows(strip, a + (k & 6), b + (k & 6) * strip->b_row, 1, STRIP_NARROW_VECTORS, STRIP_NARROW_LIVE);
 }
 
 #endif
