@@ -85,6 +85,15 @@ typedef struct Active {
 bool active_settings(State *state, Active *active);
 /* The default context, which holds the memory of devices; NULL with an exception set. */
 hunze_context *default_context(State *state);
+
+/* Returns from the function around it where the expression is no HUNZE_OK. */
+#define TRY(expression)                                                                                                \
+    do {                                                                                                               \
+        const hunze_status status_ = (expression);                                                                     \
+        if (status_)                                                                                                   \
+            return status_;                                                                                            \
+    } while (0)
+
 /* Raises the exception that belongs to a status, with the library's message; returns NULL. */
 PyObject *raise_status(hunze_status status, const char *function);
 

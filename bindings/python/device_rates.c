@@ -7,13 +7,6 @@
 
 enum { COPY_BYTES = 256 << 20, LEAST_SIDE = 128, MOST_SIDE = 8192 };
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 typedef struct Rate {
     hunze_context *context;
     hunze_device device;

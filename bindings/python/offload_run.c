@@ -6,13 +6,6 @@
 
 static size_t align(size_t bytes) { return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1); }
 
-#define TRY(expression)                                                                                                \
-    do {                                                                                                               \
-        const hunze_status status_ = (expression);                                                                     \
-        if (status_)                                                                                                   \
-            return status_;                                                                                            \
-    } while (0)
-
 static hunze_status copy(const Offload *o, const hunze_tensor *from, const hunze_tensor *to, void *stream)
 {
     const bool moves = offload_on_device(from) || offload_on_device(to);
