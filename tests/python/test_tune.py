@@ -344,3 +344,22 @@ def test_what_is_no_file():
     os.unlink(file)
     os.mkdir(file)
     assert "no file of tune's" in hz.explain(hz.matmul, A, A)["floor"]["why"]
+
+
+@pytest.mark.parametrize("absent", ["to", "from", "copy", "calls", "f32", "copy of the CPU"])
+def test_a_ceiling_of_a_device_that_is_missing_is_said(absent):
+    from hunze import _transfer
+
+    rates = {"to": 1e9, "from": 2e9, "copy": 1e12, "f32": 1e10, "calls": 1e6}
+    rates.pop(absent, None)
+    ceilings = [{"name": name, "unit": "bytes/s", "rate": rate} for name, rate in rates.items()]
+    device = {"id": 0, "name": "Card", "ceilings": ceilings}
+    cpu = {"read": (1e9, 1e9)} | ({} if absent.endswith("CPU") else {"copy": (1e9, 1e9)})
+    plant({"devices": [device]}, **cpu)
+    assert hz.explain(hz.matmul, A, A)["floor"]["why"].startswith("no ceiling 'f32 "), "what is there counts"
+    call = {"op": "gemm", "device": "cuda:0", "device_name": "cuda:0 (Card, sm_90)", "dtypes": ["f32"] * 3}
+    moved = _transfer.transfer({**call, "bytes": 1e6, "operations": 1e6}, 1, 0, 1e6, 1e6, 1)
+    assert moved["seconds"] is None and f"no ceiling '{absent.split()[0]}' " in moved["why"]
+    assert (moved["bytes over"], moved["slices"]) == (1000000, 1)
+    floor = _transfer.floor({**call, "bytes": 1e6, "operations": 1e6})
+    assert (floor["seconds"] is None) == (absent in ("copy", "f32"))

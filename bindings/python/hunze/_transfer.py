@@ -22,23 +22,23 @@ def rates(explained):
     return None, f"{NONE} (those of {entry['date']} have none of {explained['device_name']})"
 
 
-def _compute(explained, rates):
-    """{part: seconds} of the kernel, or the name of the ceiling that is missing."""
-    parts = {"copy on the device": explained["bytes"] / rates["copy"]}
-    if explained["op"] in _ceilings.PRODUCTS:
-        kind = "u8s8" if explained["dtypes"][1] == "s8" else explained["dtypes"][0]
-        if kind not in rates:
-            return kind
-        parts[f"{kind} products"] = explained["operations"] / rates[kind]
-    return parts
+def _missing(rates, *names):
+    """Why there is no time, if a ceiling of the device among these is not there; or None."""
+    absent = [repr(name) for name in names if name not in rates]
+    return f"no ceiling {', '.join(absent)} of the device; {_ceilings.TUNE} measures anew" if absent else None
 
 
 def floor(explained):
     """As _ceilings.floor, for a call whose operands live on a device."""
     found, why = rates(explained)
-    parts = why if found is None else _compute(explained, found)
-    if not isinstance(parts, dict):
-        return {"seconds": None, "why": why or f"no ceiling {parts!r} of the device; {_ceilings.TUNE} measures anew"}
+    amounts = {"copy": ("copy on the device", explained["bytes"])}
+    if explained["op"] in _ceilings.PRODUCTS:
+        kind = "u8s8" if explained["dtypes"][1] == "s8" else explained["dtypes"][0]
+        amounts[kind] = (f"{kind} products", explained["operations"])
+    why = why or _missing(found, *amounts)
+    if why:
+        return {"seconds": None, "why": why}
+    parts = {part: amount / found[name] for name, (part, amount) in amounts.items()}
     limit = max(parts, key=parts.get)
     return {"seconds": parts[limit], "limit": limit, "parts": parts}
 
@@ -52,11 +52,14 @@ def transfer(explained, threads, once, over, back, slices):
         "slices": slices,
     }
     found, why = rates(explained)
-    compute = floor(explained)["seconds"]
-    if found is None or compute is None:
-        return {**figures, "seconds": None, "why": why or floor(explained)["why"]}
+    computed = floor(explained)
+    why = why or _missing(found, "to", "from", "calls") or computed.get("why")
     entry, _ = _ceilings.load()
-    staged = 2 * (over + back) / _ceilings.rate_of(entry, "copy", threads)  # read and written
+    staging = None if why else _ceilings.rate_of(entry, "copy", threads)
+    if staging is None:
+        why = why or f"no ceiling 'copy' is among those of {entry['date']}; {_ceilings.TUNE} measures anew"
+        return {**figures, "seconds": None, "why": why}
+    compute, staged = computed["seconds"], 2 * (over + back) / staging  # read and written
     parts = {
         "once": once / found["to"],
         "over": over / found["to"],
