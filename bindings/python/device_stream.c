@@ -7,12 +7,8 @@
 bool device_parse(PyObject *object, hunze_device *device)
 {
     int target;
-    if (!offload_parse(object, &target))
+    if (!offload_parse_place(object, &target))
         return false;
-    if (target == OFFLOAD_AUTO || target == OFFLOAD_NONE) {
-        PyErr_Format(PyExc_ValueError, "device=%R; an array lives on 'cpu', 'cuda' or 'cuda:1' (and so on)", object);
-        return false;
-    }
     *device = target == OFFLOAD_CPU ? (hunze_device){HUNZE_DEVICE_CPU, 0}
                                     : (hunze_device){HUNZE_DEVICE_CUDA, target - OFFLOAD_CUDA};
     return true;

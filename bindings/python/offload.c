@@ -15,37 +15,45 @@
 
 /* ------------------------------------------------------------------ device= */
 
-static bool refuse_device(PyObject *device)
+/* What the text says; OFFLOAD_NONE if that is nothing. */
+static int target_of(PyObject *device)
 {
-    PyErr_Format(PyExc_ValueError, "device=%R; there are 'cpu', 'cuda', 'cuda:1' (and so on), and 'auto'", device);
-    return false;
+    Py_ssize_t length = 0;
+    const char *text = PyUnicode_Check(device) ? PyUnicode_AsUTF8AndSize(device, &length) : NULL;
+    if (!text)
+        return OFFLOAD_NONE;
+    if (strcmp(text, "cpu") == 0)
+        return OFFLOAD_CPU;
+    if (strcmp(text, "auto") == 0)
+        return OFFLOAD_AUTO;
+    if (strcmp(text, "cuda") == 0)
+        return OFFLOAD_CUDA;
+    int number = 0;
+    const char *digits = strncmp(text, "cuda:", 5) == 0 ? text + 5 : "";
+    for (int i = 0; i < 3 && digits[i] >= '0' && digits[i] <= '9'; i++)
+        number = 10 * number + (digits[i] - '0');
+    const bool whole = length >= 6 && length <= 8 && strspn(digits, "0123456789") == (size_t)length - 5;
+    return whole ? OFFLOAD_CUDA + number : OFFLOAD_NONE;
 }
 
 bool offload_parse(PyObject *device, int *target)
 {
-    Py_ssize_t length = 0;
     *target = OFFLOAD_NONE;
-    if (!device || device == Py_None)
+    if (!device || device == Py_None || (*target = target_of(device)) != OFFLOAD_NONE)
         return true;
-    const char *text = PyUnicode_Check(device) ? PyUnicode_AsUTF8AndSize(device, &length) : NULL;
-    if (!text)
-        return !PyErr_Occurred() && refuse_device(device);
-    if (strcmp(text, "cpu") == 0)
-        *target = OFFLOAD_CPU;
-    else if (strcmp(text, "auto") == 0)
-        *target = OFFLOAD_AUTO;
-    else if (strcmp(text, "cuda") == 0)
-        *target = OFFLOAD_CUDA;
-    else {
-        int number = 0;
-        const char *digits = strncmp(text, "cuda:", 5) == 0 ? text + 5 : "";
-        for (int i = 0; i < 3 && digits[i] >= '0' && digits[i] <= '9'; i++)
-            number = 10 * number + (digits[i] - '0');
-        if (length < 6 || length > 8 || strspn(digits, "0123456789") != (size_t)length - 5)
-            return refuse_device(device);
-        *target = OFFLOAD_CUDA + number;
-    }
-    return true;
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "device=%R; there are 'cpu', 'cuda', 'cuda:1' (and so on), and 'auto'", device);
+    return false;
+}
+
+bool offload_parse_place(PyObject *device, int *target)
+{
+    *target = target_of(device);
+    if (*target != OFFLOAD_NONE && *target != OFFLOAD_AUTO)
+        return true;
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "device=%R; an array lives on 'cpu', 'cuda' or 'cuda:1' (and so on)", device);
+    return false;
 }
 
 bool call_offload(Call *call, PyObject *device)

@@ -8,6 +8,8 @@
 /* What device= says: None, "cpu", "auto", and from OFFLOAD_CUDA on the device's number. */
 enum { OFFLOAD_NONE, OFFLOAD_CPU, OFFLOAD_AUTO, OFFLOAD_CUDA };
 bool offload_parse(PyObject *device, int *target);
+/* The same of where an array lives: neither None nor "auto". */
+bool offload_parse_place(PyObject *device, int *target);
 /* Of this call, where device= is not None. */
 bool call_offload(Call *call, PyObject *device);
 

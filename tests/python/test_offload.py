@@ -211,6 +211,10 @@ def test_what_is_no_device(device):
     for call in (lambda: hz.matmul(a, a, device=device), lambda: hz.options(device=device)):
         with pytest.raises(ValueError, match=r"there are 'cpu', 'cuda', 'cuda:1'"):
             call()
+    for call in (lambda: hz.to_device(a, device), lambda: hz.stream(device=device)):
+        with pytest.raises(ValueError, match=r"lives on 'cpu', 'cuda' or 'cuda:1'") as refused:
+            call()
+        assert "auto" not in str(refused.value)
 
 
 # ---------------------------------------------------------------- what goes wrong
