@@ -29,6 +29,7 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/offload_run.c
   bindings/python/pack.c
   bindings/python/place.c
+  bindings/python/plain.c
   bindings/python/run.c
   bindings/python/types.c
 )

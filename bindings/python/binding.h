@@ -225,6 +225,7 @@ bool parse_flag(PyObject *object, const char *name, bool *value);
 /* ------------------------------------------------------------------ one call (run.c) */
 
 enum { MAX_LIVE = 16 };
+enum { WORK_GIL = 20000 }; /* multiply-adds, or elements, below which a call keeps the GIL */
 typedef struct Call {
     State *state;
     const char *function;
@@ -240,7 +241,7 @@ typedef struct Call {
     } options;
     hunze_activation activation;
     hunze_run run;
-    double work;           /* multiply-adds, or elements: decides whether the GIL is worth releasing */
+    double work;           /* multiply-adds, or elements */
     PyObject *planned;     /* borrowed: a _Plan to run by */
     bool plan_only;        /* a _PlanRequest: make the plan, run nothing */
     bool bind;             /* a _PlanRequest for a _Bound: plan and operands, to be run later */
@@ -274,6 +275,10 @@ bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtyp
 /* Operand dtypes of a product: promotes, or raises with the astype to type.  `d` is the result's dtype. */
 bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_name, Operand *b, Quant *b_quant,
                          const char *b_name, bool b_packed, hunze_dtype b_type, PyObject *dtype, hunze_dtype *d);
+
+/* matmul of small plain matrices without options (plain.c).  False: it is none, or the library refuses it; nothing is done.  True: done, with
+ * *result NULL where an exception is set. */
+bool plain_matmul(State *state, PyObject *a, PyObject *b, PyObject *out, PyObject **result);
 
 PyObject *request_kernel(State *state, PyObject *object); /* borrowed: the name in a _PlanRequest, or NULL */
 bool request_binds(PyObject *object);

@@ -269,8 +269,12 @@ static PyObject *product(State *state, const char *function, PyObject *a, PyObje
 PyObject *binding_matmul(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     static const Signature signature = {"matmul", 2, 2, -1, VALUES, keywords};
-    PyObject *values[2 + VALUES];
+    PyObject *values[2 + VALUES], *result;
     State *state = state_of(module);
+    const bool alone = !names || (PyTuple_Size(names) == 1 &&
+                                  PyTuple_GetItem(names, 0) == state->keywords[KEYWORD_out] && arguments[2] != Py_None);
+    if (count == 2 && alone && plain_matmul(state, arguments[0], arguments[1], names ? arguments[2] : NULL, &result))
+        return result;
     if (!parse_arguments(state, &signature, arguments, count, names, values))
         return NULL;
     return product(state, "matmul", values[0], values[1], false, values + 2);

@@ -95,7 +95,7 @@ typedef struct Interrupt {
     PyThreadState *thread;
     int64_t next_ns;
 } Interrupt;
-enum { WORK_GIL = 20000, WORK_CANCEL = 20000000, POLL_NS = 50000000 };
+enum { WORK_CANCEL = 20000000, POLL_NS = 50000000 };
 
 static int64_t now_ns(void)
 {

@@ -97,6 +97,52 @@ def test_addends_of_a_vector_and_a_batch():
     np.testing.assert_array_equal(hz.matmul(b, a, residual=residual), hz.matmul(b, a) + residual)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_small_plain_products_are_those_of_the_general_way(dtype):
+    """threads=1 is an option, which the short way for small plain matrices leaves to the other."""
+    wide = random((9, 14), dtype, 1)
+    record = np.zeros(6, [("pad", "i1"), ("x", dtype)])["x"].reshape(2, 3)
+    record[:] = random((2, 3), dtype, 5)
+    views = [wide[:3, :5], wide[::2, 3:8], wide[5:8, ::-2][:, :5], wide.T[:5, :4].T, wide[:0, :5], wide[:1, :5]]
+    for a in [*views, record]:
+        for b in (random((a.shape[1], 4), dtype, 2), random((4, a.shape[1]), dtype, 3).T, wide[: a.shape[1], 1::3]):
+            want = hz.matmul(a, b, threads=1)
+            assert want.tobytes() == hz.matmul(a, b).tobytes()
+            out = np.full((2 * want.shape[0], want.shape[1]), 7, dtype)[::2]
+            assert hz.matmul(a, b, out=out) is out and out.tobytes() == want.tobytes()
+            assert hz.matmul(a, b, out=None).tobytes() == want.tobytes()
+            for transposed in (np.empty(want.shape[::-1], dtype).T, np.empty(want.shape, dtype, "F")):
+                assert hz.matmul(a, b, out=transposed).tobytes() == want.tobytes()
+
+
+def test_small_plain_products_are_refused_as_others():
+    a, b, good = random((4, 4), "f4"), random((4, 4), "f4", 1), np.full((4, 4), 7, "f4")
+    frozen = good.copy()
+    frozen.flags.writeable = False
+    swapped = a.astype(">f4")
+    wrong = [
+        ((a, b[:3]), good),
+        ((a, swapped), good),
+        ((a, b), frozen),
+        ((a, b), good[:3]),
+        ((a, b), good.astype("f8")),
+        ((a, b), good.astype(">f4")),
+        ((a, b), np.broadcast_to(good[:1], (4, 4))),
+        ((a, b), [[1.0]]),
+        ((a, b), a),
+        ((a, b), b.T),
+    ]
+    for operands, out in wrong:
+        said = []
+        for more in ({}, {"threads": 1}):
+            before = np.array(out)
+            with pytest.raises((TypeError, ValueError)) as refused:
+                hz.matmul(*operands, out=out, **more)
+            said.append((type(refused.value), str(refused.value)))
+            assert np.array_equal(before, out), "out is untouched"
+        assert said[0] == said[1]
+
+
 def test_residual_broadcasts_over_a_batch():
     a, b, residual = random((3, 2, 5, 8), "float32"), random((8, 6), "float32"), random((2, 1, 6), "float32")
     np.testing.assert_array_equal(hz.matmul(a, b, residual=residual), hz.matmul(a, b) + residual)
