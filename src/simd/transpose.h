@@ -10,6 +10,8 @@
 typedef uint16_t transpose_u16x8 __attribute__((vector_size(16)));
 typedef uint32_t transpose_u32x4 __attribute__((vector_size(16)));
 typedef uint64_t transpose_u64x2 __attribute__((vector_size(16)));
+typedef uint32_t transpose_u32
+    __attribute__((aligned(2), may_alias)); /* two neighbours of 2 bytes are such an element, too */
 
 #ifdef __clang__
 #define TRANSPOSE_SHUFFLE(type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -34,8 +36,8 @@ static inline __attribute__((always_inline)) void transpose_8x8(const uint16_t *
         memcpy(to + j * to_row, &r[1][j], 16);
 }
 
-static inline __attribute__((always_inline)) void transpose_4x4(const uint32_t *from, int64_t from_row, uint32_t *to,
-                                                                int64_t to_row)
+static inline __attribute__((always_inline)) void transpose_4x4(const transpose_u32 *from, int64_t from_row,
+                                                                transpose_u32 *to, int64_t to_row)
 {
     transpose_u32x4 r[4], low[2], high[2];
     for (int i = 0; i < 4; i++)
@@ -89,7 +91,7 @@ transpose(int size, bool rows_first, int64_t m, int64_t n, const void *from, int
     if (size == 2)
         TRANSPOSE(uint16_t, transpose_8x8, 8);
     else if (size == 4)
-        TRANSPOSE(uint32_t, transpose_4x4, 4);
+        TRANSPOSE(transpose_u32, transpose_4x4, 4);
     else
         TRANSPOSE(uint64_t, transpose_2x2, 2);
 #undef TRANSPOSE
