@@ -383,7 +383,7 @@ static void check_few_rows(const hunze_row *row)
     const int64_t ns[] = {nr + 1, 3 * nr - 1, 257, 511, 1040}, ks[] = {257, kc - 1, kc + 3, kc + kc / 2, 2 * kc + 9};
     const bool slow = row->isa == HUNZE_ISA_PORTABLE;
     for (int64_t m = 1; m <= 17; m++)
-        for (int i = 0; i < harness_budget(slow ? 1 : 8, 1); i++)
+        for (int i = 0; i < harness_budget(slow ? 1 : 3, 1); i++)
             random_case(row, &rng, m, pick(&rng, ns, slow ? 2 : 5), pick(&rng, ks, slow ? 2 : 5));
     if (!slow && !harness_small())
         for (int64_t m = 1; m <= 16; m += 5)
