@@ -117,14 +117,9 @@ SIMD_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
     return v;
 }
 #else
-#ifdef __SANITIZE_ADDRESS__ /* inlined a hundred times with its checks, it costs minutes of compile time */
-#define SIMD_FMA static __attribute__((noinline, unused))
-#else
-#define SIMD_FMA SIMD_INLINE
-#endif
 /* Without FMA hardware: the product is exact in double; its sum with c is rounded to odd (TwoSum gives the lost part), so
  * that rounding once more, to float, is right (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008). */
-SIMD_FMA vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
+static __attribute__((noinline, unused)) vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
 {
     typedef float half_f __attribute__((vector_size(8)));
     vf32 v;
