@@ -45,6 +45,31 @@ SIMD_INLINE vf gemm_float_load_b(const b_scalar *p, int64_t n, int v, int vector
 #define gemm_float_load_b gemm_float_load
 #endif
 
+/* t from the sums of a tile (hunze_float_tile).  n is tile->n, read before the sums formed: there is a register for it. */
+SIMD_INLINE void gemm_float_store(const hunze_float_tile *tile, int64_t n, vf acc[MR][NV], const int m,
+                                  const int vectors, const bool full)
+{
+    const bool first = tile->flags & HUNZE_TILE_FIRST, read_c = tile->flags & HUNZE_TILE_READ_C;
+    scalar *t = tile->t;
+    const scalar *addend = !first ? t : read_c ? tile->c : gemm_negative_zeros;
+    const int64_t addend_row = !first ? tile->t_row : read_c ? tile->c_row : 0;
+    const vf alpha = vf_set1(*(const scalar *)tile->alpha);
+    const vf factor = vf_set1(first && read_c ? *(const scalar *)tile->beta : 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            vf sum = vf_fma(alpha, acc[i][v], vf_mul(factor, gemm_float_load(addend, n, v, vectors, full)));
+            if (full || v + 1 < vectors || n == vectors * VF_LANES)
+                vf_store(t + v * VF_LANES, sum);
+            else
+                vf_store_first(t + v * VF_LANES, sum, n - v * VF_LANES);
+        }
+        addend += addend_row;
+        t += tile->t_row;
+    }
+}
+
 /* full: n == vectors * VF_LANES; else only the last vector is partly used.  offsets: b's rows stand where b_offset says. */
 SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, const int vectors, const bool full,
                                  const bool columns, const bool offsets)
@@ -114,26 +139,7 @@ SIMD_INLINE void gemm_float_body(const hunze_float_tile *tile, const int m, cons
         for (int g = 0; g < (m + 4) / 5; g++)
             group[g] += a_step * (int64_t)sizeof(scalar);
     }
-
-    const bool first = tile->flags & HUNZE_TILE_FIRST, read_c = tile->flags & HUNZE_TILE_READ_C;
-    scalar *t = tile->t;
-    const scalar *addend = !first ? t : read_c ? tile->c : gemm_negative_zeros;
-    const int64_t addend_row = !first ? tile->t_row : read_c ? tile->c_row : 0;
-    const vf alpha = vf_set1(*(const scalar *)tile->alpha);
-    const vf factor = vf_set1(first && read_c ? *(const scalar *)tile->beta : 1);
-#pragma GCC unroll 16
-    for (int i = 0; i < m; i++) {
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) {
-            vf sum = vf_fma(alpha, acc[i][v], vf_mul(factor, gemm_float_load(addend, n, v, vectors, full)));
-            if (full || v + 1 < vectors || n == vectors * VF_LANES)
-                vf_store(t + v * VF_LANES, sum);
-            else
-                vf_store_first(t + v * VF_LANES, sum, n - v * VF_LANES);
-        }
-        addend += addend_row;
-        t += tile->t_row;
-    }
+    gemm_float_store(tile, n, acc, m, vectors, full);
 }
 
 SIMD_INLINE void gemm_float_rows(const hunze_float_tile *tile, const int m)
@@ -156,33 +162,33 @@ SIMD_INLINE void gemm_float_rows(const hunze_float_tile *tile, const int m)
 #undef BODY
 }
 
-SIMD_INLINE void gemm_float_tile(const hunze_float_tile *tile)
-{
-#define ROWS(m)                                                                                                        \
-    case m:                                                                                                            \
-        if (m <= MR)                                                                                                   \
-            gemm_float_rows(tile, m <= MR ? m : MR);                                                                   \
+/* rows(tile, m) with m as a constant: of as many rows as the tile has. */
+#define GEMM_ROWS_CASE(rows, tile, count)                                                                              \
+    case count:                                                                                                        \
+        if (count <= MR)                                                                                               \
+            rows(tile, count <= MR ? count : MR);                                                                      \
         break
-    switch (tile->m) {
-        ROWS(1);
-        ROWS(2);
-        ROWS(3);
-        ROWS(4);
-        ROWS(5);
-        ROWS(6);
-        ROWS(7);
-        ROWS(8);
-        ROWS(9);
-        ROWS(10);
-        ROWS(11);
-        ROWS(12);
-        ROWS(13);
-        ROWS(14);
+#define GEMM_BY_ROWS(rows, tile)                                                                                       \
+    switch ((tile)->m) {                                                                                               \
+        GEMM_ROWS_CASE(rows, tile, 1);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 2);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 3);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 4);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 5);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 6);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 7);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 8);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 9);                                                                                 \
+        GEMM_ROWS_CASE(rows, tile, 10);                                                                                \
+        GEMM_ROWS_CASE(rows, tile, 11);                                                                                \
+        GEMM_ROWS_CASE(rows, tile, 12);                                                                                \
+        GEMM_ROWS_CASE(rows, tile, 13);                                                                                \
+        GEMM_ROWS_CASE(rows, tile, 14);                                                                                \
     }
-#undef ROWS
-    _Static_assert(MR <= 14, "every m up to MR has its case");
-    _Static_assert(NV == 2, "n needs one vector or two");
-}
+_Static_assert(MR <= 14, "every m up to MR has its case");
+_Static_assert(NV == 2, "n needs one vector or two");
+
+SIMD_INLINE void gemm_float_tile(const hunze_float_tile *tile){GEMM_BY_ROWS(gemm_float_rows, tile)}
 
 /* One row of B to one of a panel, columns from n on zero. */
 SIMD_INLINE void gemm_float_pack_row(int64_t n, const b_scalar *b, b_scalar *panel)

@@ -91,25 +91,7 @@ SIMD_INLINE void gemm_pairs_body(const hunze_float_tile *tile, const int m, cons
             pairs[v] = vi32_load((const int32_t *)(const void *)(b + 2 * v * VF_LANES));
         gemm_pairs_step(acc, group, row_bytes, pairs, m, vectors, true);
     }
-    const bool first = tile->flags & HUNZE_TILE_FIRST, read_c = tile->flags & HUNZE_TILE_READ_C;
-    scalar *t = tile->t;
-    const scalar *addend = !first ? t : read_c ? tile->c : gemm_negative_zeros;
-    const int64_t addend_row = !first ? tile->t_row : read_c ? tile->c_row : 0;
-    const vf alpha = vf_set1(*(const scalar *)tile->alpha);
-    const vf factor = vf_set1(first && read_c ? *(const scalar *)tile->beta : 1);
-#pragma GCC unroll 16
-    for (int i = 0; i < m; i++, addend += addend_row, t += tile->t_row)
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++) {
-            const bool full = v + 1 < vectors || n == vectors * VF_LANES;
-            const vf old =
-                full ? vf_load(addend + v * VF_LANES) : vf_load_first(addend + v * VF_LANES, n - v * VF_LANES);
-            const vf sum = vf_fma(alpha, acc[i][v], vf_mul(factor, old));
-            if (full)
-                vf_store(t + v * VF_LANES, sum);
-            else
-                vf_store_first(t + v * VF_LANES, sum, n - v * VF_LANES);
-        }
+    gemm_float_store(tile, n, acc, m, vectors, false);
 }
 
 SIMD_INLINE void gemm_pairs_rows(const hunze_float_tile *tile, const int m)
@@ -121,33 +103,7 @@ SIMD_INLINE void gemm_pairs_rows(const hunze_float_tile *tile, const int m)
         panel ? gemm_pairs_body(tile, m, 1, true) : gemm_pairs_body(tile, m, 1, false);
 }
 
-SIMD_INLINE void gemm_pairs_tile(const hunze_float_tile *tile)
-{
-    _Static_assert(NV == 2, "a vector of words is two of pairs");
-#define ROWS(m)                                                                                                        \
-    case m:                                                                                                            \
-        if (m <= MR)                                                                                                   \
-            gemm_pairs_rows(tile, m <= MR ? m : MR);                                                                   \
-        break
-    switch (tile->m) {
-        ROWS(1);
-        ROWS(2);
-        ROWS(3);
-        ROWS(4);
-        ROWS(5);
-        ROWS(6);
-        ROWS(7);
-        ROWS(8);
-        ROWS(9);
-        ROWS(10);
-        ROWS(11);
-        ROWS(12);
-        ROWS(13);
-        ROWS(14);
-    }
-#undef ROWS
-    _Static_assert(MR <= 14, "every m up to MR has its case");
-}
+SIMD_INLINE void gemm_pairs_tile(const hunze_float_tile *tile){GEMM_BY_ROWS(gemm_pairs_rows, tile)}
 
 /* Panel [ceil(k/2)][NR][2], columns from n on and a last row's partner zero. */
 SIMD_INLINE void gemm_pairs_pack_b(int64_t k, int64_t n, const narrow *b, int64_t b_row, int64_t b_col, narrow *panel)
