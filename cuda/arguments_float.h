@@ -112,8 +112,7 @@ enum {
     HUNZE_CUDA_PACK_TILE = 32,
     HUNZE_CUDA_PACK_THREADS = 256,
     HUNZE_CUDA_PACK_F32_SHARED = 4736,
-    HUNZE_CUDA_PACK_F64_SHARED = 8960,
-    HUNZE_CUDA_PACK_COLUMNS = 16 /* of a packed row a multiple */
+    HUNZE_CUDA_PACK_F64_SHARED = 8960
 };
 
 /* ------------------------------------------------------------------ depthwise convolution, one output per thread */

@@ -15,10 +15,7 @@ enum {
     BLOB_FLAG_BYTES = 64 /* of a blob, behind them */
 };
 
-static int64_t packed_columns(const hunze_conv_shape *shape)
-{
-    return hunze_ceil_div(shape->k / shape->groups, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS;
-}
+static int64_t packed_columns(const hunze_conv_shape *shape) { return hunze_cuda_kn_columns(shape->k / shape->groups); }
 
 static int64_t taps_of(const hunze_conv_shape *shape)
 {
@@ -179,7 +176,7 @@ static hunze_status pack(const hunze_device_weights *weights, uint32_t *not_fini
         .groups = weights->groups,
         .k = weights->kernel[0] * weights->kernel[1] * weights->c,
         .n = weights->n,
-        .stride = hunze_ceil_div(weights->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS,
+        .stride = hunze_cuda_kn_columns(weights->n),
         .w_group = weights->group_step,
         .w_column = weights->n_step,
     };
@@ -204,7 +201,7 @@ static hunze_status pack(const hunze_device_weights *weights, uint32_t *not_fini
 /* Behind the weights stands whether one of them is no finite number, which transposed convolutions ask. */
 hunze_status hunze_cuda_pack_float(const hunze_device_weights *weights, const hunze_cuda_run *run)
 {
-    const int64_t columns = hunze_ceil_div(weights->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS;
+    const int64_t columns = hunze_cuda_kn_columns(weights->n);
     const int64_t bytes = weights->groups * weights->kernel[0] * weights->kernel[1] * weights->c * columns *
                           (int64_t)hunze_type_bytes(run->plan->row->d);
     char *behind = (char *)weights->to + bytes;

@@ -17,10 +17,7 @@
 
 enum { TURNED_BYTES = 8 << 20 /* of workspace, or one image: they stay in the L2 cache */, MOST_PHASES = 4096 };
 
-static int64_t packed_columns(const hunze_conv_shape *shape)
-{
-    return hunze_ceil_div(shape->k / shape->groups, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS;
-}
+static int64_t packed_columns(const hunze_conv_shape *shape) { return hunze_cuda_kn_columns(shape->k / shape->groups); }
 static int64_t channels_of(const hunze_conv_shape *shape) { return shape->c / shape->groups; }
 static int64_t taps_of(const hunze_conv_shape *shape)
 {
@@ -382,7 +379,7 @@ hunze_status hunze_cuda_pack_half(const hunze_device_weights *weights, const hun
         .to = weights->to,
         .groups = weights->groups,
         .n = weights->n,
-        .stride = hunze_ceil_div(weights->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS,
+        .stride = hunze_cuda_kn_columns(weights->n),
         .w_group = weights->group_step,
         .w_column = weights->n_step,
     };

@@ -26,10 +26,9 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
         .epilogue = {.d = d.data, .d_column = d.col, .canonical_nan = (run->flags & HUNZE_REPRODUCIBLE) != 0},
     };
     if (shape->packed_b)
-        p.b =
-            (hunze_cuda_strided){.data = (char *)hunze_data(call->b) + sizeof(hunze_packed_header),
-                                 .row_step = 1,
-                                 .k_step = hunze_ceil_div(shape->n, HUNZE_CUDA_PACK_COLUMNS) * HUNZE_CUDA_PACK_COLUMNS};
+        p.b = (hunze_cuda_strided){.data = (char *)hunze_data(call->b) + sizeof(hunze_packed_header),
+                                   .row_step = 1,
+                                   .k_step = hunze_cuda_kn_columns(shape->n)};
     if (read_c) {
         const hunze_matrix c = hunze_matrix_of(call->c, false);
         p.c = c.data;

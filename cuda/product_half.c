@@ -30,8 +30,7 @@ static hunze_status launch_gemm(const hunze_plan *plan, const hunze_call *call, 
     if (shape->packed_b)
         p.b = (hunze_cuda_half_operand){.data = (char *)hunze_data(call->b) + sizeof(hunze_packed_header),
                                         .row_step = 1,
-                                        .k_step = hunze_ceil_div(shape->n, HUNZE_CUDA_PACK_COLUMNS) *
-                                                  HUNZE_CUDA_PACK_COLUMNS};
+                                        .k_step = hunze_cuda_kn_columns(shape->n)};
     p.epilogue.alpha = empty ? 0 : (float)alpha;
     p.epilogue.beta = (float)beta;
     p.epilogue.d_column = d.col;

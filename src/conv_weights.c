@@ -31,7 +31,7 @@ static void pack_int_panel(const hunze_conv_weights *v, const char *w, int64_t n
                 for (int64_t s = 0; s < v->kernel[1]; s++)
                     plain[((r * v->kernel[1] + s) * v->c + c) * nr + j] =
                         w[j * v->w_n + c * v->w_c + r * v->w_axis[0] + s * v->w_axis[1]];
-    v->row->pack_b(k, n, plain, nr, 1, panel, (int32_t *)(panel + hunze_packed_sums_offset(v->row, k)));
+    v->row->pack_b(k, n, plain, nr, 1, panel, (int32_t *)(panel + hunze_packed_elements_bytes(v->row, k)));
 }
 
 typedef struct pack_phase {

@@ -274,7 +274,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
             tile.a_row = tile.k;
             tile.a_col = 1;
         }
-    } else if (row->widen && !empty) {
+    } else if (hunze_row_widens(row) && !empty) {
         row->widen(job->m, tile.k, a, job->a_row, job->a_col, wide_a, tile.k);
         a = (const char *)wide_a;
         tile.a_row = tile.k;
@@ -286,7 +286,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
         tile.n = (int32_t)(job->n - j < nr ? job->n - j : nr);
         tile.b = (const char *)job->b + j * job->b_col * b_size;
         tile.b_row = job->b_row;
-        const bool b_in_place = empty || (job->b_col == 1 && !(row->widen && row->kr == 1 && tile.n < nr));
+        const bool b_in_place = empty || (job->b_col == 1 && !(hunze_row_widens(row) && tile.n < nr));
         tile.flags = HUNZE_TILE_FIRST | (b_in_place ? 0 : HUNZE_TILE_B_FULL) | (read_c ? HUNZE_TILE_READ_C : 0);
         if (!b_in_place) {
             row->pack_b(tile.k, tile.n, tile.b, job->b_row, job->b_col, panel, NULL);

@@ -98,9 +98,9 @@ void hunze_gemm_narrow_end(const hunze_row *row, const hunze_gemm_job *job, int6
                            float *t, int64_t t_row);
 
 /* Packed panels of (n, k) in a row's layout: panel j holds columns [j*nr, (j+1)*nr) over all of k and starts j times
- * hunze_packed_panel_bytes behind the first; integers: the panel's nr column sums stand hunze_packed_sums_offset behind its start. */
+ * hunze_packed_panel_bytes behind the first; integers: the panel's nr column sums follow its elements. */
 size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k); /* a multiple of 64 */
-size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k);
+size_t hunze_packed_elements_bytes(const hunze_row *row, int64_t k);
 size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k);
 /* Packs rows [p0, p1) of panel j of b (element (p, j) at b + p*b_row + j*b_col) into `panel`; integers take all of k at once, for their sums. */
 void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,

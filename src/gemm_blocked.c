@@ -47,7 +47,7 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     } else {
         bl.source = HUNZE_B_LANE;
     }
-    bl.tile_a = row->widen && !hunze_row_reads_pairs(row) ? sizeof(float) : bl.element;
+    bl.tile_a = hunze_row_widens(row) ? sizeof(float) : bl.element;
     bl.strips = row->float_strip && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_STRIP_M && !jobs->gathers;
     bl.skinny = bl.strips || (!integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M);
     /* Few rows wait for memory: then it is B's elements that count. */
@@ -65,8 +65,7 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.pass_n = pass_panels * row->nr;
 
     /* A unit's B stays in L2 or L3 while its rows of A pass; so does t where it lives in scratch. */
-    const size_t lane_panel_bytes =
-        integers ? bl.panel_bytes : (size_t)(hunze_ceil_div(bl.kc_longest, row->kr) * row->kr * row->nr) * bl.element;
+    const size_t lane_panel_bytes = integers ? bl.panel_bytes : hunze_packed_elements_bytes(row, bl.kc_longest);
     int64_t most_panels = hunze_least(pass_panels, (bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc) / row->nr);
     const bool t_in_scratch = integers || jobs->transposed_d || jobs->narrow_d;
     /* One K block of a D that is rounded: each tile is finished at once. */

@@ -34,11 +34,11 @@ static void column_offsets(hunze_gemm_integer *g, const hunze_gemm_unit *unit)
     const hunze_row *row = unit->jobs->row;
     const hunze_gemm_blocking *bl = unit->blocking;
     const int64_t j0 = unit->j0, n = unit->j1 - j0;
-    const size_t sums_offset = hunze_packed_sums_offset(row, bl->k);
+    const size_t elements_bytes = hunze_packed_elements_bytes(row, bl->k);
     bool some = false;
     for (int64_t j = 0; j < n; j++)
         g->column_sum[j] = ((const int32_t *)(const void *)(unit->panels + (size_t)(j / row->nr) * bl->panel_bytes +
-                                                            sums_offset))[j % row->nr];
+                                                            elements_bytes))[j % row->nr];
     for (int64_t j = 0; j < n; j++) {
         int32_t offset = job->int_epilogue.column_offset ? job->int_epilogue.column_offset[j0 + j] : 0;
         if (job->int_bias && job->int_bias_row == 0)

@@ -265,7 +265,7 @@ static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_
 {
     tile->flags &= ~(uint32_t)HUNZE_TILE_B_FULL;
     tile->b_row = job->b_row;
-    if (!row->widen || row->kr == 2 || tile->n == row->nr)
+    if (!hunze_row_widens(row) || tile->n == row->nr)
         return;
     row->pack_b(tile->k, tile->n, tile->b, job->b_row, job->b_col, panel, NULL);
     tile->flags |= HUNZE_TILE_B_FULL;
@@ -509,7 +509,7 @@ static void int_unit(unit_state *s)
     const hunze_gemm_blocking *bl = unit->blocking;
     const hunze_row *row = unit->jobs->row;
     const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
-    const size_t sums_offset = hunze_packed_sums_offset(row, bl->k);
+    const size_t elements_bytes = hunze_packed_elements_bytes(row, bl->k);
     static const int32_t no_sums[64] = {0}; /* the first K block carries the sums over all of k */
     if (!unit->panels) {
         for (int64_t panel = 0; panel * nr < n; panel++)
@@ -537,7 +537,7 @@ static void int_unit(unit_state *s)
                 const char *panel = unit->panels + (size_t)(j / nr) * bl->panel_bytes;
                 tile.n = (int32_t)hunze_least(nr, n - j);
                 tile.b = panel + p0 * nr;
-                tile.column_sums = block == 0 ? (const int32_t *)(const void *)(panel + sums_offset) : no_sums;
+                tile.column_sums = block == 0 ? (const int32_t *)(const void *)(panel + elements_bytes) : no_sums;
                 int_tile(s, &tile, i, j, last);
             }
         }

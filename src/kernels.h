@@ -334,6 +334,11 @@ enum {
 
 /* Whether a float row reads A as it is, by pairs of k. */
 static inline bool hunze_row_reads_pairs(const hunze_row *row) { return row->float_tile && row->kr == 2; }
+/* Whether it reads A of bf16 or f16 as f32. */
+static inline bool hunze_row_widens(const hunze_row *row) { return row->widen && row->kr == 1; }
+
+/* Columns of packed weights of n outputs per group on a device (HUNZE_LAYOUT_CUDA_KN). */
+static inline int64_t hunze_cuda_kn_columns(int64_t n) { return (n / 16 + (n % 16 != 0)) * 16; }
 
 /* The table, in the order of kernels.def; a row with NULL name follows the last. */
 extern const hunze_row hunze_rows[];

@@ -97,7 +97,7 @@ hunze_status hunze_packed_read(hunze_context *context, const hunze_tensor *tenso
 
 static int64_t blob_bytes(const hunze_row *row, int64_t groups, int64_t n, int64_t k)
 {
-    const int64_t columns = hunze_ceil_div(n, 16) * 16, bytes = (int64_t)hunze_type_bytes(row->b);
+    const int64_t columns = hunze_cuda_kn_columns(n), bytes = (int64_t)hunze_type_bytes(row->b);
     const size_t flag = row->b == HUNZE_TYPE_F32 || row->b == HUNZE_TYPE_F64 ? 64 : 0; /* kernels.h */
     const size_t weights =
         row->layout == HUNZE_LAYOUT_CUDA_KN
@@ -339,8 +339,7 @@ hunze_status hunze_pack_size(hunze_context *context, const hunze_tensor *w, cons
 /* Lanes that are worth it. */
 static int32_t lanes_for(int64_t bytes, const hunze_exec *exec)
 {
-    const int64_t worthwhile = bytes >> 18;
-    return worthwhile < 2 ? 1 : worthwhile < exec->threads ? (int32_t)worthwhile : exec->threads;
+    return (int32_t)hunze_most(1, hunze_least(bytes >> 18, exec->threads));
 }
 
 static void pack_depthwise(const weights *v, char *to)

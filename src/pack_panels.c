@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k)
+size_t hunze_packed_elements_bytes(const hunze_row *row, int64_t k)
 {
     return (size_t)(hunze_ceil_div(k, row->kr) * row->kr * row->nr) * hunze_type_bytes(row->b);
 }
@@ -14,7 +14,7 @@ size_t hunze_packed_sums_offset(const hunze_row *row, int64_t k)
 size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k)
 {
     size_t sums = row->int_tile ? (size_t)row->nr * sizeof(int32_t) : 0;
-    return hunze_align64(hunze_packed_sums_offset(row, k) + sums);
+    return hunze_align64(hunze_packed_elements_bytes(row, k) + sums);
 }
 
 size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k)
@@ -35,7 +35,8 @@ static void pack_rows(const hunze_row *row, int64_t n, const void *b, int64_t b_
 void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
                            int64_t j, int64_t p0, int64_t p1, char *panel)
 {
-    pack_rows(row, n, b, b_row, b_col, j, p0, p1, panel, (int32_t *)(void *)(panel + hunze_packed_sums_offset(row, k)));
+    pack_rows(row, n, b, b_row, b_col, j, p0, p1, panel,
+              (int32_t *)(void *)(panel + hunze_packed_elements_bytes(row, k)));
 }
 
 void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
@@ -67,7 +68,7 @@ typedef struct pack_phase {
 static void pack_strip(const pack_phase *phase, int64_t first, int64_t end)
 {
     const hunze_row *row = phase->row;
-    const size_t sums_at = hunze_packed_sums_offset(row, phase->k);
+    const size_t sums_at = hunze_packed_elements_bytes(row, phase->k);
     for (int64_t p = 0; p < phase->k || p == 0; p += STRIP_ROWS)
         for (int64_t j = first; j < end; j++) {
             char *panel = phase->panels + (size_t)j * phase->panel_bytes;

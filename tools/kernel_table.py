@@ -16,7 +16,6 @@ DEVICES = ("CUDA_SM80", "CUDA_SM90A")  # columns once they have rows
 OPERATIONS = {
     "HUNZE_GEMM_FLOAT": "gemm, conv, conv_transpose",
     "HUNZE_GEMM_NARROW": "gemm",
-    "HUNZE_GEMM_PAIRS": "gemm",
     "HUNZE_GEMM_INT": "gemm, conv",
     "HUNZE_DEPTHWISE": "conv, depthwise",
     "HUNZE_QUANTIZE": "quantize",
@@ -57,7 +56,7 @@ def rows(text):
         ]
         if macro == "HUNZE_GEMM_FLOAT":
             label = "%s × %s → %s" % (types[0], types[0], types[0])
-        elif macro in ("HUNZE_GEMM_NARROW", "HUNZE_GEMM_PAIRS"):
+        elif macro == "HUNZE_GEMM_NARROW":
             label = "%s × %s → %s, f32" % (types[0], types[0], types[0])
         elif macro == "HUNZE_GEMM_INT":
             label = "%s × s8 → s32, f32, s8, u8" % types[0]

@@ -88,7 +88,7 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
     const hunze_type type = row->d, a_type = pairs ? row->a : type; /* type: of all operands but a and b */
     const size_t bytes = harness_bytes(type), a_bytes = harness_bytes(a_type), b_bytes = harness_bytes(row->b);
     /* What is widened is read in whole rows of a panel. */
-    const bool full = size->flags & HUNZE_TILE_B_FULL || (row->widen && !pairs && size->n < row->nr),
+    const bool full = size->flags & HUNZE_TILE_B_FULL || (hunze_row_widens(row) && size->n < row->nr),
                first = size->flags & HUNZE_TILE_FIRST;
     const bool read_c = first && size->flags & HUNZE_TILE_READ_C;
     hunze_float_tile tile = {
