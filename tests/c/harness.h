@@ -123,6 +123,10 @@ bool harness_same(hunze_type type, const void *a, const void *b);
 /* "0x1.8p+3 (41400000)" in one of four static buffers. */
 const char *harness_show(hunze_type type, const void *data);
 
+/* Goes on with a hash of bytes: as FNV-1a over words of 64 bits, the last filled up by zeros. */
+#define HARNESS_HASH_START 0xcbf29ce484222325u
+uint64_t harness_hash(uint64_t hash, const void *data, size_t bytes);
+
 /* Units in the last place between a result and the exact value, in the result's type (f32). */
 double harness_ulp_f32(float got, double exact);
 

@@ -224,3 +224,15 @@ double harness_ulp_f32(float got, double exact)
     frexp(exact, &exponent); /* |exact| in [2^(e-1), 2^e): f32 there is spaced 2^(e-24), at least 2^-149 */
     return fabs((double)got - exact) / ldexp(1, exponent - 24 < -149 ? -149 : exponent - 24);
 }
+
+uint64_t harness_hash(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < bytes; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, p + i, bytes - i < 8 ? bytes - i : 8);
+        hash = (hash ^ word) * 0x100000001b3u;
+        hash ^= hash >> 29; /* the shift lets high bits, the signs, reach all others */
+    }
+    return hash;
+}

@@ -22,19 +22,6 @@ static const recorded *find_record(hunze_type type, hunze_activation_kind kind)
     return NULL;
 }
 
-static uint64_t mix(uint64_t hash, const void *data, size_t bytes)
-{
-    const unsigned char *p = data;
-    for (size_t i = 0; i < bytes;
-         i += 8) { /* as FNV-1a over 64-bit words; the shift lets high bits, the signs, reach all others */
-        uint64_t word;
-        memcpy(&word, p + i, 8);
-        hash = (hash ^ word) * 0x100000001b3u;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
 /* Inputs [first, first + CHUNK) of a sweep: bit patterns for f32; for f64 random ones, and values of ordinary size. */
 static void fill_chunk(hunze_type type, uint64_t first, uint64_t step, void *x)
 {
@@ -63,12 +50,12 @@ static void check_kind(const hunze_row *row, hunze_activation_kind kind)
     const recorded *record = find_record(type, kind);
     harness_case("activation %d over %llu inputs", kind, (unsigned long long)count);
     _Alignas(64) static unsigned char x[CHUNK * 8], y[CHUNK * 8];
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = HARNESS_HASH_START;
     for (uint64_t first = 0; first < count; first += CHUNK) {
         fill_chunk(type, first, step, x);
         memcpy(y, x, CHUNK * bytes);
         HARNESS_CALL(row->float_epilogue, HARNESS_ARGUMENT(&e), 1, CHUNK, HARNESS_ARGUMENT(y), CHUNK);
-        hash = mix(hash, y, CHUNK * bytes);
+        hash = harness_hash(hash, y, CHUNK * bytes);
     }
     if (recording) {
         printf("record %d %d %s 0x%016llx\n", type, kind,

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same bits, through the public API: every op gives what one thread gives with 2, 3 and 7 threads, on a serial and a reversed parallel_for,
  * with packed weights, on every row that takes the call, image by image or row by row, whatever the caller's MXCSR; and with
- * HUNZE_REPRODUCIBLE on every instruction set.  Operands end at guard pages. */
+ * HUNZE_REPRODUCIBLE on every instruction set and every machine: hashes of these results stand in bits_hashes.h.  Operands end at guard pages.
+ * --record prints new lines for that file (twice: once with HUNZE_TEST_SMALL=1). */
 #include "bits_case.h"
+#include "bits_hashes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -196,6 +198,45 @@ static void check_environment(const bits_case *c, const char *baseline, const hu
 #endif
 }
 
+/* ------------------------------------------------------------------ the hashes of reproducible results */
+
+static bool recording;
+static uint64_t hash = HARNESS_HASH_START;
+
+static void hash_results(const bits_case *c, const char *results)
+{
+    const hunze_type type = c->d.type;
+    const size_t bytes = harness_bytes(type);
+    for (int64_t i = 0; i < operand_count(&c->d); i++) {
+        uint64_t element = 0;
+        memcpy(&element, results + (size_t)i * bytes, bytes);
+        if (harness_is_float(type) && isnan(harness_get(type, results, i)))
+            element = UINT64_MAX;
+        hash = harness_hash(hash, &element, sizeof element);
+    }
+}
+
+/* Of all cases since the last call. */
+static void check_hash(hunze_op op, hunze_type a, hunze_type b, hunze_type d)
+{
+    const uint64_t found = hash;
+    hash = HARNESS_HASH_START;
+    if (recording) {
+        printf("    {%d, %d, %d, %d, %s, 0x%016llx},\n", op, a, b, d, harness_small() ? "true" : "false",
+               (unsigned long long)found);
+        return;
+    }
+    for (size_t i = 0; i < sizeof recorded_hashes / sizeof recorded_hashes[0]; i++) {
+        const recorded *r = &recorded_hashes[i];
+        if (r->op == op && r->a == a && r->b == b && r->d == d && r->small == harness_small()) {
+            harness_check(r->hash == found, "op %d types %d %d %d: the hash is %016llx, recorded %016llx", op, a, b, d,
+                          (unsigned long long)found, (unsigned long long)r->hash);
+            return;
+        }
+    }
+    harness_fail("op %d types %d %d %d: no hash is recorded", op, a, b, d);
+}
+
 /* parts: where the result may be computed piece by piece (a_axis -1: nowhere). */
 static void check_case(const bits_case *c, const part *pieces)
 {
@@ -227,6 +268,7 @@ static void check_case(const bits_case *c, const part *pieces)
     }
     char *reproducible = run_baseline(
         c, HUNZE_REPRODUCIBLE); /* a row's own order is that of the bundle which calls get where it is there */
+    hash_results(c, reproducible);
     for (const hunze_row *row = hunze_rows; row->name; row++)
         expect_same(c, "forced", row->order == HUNZE_ORDER_OWN ? baseline : reproducible, native, NULL, 0, row->name,
                     &run, NULL);
@@ -327,18 +369,23 @@ static void test_gemm_bits(void **state)
 {
     (void)state;
     harness_begin("gemm");
-    harness_rng rng = {61};
     static const int64_t extents[] = {1, 2, 5, 6, 7, 8, 13, 14, 15, 16, 17, 31, 33, 47, 61, 64, 67, 97};
+    /* Of each way to compute a product: few rows, one column, many small ones, several macro-tiles, several blocks of k. */
+    static const int64_t ways[][4] = {{1, 3, 500, 700}, {1, 16, 150, 1030}, {1, 200, 1, 600},
+                                      {60, 9, 9, 9},    {1, 230, 301, 77},  {1, 90, 70, 1300}};
     for (int t = 0; t < PRODUCTS; t++) {
+        harness_rng rng = {61 + (uint64_t)t * 1000};
         for (int turn = 0; turn < harness_budget(40, 3); turn++) {
             const int64_t m = extents[harness_between(&rng, 0, 17)], n = extents[harness_between(&rng, 0, 17)];
             const int64_t k = turn % 3 == 2 ? harness_between(&rng, 500, 1300) : extents[harness_between(&rng, 0, 17)];
             gemm_case(&rng, &products[t], harness_between(&rng, 1, 3), m, n, k,
                       (harness_values)(turn % HARNESS_VALUES));
         }
-        gemm_case(&rng, &products[t], 1, harness_budget(230, 20), harness_budget(301, 40), 77,
-                  HARNESS_UNIFORM); /* several macro-tiles */
+        for (int way = 0; way < harness_budget(sizeof ways / sizeof ways[0], 0); way++)
+            gemm_case(&rng, &products[t], ways[way][0], ways[way][1], ways[way][2], ways[way][3], HARNESS_UNIFORM);
+        gemm_case(&rng, &products[t], 1, 20, 40, 77, HARNESS_UNIFORM);
         gemm_case(&rng, &products[t], 2, 3, 5, 0, HARNESS_UNIFORM);
+        check_hash(HUNZE_OP_GEMM, products[t].a, products[t].b, products[t].d);
     }
 }
 
@@ -434,34 +481,39 @@ static void test_conv_bits(void **state)
 {
     (void)state;
     harness_begin("conv");
-    harness_rng rng = {62};
-    for (int t = 0; t < CONVOLUTIONS; t++)
+    for (int t = 0; t < CONVOLUTIONS; t++) {
+        harness_rng rng = {62 + (uint64_t)t * 1000};
         for (int turn = 0; turn < harness_budget(24, 3); turn++)
             conv_case(&rng, HUNZE_OP_CONV, &products[t], 1 + (turn % 4 != 0), turn % 3 == 0,
                       (harness_values)(turn % HARNESS_VALUES));
+        check_hash(HUNZE_OP_CONV, products[t].a, products[t].b, products[t].d);
+    }
 }
 
 static void test_conv_transpose_bits(void **state)
 {
     (void)state;
     harness_begin("conv_transpose");
-    harness_rng rng = {63};
-    for (int t = 0; t < 2; t++)
+    for (int t = 0; t < 2; t++) {
+        harness_rng rng = {63 + (uint64_t)t * 1000};
         for (int turn = 0; turn < harness_budget(24, 3); turn++)
             conv_case(&rng, HUNZE_OP_CONV_TRANSPOSE, &products[t], 2, turn % 5 == 0,
                       (harness_values)(turn % HARNESS_VALUES));
+        check_hash(HUNZE_OP_CONV_TRANSPOSE, products[t].a, products[t].b, products[t].d);
+    }
 }
 
 static void test_elementwise_bits(void **state)
 {
     (void)state;
     harness_begin("quantize, dequantize, activation");
-    harness_rng rng = {64};
     static const types kinds[] = {
         {HUNZE_TYPE_F32, HUNZE_TYPE_NONE, HUNZE_TYPE_U8},  {HUNZE_TYPE_F32, HUNZE_TYPE_NONE, HUNZE_TYPE_S8},
         {HUNZE_TYPE_U8, HUNZE_TYPE_NONE, HUNZE_TYPE_F32},  {HUNZE_TYPE_S8, HUNZE_TYPE_NONE, HUNZE_TYPE_F32},
         {HUNZE_TYPE_F32, HUNZE_TYPE_NONE, HUNZE_TYPE_F32}, {HUNZE_TYPE_F64, HUNZE_TYPE_NONE, HUNZE_TYPE_F64}};
-    for (int kind = 0; kind < 6; kind++)
+    for (int kind = 0; kind < 6; kind++) {
+        harness_rng rng = {64 + (uint64_t)kind * 1000};
+        hunze_op op = HUNZE_OP_ACTIVATION;
         for (int turn = 0; turn < harness_budget(48, 6); turn++) {
             const types *t = &kinds[kind];
             const int64_t shape[] = {harness_between(&rng, 1, 5), harness_between(&rng, 1, 70),
@@ -478,13 +530,57 @@ static void test_elementwise_bits(void **state)
             harness_case("op %d types %d %d shape (%lld, %lld, %lld) turn %d", c.op, t->a, t->d, (long long)shape[0],
                          (long long)shape[1], (long long)shape[2], turn);
             check_case(&c, &(part){.a_axis = 0, .d_axis = 0});
+            op = c.op;
         }
+        check_hash(op, kinds[kind].a, kinds[kind].b, kinds[kind].d);
+    }
 }
 
-int main(void)
+/* A product of two halves of k, cut at a block's border, the second with beta = 1, has the bits of one call. */
+static void test_block_borders(void **state)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gemm_bits), cmocka_unit_test(test_conv_bits),
-                                       cmocka_unit_test(test_conv_transpose_bits),
+    (void)state;
+    harness_begin("a product cut at the border of a block of k");
+    for (int t = 0; t < PRODUCTS; t++) {
+        const types *type = &products[t];
+        if (is_integer(type) || harness_bytes(type->d) < 4)
+            continue; /* integers take no C; t of a D of 16 bits is not in D */
+        harness_rng rng = {65};
+        const int64_t kc = type->d == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32, m = 5, n = 39, k = 2 * kc + 100;
+        bits_case c = {.op = HUNZE_OP_GEMM, .alpha = -0.75, .beta = 1};
+        lay_out(&c.a, SLOT_A, type->a, 2, (const int64_t[]){m, k}, NULL, 0, HARNESS_AT_END);
+        lay_out(&c.b, SLOT_B, type->b, 2, (const int64_t[]){k, n}, NULL, 0, HARNESS_AT_END);
+        lay_out(&c.d, SLOT_D, type->d, 2, (const int64_t[]){m, n}, NULL, 0, HARNESS_AT_END);
+        fill_operand(&c.a, &rng, HARNESS_UNIFORM);
+        fill_operand(&c.b, &rng, HARNESS_UNIFORM);
+        harness_case("types %d %d %d k %lld", type->a, type->b, type->d, (long long)k);
+        char *whole = run_baseline(&c, 0);
+        bits_case first = c, second = c;
+        first.a.shape[1] = first.b.shape[0] = kc;
+        second.a.shape[1] = second.b.shape[0] = k - kc;
+        second.a.tensor.data = operand_at(&c.a, kc);
+        second.b.tensor.data = operand_at(&c.b, kc * n);
+        second.c = c.d;
+        bits_case *const halves[] = {&first, &second};
+        for (int half = 0; half < 2; half++) {
+            bind_case(halves[half]);
+            const hunze_status status = run_case(native, halves[half], &halves[half]->b.tensor, 0, NULL, NULL);
+            harness_check(status == HUNZE_OK, "%s: %s", hunze_status_name(status), hunze_last_error());
+        }
+        for (int64_t i = 0; i < m * n; i++)
+            harness_check(
+                !memcmp(operand_at(&c.d, i), whole + (size_t)i * harness_bytes(type->d), harness_bytes(type->d)),
+                "element %lld is %s, not %s", (long long)i, harness_show(type->d, operand_at(&c.d, i)),
+                harness_show(type->d, whole + (size_t)i * harness_bytes(type->d)));
+        free(whole);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    recording = argc > 1 && !strcmp(argv[1], "--record");
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gemm_bits), cmocka_unit_test(test_block_borders),
+                                       cmocka_unit_test(test_conv_bits), cmocka_unit_test(test_conv_transpose_bits),
                                        cmocka_unit_test(test_elementwise_bits)};
     return cmocka_run_group_tests_name("the same bits", tests, open_contexts, close_contexts);
 }
