@@ -21,7 +21,7 @@ using nlohmann::json;
 namespace
 {
 
-/* An operand that the coordinator made. */
+/* An operand that the coordinator made: where it made it if written, else a copy in memory of huge pages, as NumPy's large arrays have. */
 class Mapping
 {
   public:
@@ -35,6 +35,8 @@ class Mapping
             close(descriptor);
         if (data_ == MAP_FAILED)
             throw std::runtime_error("operand " + file + " cannot be mapped");
+        if (!write && bytes_ >= HUGE_PAGE)
+            copy();
     }
     Mapping(const Mapping &) = delete;
     Mapping &operator=(const Mapping &) = delete;
@@ -43,6 +45,17 @@ class Mapping
     size_t bytes() const { return bytes_; }
 
   private:
+    static constexpr size_t HUGE_PAGE = 2 << 20;
+    void copy()
+    {
+        void *to = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (to == MAP_FAILED)
+            return; /* it is measured where it is */
+        madvise(to, bytes_, MADV_HUGEPAGE);
+        std::memcpy(to, data_, bytes_);
+        munmap(data_, bytes_);
+        data_ = to;
+    }
     void *data_;
     size_t bytes_;
 };

@@ -66,7 +66,9 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
 
     /* A unit's B stays in L2 or L3 while its rows of A pass; so does t where it lives in scratch. */
     const size_t lane_panel_bytes = integers ? bl.panel_bytes : hunze_packed_elements_bytes(row, bl.kc_longest);
-    int64_t most_panels = hunze_least(pass_panels, (bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc) / row->nr);
+    const int64_t strip_bytes = hunze_least(HUNZE_GEMM_STRIP_ROW_BYTES, HUNZE_GEMM_STRIP_SUMS_BYTES / hunze_most(m, 1));
+    const int64_t columns = bl.strips ? strip_bytes / (int64_t)bl.element : bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc;
+    int64_t most_panels = hunze_least(pass_panels, columns / row->nr);
     const bool t_in_scratch = integers || jobs->transposed_d || jobs->narrow_d;
     /* One K block of a D that is rounded: each tile is finished at once. */
     bl.one_tile = jobs->narrow_d && bl.k_blocks == 1;

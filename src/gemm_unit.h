@@ -8,14 +8,17 @@
 enum {
     HUNZE_GEMM_KC_INT =
         2048, /* no result depends on it: a multiple of every kr; 1 to 3 % faster than 1024, 5 % than 512, at 2048^3 */
-    HUNZE_GEMM_A_PAD = 16,            /* elements between rows of copied A: 4 KB apart they would share one set of L1 */
-    HUNZE_GEMM_COPY_A_PANELS = 4,     /* from so many panels on, copying A pays where its rows collide */
-    HUNZE_GEMM_IN_PLACE_TILES = 3,    /* up to so many tiles of rows, B is not worth packing */
-    HUNZE_GEMM_FEW_ROWS = 42,         /* of bf16 and f16 with packed panels: each panel is read once for all of them */
-    HUNZE_GEMM_SKINNY_M = 6,          /* up to so many rows, memory is what a product waits for */
-    HUNZE_GEMM_STRIP_M = 16,          /* and where the row has strips */
-    HUNZE_GEMM_SKINNY_N = 4096,       /* columns of a unit of such a product */
-    HUNZE_GEMM_PASS_BYTES = 32 << 20, /* of B packed at a time */
+    HUNZE_GEMM_A_PAD = 16,         /* elements between rows of copied A: 4 KB apart they would share one set of L1 */
+    HUNZE_GEMM_COPY_A_PANELS = 4,  /* from so many panels on, copying A pays where its rows collide */
+    HUNZE_GEMM_IN_PLACE_TILES = 3, /* up to so many tiles of rows, B is not worth packing */
+    HUNZE_GEMM_FEW_ROWS = 42,      /* of bf16 and f16 with packed panels: each panel is read once for all of them */
+    HUNZE_GEMM_SKINNY_M = 6,       /* up to so many rows, memory is what a product waits for */
+    HUNZE_GEMM_STRIP_M = 16,       /* and where the row has strips */
+    HUNZE_GEMM_SKINNY_N = 4096,    /* columns of a unit of such a product */
+    /* And of one by strips, bytes of a row and of all sums: eight rows of B and the sums stay in L2. */
+    HUNZE_GEMM_STRIP_ROW_BYTES = 32 << 10,
+    HUNZE_GEMM_STRIP_SUMS_BYTES = 128 << 10,
+    HUNZE_GEMM_PASS_BYTES = 32 << 20,  /* of B packed at a time */
     HUNZE_GEMM_LANE_B_BYTES = 1 << 20, /* of B that a lane packs for itself at a time */
     HUNZE_GEMM_SCRATCH_BYTES_N = 2048, /* bytes of a row of t in scratch */
 };
