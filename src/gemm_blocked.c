@@ -7,7 +7,7 @@
  * (docs/NUMERICS.md) whatever tile it falls into. */
 #include "gemm_unit.h"
 
-enum { UNITS_PER_LANE = 4, TILES_TO_SPLIT = 8 };
+enum { UNITS_PER_LANE = 4, PANELS_PER_LANE = 4, TILES_TO_SPLIT = 8 };
 /* Operations below which a further lane costs more than it brings, and below which a job of many is not worth phases of its own. */
 static const double lane_operations = 2e6, phase_operations = 3e7;
 
@@ -36,9 +36,18 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.kc_longest = hunze_least(k, bl.kc + bl.kc / 2);
     bl.panel_bytes = hunze_packed_panel_bytes(row, k);
 
+    /* Each panel is packed once, by the lane that reads it, where there are enough of them for all lanes. */
+    const int64_t panels = hunze_ceil_div(n, row->nr), tiles = hunze_ceil_div(m, row->mr);
+    const int32_t lanes = hunze_gemm_lanes(job_operations * (double)jobs->count, threads);
+    const bool all_rows = !jobs->packed_b && !jobs->gathers && m <= row->lane_m &&
+                          (jobs->count == 1 || !jobs->shared_b) &&
+                          (lanes == 1 || (double)panels * (double)jobs->count >= PANELS_PER_LANE * lanes);
+
     bl.jobs_per_pass = jobs->count;
     if (jobs->packed_b) {
         bl.source = HUNZE_B_GIVEN;
+    } else if (all_rows) {
+        bl.source = HUNZE_B_LANE;
     } else if (one_b && (integers || (double)m * (double)jobs->count > HUNZE_GEMM_IN_PLACE_TILES * row->mr)) {
         bl.source = HUNZE_B_SHARED;
     } else if (m > HUNZE_GEMM_IN_PLACE_TILES * row->mr && job_operations > phase_operations) {
@@ -54,7 +63,6 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     const double weight = m < 8 ? 8 / (double)m : 1;
     bl.lanes = hunze_gemm_lanes(job_operations * weight * (double)bl.jobs_per_pass, threads);
 
-    const int64_t panels = hunze_ceil_div(n, row->nr), tiles = hunze_ceil_div(m, row->mr);
     int64_t pass_panels = panels;
     if (bl.source == HUNZE_B_SHARED) {
         int64_t budget = HUNZE_GEMM_PASS_BYTES / (int64_t)(bl.panel_bytes ? bl.panel_bytes : 1);
@@ -76,14 +84,15 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
         most_panels =
             hunze_least(most_panels, HUNZE_GEMM_SCRATCH_BYTES_N / (int64_t)hunze_type_bytes(row->d) / row->nr);
     if (bl.source == HUNZE_B_LANE && lane_panel_bytes && !bl.skinny)
-        most_panels = hunze_least(most_panels, HUNZE_GEMM_LANE_B_BYTES / (int64_t)lane_panel_bytes);
+        most_panels = hunze_least(most_panels, HUNZE_GEMM_LANE_B_ROWS * row->nr * (int64_t)hunze_type_bytes(row->d) /
+                                                   (int64_t)lane_panel_bytes);
     if (most_panels < 1)
         most_panels = 1;
-    const int64_t most_tiles = row->mc > row->mr ? row->mc / row->mr : 1;
+    const int64_t most_tiles = all_rows ? tiles : hunze_most(row->mc / row->mr, 1);
     int64_t blocks_m = hunze_ceil_div(tiles, most_tiles), blocks_n = hunze_ceil_div(pass_panels, most_panels);
     if (bl.lanes > 1) {
         while (bl.jobs_per_pass * blocks_m * blocks_n < bl.lanes * (bl.skinny ? 1 : UNITS_PER_LANE)) {
-            if (tiles / blocks_m >= TILES_TO_SPLIT)
+            if (!all_rows && tiles / blocks_m >= TILES_TO_SPLIT)
                 blocks_m *= 2;
             else if (pass_panels / blocks_n >= 2)
                 blocks_n *= 2;

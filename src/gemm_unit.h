@@ -18,8 +18,9 @@ enum {
     /* And of one by strips, bytes of a row and of all sums: eight rows of B and the sums stay in L2. */
     HUNZE_GEMM_STRIP_ROW_BYTES = 32 << 10,
     HUNZE_GEMM_STRIP_SUMS_BYTES = 128 << 10,
-    HUNZE_GEMM_PASS_BYTES = 32 << 20,  /* of B packed at a time */
-    HUNZE_GEMM_LANE_B_BYTES = 1 << 20, /* of B that a lane packs for itself at a time */
+    HUNZE_GEMM_PASS_BYTES = 32 << 20, /* of B packed at a time */
+    HUNZE_GEMM_LANE_B_ROWS =
+        4096, /* times a row of a panel in t's type: bytes of B that a lane packs for itself at a time */
     HUNZE_GEMM_SCRATCH_BYTES_N = 2048, /* bytes of a row of t in scratch */
 };
 

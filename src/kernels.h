@@ -296,6 +296,7 @@ typedef struct hunze_row {
     uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
     int32_t mc, nc; /* rows and columns of a unit of work, at most */
+    int32_t lane_m; /* floats: up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
     float
         step_cycles; /* modelled cycles per tile and step of kr in k, where vectors are computed whole: ranks rows of one order */
     bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */
