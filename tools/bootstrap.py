@@ -100,6 +100,8 @@ def missing_packages(goal):
         ):
             if not shutil.which(program):
                 missing.append(package)
+        if not os.path.exists("/usr/lib/%s-linux-gnu/blas/xblat3s" % os.uname().machine):
+            missing.append("libblas-test")  # and the BLAS that it needs
         if not compiles(
             "#include <stdarg.h>\n#include <stddef.h>\n#include <setjmp.h>\n#include <stdint.h>\n#include <cmocka.h>\n"
             "int main(void) { return 0; }",

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_pkg_config_says_how_to_link(prefix, tmp_path, language, static):
     program = tmp_path / "program"
     run(*PROGRAMS[language], "-Wall", "-Werror", HERE / ("consumer." + language), "-o", program, *words)
     assert run(program, LD_LIBRARY_PATH="" if static else str(library)) == EXPECTED[language]
+
+
+def test_the_library_for_blas_works_from_where_it_was_moved_to(prefix):
+    (library,) = prefix.rglob("libhunze_blas.so")
+    script = """if True:
+        import ctypes, sys
+        blas, one, c = ctypes.CDLL(sys.argv[1]), ctypes.c_float(1), (ctypes.c_float * 1)()
+        a, zero = (ctypes.c_float * 2)(3, 4), ctypes.c_float(0)
+        blas.cblas_sgemm(101, 111, 112, 1, 1, 2, one, a, 2, a, 2, zero, c, 1)
+        print(c[0])"""
+    assert run(sys.executable, "-c", script, library) == "25.0\n"
 
 
 @pytest.mark.parametrize(
