@@ -11,9 +11,10 @@
 #define SIMD_PRAGMA(text) _Pragma(#text)
 #define SIMD_UNROLL(times) SIMD_PRAGMA(GCC unroll times) /* before a loop */
 
-enum { VF32_LANES = 8, VF64_LANES = 4, VI32_LANES = 8, VI64_LANES = 4 };
+enum { VF32_LANES = 8, VF64_LANES = 4, VI16_LANES = 16, VI32_LANES = 8, VI64_LANES = 4 };
 typedef __m256 vf32;
 typedef __m256d vf64;
+typedef __m256i vi16;
 typedef __m256i vi32;
 typedef __m256i vi64;
 
@@ -248,5 +249,31 @@ SIMD_INLINE vi32 simd_dot4_saturating(vi32 c, vi32 a, vi32 b)
 #ifdef __AVXVNNI__
 SIMD_INLINE vi32 simd_dot4(vi32 c, vi32 a, vi32 b) { return _mm256_dpbusd_avx_epi32(c, a, b); }
 #endif
+
+/* Products of integers that wrap (integer_type.h). */
+SIMD_INLINE vi16 vi16_set1(int16_t x) { return _mm256_set1_epi16(x); }
+SIMD_INLINE vi16 vi16_load(const int16_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+SIMD_INLINE void vi16_store(int16_t *p, vi16 v) { _mm256_storeu_si256((__m256i *)p, v); }
+SIMD_INLINE vi16 vi16_add(vi16 a, vi16 b) { return _mm256_add_epi16(a, b); }
+SIMD_INLINE vi16 vi16_mul(vi16 a, vi16 b) { return _mm256_mullo_epi16(a, b); }
+SIMD_INLINE vi64 vi64_load(const int64_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+SIMD_INLINE void vi64_store(int64_t *p, vi64 v) { _mm256_storeu_si256((__m256i *)p, v); }
+/* AVX2 has no product of 64 bits.  low sums the products of the lower halves; cross, by 32 bits, those of a lower half and an upper one: two of
+ * them per lane, which belong 32 bits higher and meet only at the end. */
+typedef struct vi64_sum {
+    __m256i low, cross;
+} vi64_sum;
+SIMD_INLINE vi64_sum vi64_sum_of(vi64 v) { return (vi64_sum){v, _mm256_setzero_si256()}; }
+SIMD_INLINE vi64_sum vi64_sum_add_product(vi64_sum s, vi64 a, vi64 b)
+{
+    s.low = _mm256_add_epi64(s.low, _mm256_mul_epu32(a, b));
+    s.cross = _mm256_add_epi32(s.cross, _mm256_mullo_epi32(_mm256_shuffle_epi32(a, 0xB1), b));
+    return s;
+}
+SIMD_INLINE vi64 vi64_sum_value(vi64_sum s)
+{
+    const __m256i both = _mm256_add_epi32(s.cross, _mm256_srli_epi64(s.cross, 32));
+    return _mm256_add_epi64(s.low, _mm256_slli_epi64(both, 32));
+}
 
 #endif

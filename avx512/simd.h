@@ -10,9 +10,10 @@
 #define SIMD_PRAGMA(text) _Pragma(#text)
 #define SIMD_UNROLL(times) SIMD_PRAGMA(GCC unroll times) /* before a loop */
 
-enum { VF32_LANES = 16, VF64_LANES = 8, VI32_LANES = 16, VI64_LANES = 8 };
+enum { VF32_LANES = 16, VF64_LANES = 8, VI16_LANES = 32, VI32_LANES = 16, VI64_LANES = 8 };
 typedef __m512 vf32;
 typedef __m512d vf64;
+typedef __m512i vi16;
 typedef __m512i vi32;
 typedef __m512i vi64;
 
@@ -195,5 +196,21 @@ SIMD_INLINE vf32 simd_dot_bf16(vf32 c, vi32 a, vi32 b) { return _mm512_dpbf16_ps
 #ifdef __AVX512VNNI__
 SIMD_INLINE vi32 simd_dot4(vi32 c, vi32 a, vi32 b) { return _mm512_dpbusd_epi32(c, a, b); }
 #endif
+
+/* Products of integers that wrap (integer_type.h). */
+SIMD_INLINE vi16 vi16_set1(int16_t x) { return _mm512_set1_epi16(x); }
+SIMD_INLINE vi16 vi16_load(const int16_t *p) { return _mm512_loadu_si512(p); }
+SIMD_INLINE void vi16_store(int16_t *p, vi16 v) { _mm512_storeu_si512(p, v); }
+SIMD_INLINE vi16 vi16_add(vi16 a, vi16 b) { return _mm512_add_epi16(a, b); }
+SIMD_INLINE vi16 vi16_mul(vi16 a, vi16 b) { return _mm512_mullo_epi16(a, b); }
+SIMD_INLINE vi64 vi64_load(const int64_t *p) { return _mm512_loadu_si512(p); }
+SIMD_INLINE void vi64_store(int64_t *p, vi64 v) { _mm512_storeu_si512(p, v); }
+typedef vi64 vi64_sum;
+SIMD_INLINE vi64_sum vi64_sum_of(vi64 v) { return v; }
+SIMD_INLINE vi64_sum vi64_sum_add_product(vi64_sum s, vi64 a, vi64 b)
+{
+    return _mm512_add_epi64(s, _mm512_mullo_epi64(a, b));
+}
+SIMD_INLINE vi64 vi64_sum_value(vi64_sum s) { return s; }
 
 #endif

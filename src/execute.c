@@ -76,14 +76,21 @@ static inline hunze_status check_operands(const hunze_plan *plan, const hunze_re
     return HUNZE_OK;
 }
 
+static bool is_whole(double x) { return x >= -0x1p63 && x < 0x1p63 && (double)(int64_t)x == x; }
+
 /* alpha and beta are read when the plan runs. */
 static inline hunze_status check_scalars(const hunze_plan *plan, const hunze_gemm_options *options)
 {
     const double alpha = options->alpha ? *options->alpha : 1, beta = options->beta ? *options->beta : 0;
     if (beta != 0 && !(plan->roles & 1u << HUNZE_ROLE_C))
         return hunze_fail(HUNZE_ERR_NULL, "c is NULL and beta is %g", beta);
-    if (plan->row->d == HUNZE_TYPE_S32 && (alpha != 1 || beta != 0))
+    if (plan->row->order != HUNZE_ORDER_EXACT)
+        return HUNZE_OK;
+    if (!hunze_row_wraps(plan->row) && (alpha != 1 || beta != 0))
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "alpha is %g and beta %g; integer products take 1 and 0", alpha, beta);
+    if (!is_whole(alpha) || !is_whole(beta))
+        return hunze_fail(HUNZE_ERR_OPTION, "alpha is %g and beta %g; with %s they are whole numbers below 2^63", alpha,
+                          beta, hunze_type_name(plan->d_type));
     return HUNZE_OK;
 }
 

@@ -30,6 +30,17 @@ hunze_matrix hunze_matrix_of(const hunze_tensor *x, bool transpose)
     return mat;
 }
 
+hunze_scalar hunze_scalar_of(const hunze_row *row, double value)
+{
+    switch (row->d) {
+    case HUNZE_TYPE_F32: return (hunze_scalar){.f32 = (float)value};
+    case HUNZE_TYPE_F64: return (hunze_scalar){.f64 = value};
+    case HUNZE_TYPE_S16: return (hunze_scalar){.s16 = (int16_t)(int64_t)value};
+    case HUNZE_TYPE_S32: return (hunze_scalar){.s32 = (int32_t)(int64_t)value};
+    default: return (hunze_scalar){.s64 = (int64_t)value};
+    }
+}
+
 /* Elements from x's first matrix to the one that meets matrix `index` of D. */
 static int64_t batch_offset(const hunze_tensor *x, const hunze_tensor *d, int64_t index)
 {
@@ -257,8 +268,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
     const int64_t size = (int64_t)hunze_type_bytes(row->d), b_size = (int64_t)hunze_type_bytes(row->b);
     const int64_t mr = row->mr, nr = row->nr;
     const bool empty = jobs->k == 0 || jobs->alpha == 0;
-    const float alpha32 = empty ? 0 : (float)jobs->alpha, beta32 = (float)jobs->beta;
-    const double alpha64 = empty ? 0 : jobs->alpha;
+    const hunze_scalar alpha = hunze_scalar_of(row, empty ? 0 : jobs->alpha), beta = hunze_scalar_of(row, jobs->beta);
     const hunze_float_epilogue *e = &job->float_epilogue;
     const bool epilogue = hunze_float_epilogue_is_needed(e);
     const bool read_c = jobs->beta != 0 && job->c;
@@ -280,13 +290,13 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
         tile.a_row = tile.k;
         tile.a_col = 1;
     }
-    tile.alpha = size == 4 ? (const void *)&alpha32 : &alpha64;
-    tile.beta = size == 4 ? (const void *)&beta32 : &jobs->beta;
+    tile.alpha = &alpha;
+    tile.beta = &beta;
     for (int64_t j = 0; j < job->n; j += nr) {
         tile.n = (int32_t)(job->n - j < nr ? job->n - j : nr);
         tile.b = (const char *)job->b + j * job->b_col * b_size;
         tile.b_row = job->b_row;
-        const bool b_in_place = empty || (job->b_col == 1 && !(hunze_row_widens(row) && tile.n < nr));
+        const bool b_in_place = empty || (job->b_col == 1 && !(hunze_row_reads_whole_b(row) && tile.n < nr));
         tile.flags = HUNZE_TILE_FIRST | (b_in_place ? 0 : HUNZE_TILE_B_FULL) | (read_c ? HUNZE_TILE_READ_C : 0);
         if (!b_in_place) {
             row->pack_b(tile.k, tile.n, tile.b, job->b_row, job->b_col, panel, NULL);

@@ -83,6 +83,16 @@ typedef struct hunze_matrix {
 } hunze_matrix;
 hunze_matrix hunze_matrix_of(const hunze_tensor *x, bool transpose);
 
+/* A number as a row's tiles read alpha and beta. */
+typedef union hunze_scalar {
+    float f32;
+    double f64;
+    int16_t s16;
+    int32_t s32;
+    int64_t s64;
+} hunze_scalar;
+hunze_scalar hunze_scalar_of(const hunze_row *row, double value);
+
 /* The length of a K block of a row's type. */
 int64_t hunze_gemm_kc(const hunze_row *row);
 /* Lanes that are worth it, at most `threads`. */

@@ -15,7 +15,7 @@ static const double lane_operations = 2e6, phase_operations = 3e7;
 
 int64_t hunze_gemm_kc(const hunze_row *row)
 {
-    return row->int_tile ? HUNZE_GEMM_KC_INT : row->a == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
+    return row->int_tile ? HUNZE_GEMM_KC_INT : hunze_type_bytes(row->a) == 8 ? HUNZE_KC_F64 : HUNZE_KC_F32;
 }
 
 int32_t hunze_gemm_lanes(double operations, int32_t threads)
@@ -191,11 +191,8 @@ static void compute_phase(void *user, int32_t lane, int32_t lanes)
     unit.t_scratch = scratch + bl->a_bytes + bl->b_bytes;
     unit.stage = scratch + bl->a_bytes + bl->b_bytes + bl->t_bytes;
     unit.integer_scratch = scratch + bl->a_bytes + bl->b_bytes + bl->t_bytes + bl->stage_bytes;
-    unit.alpha32 = (float)pass->jobs->alpha;
-    unit.beta32 = (float)pass->jobs->beta;
-    unit.alpha64 = bl->k == 0 ? 0 : pass->jobs->alpha;
-    if (bl->k == 0)
-        unit.alpha32 = 0;
+    unit.alpha = hunze_scalar_of(row, bl->k == 0 ? 0 : pass->jobs->alpha);
+    unit.beta = hunze_scalar_of(row, pass->jobs->beta);
     int64_t job_index = -1;
     for (int64_t index; hunze_take_item(&pass->items, &index);) {
         if (index / units_per_job != job_index) {

@@ -19,8 +19,8 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
     const hunze_gemm_options *options = request->call->options;
     const hunze_gemm_shape *shape = &plan->gemm_shape;
     const bool f64 = plan->row->d == HUNZE_TYPE_F64;
-    if (!plan->row->float_tile || plan->row->widen || plan->packed || plan->roles & ~plain ||
-        plan->flags & HUNZE_REPRODUCIBLE || shape->batch != 1 ||
+    if (!plan->row->float_tile || plan->row->widen || hunze_row_wraps(plan->row) || plan->packed ||
+        plan->roles & ~plain || plan->flags & HUNZE_REPRODUCIBLE || shape->batch != 1 ||
         (options->activation && options->activation->kind != HUNZE_ACT_NONE) ||
         shape->k >= (f64 ? HUNZE_KC_F64 : HUNZE_KC_F32) ||
         (double)shape->m * (double)shape->n * (double)shape->k > DIRECT_PRODUCTS)

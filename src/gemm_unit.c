@@ -11,7 +11,7 @@ enum {
     SKINNY_ROWS = 8,           /* of B, read together */
     FETCH_AHEAD = 8192,        /* bytes, of panels that are read from end to end */
     PANEL_ROWS = 2,            /* of D: up to so many, packed panels are read so */
-    MOST_NR = 32               /* of rows of bf16 and f16 */
+    MOST_PANEL_ROW = 128       /* bytes */
 };
 
 /* Element (i, j) at base + (i*row + j*col) elements of `size` bytes. */
@@ -260,12 +260,12 @@ static bool float_segments(const unit_state *s, hunze_float_tile *tile, int64_t 
     return true;
 }
 
-/* Tiles that widen B read whole rows of a panel: one that is not whole in B is packed into `panel`. */
+/* A panel that is not whole in B is packed into `panel` for tiles that read nothing less. */
 static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_gemm_job *job, void *panel)
 {
     tile->flags &= ~(uint32_t)HUNZE_TILE_B_FULL;
     tile->b_row = job->b_row;
-    if (!hunze_row_widens(row) || tile->n == row->nr)
+    if (!hunze_row_reads_whole_b(row) || tile->n == row->nr)
         return;
     row->pack_b(tile->k, tile->n, tile->b, job->b_row, job->b_col, panel, NULL);
     tile->flags |= HUNZE_TILE_B_FULL;
@@ -277,15 +277,14 @@ static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_
  * them the sums wait in scratch, panel by panel [m][nr]. */
 static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
 {
-    static const float one_f32 = 1;
-    static const double one_f64 = 1;
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
     const hunze_row *row = unit->jobs->row;
     const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr, k = tile.k;
     const size_t size = s->t_size, element = unit->blocking->element;
-    _Alignas(64) uint16_t rest[SKINNY_ROWS * MOST_NR];
+    _Alignas(64) char rest[SKINNY_ROWS * MOST_PANEL_ROW];
     const uint32_t flags = tile.flags;
+    const hunze_scalar one = hunze_scalar_of(row, 1);
     const void *alpha = tile.alpha;
     tile.a_row = a.row;
     tile.a_col = a.col;
@@ -293,7 +292,7 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
         const bool end = p + SKINNY_ROWS >= k;
         tile.k = end ? k - p : SKINNY_ROWS;
         tile.flags = end ? flags : HUNZE_TILE_FIRST;
-        tile.alpha = end ? alpha : size == 4 ? (const void *)&one_f32 : &one_f64;
+        tile.alpha = end ? alpha : &one;
         for (int64_t j = 0; j < n; j += nr) {
             tile.n = (int32_t)hunze_least(nr, n - j);
             tile.b = at(job->b, element, p0 + p, job->b_row, unit->j0 + j, 1);
@@ -441,8 +440,7 @@ static void float_columns(const unit_state *s)
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
     const hunze_gemm_blocking *bl = unit->blocking;
-    hunze_float_tile tile = {.alpha = s->t_size == 4 ? (const void *)&unit->alpha32 : &unit->alpha64,
-                             .beta = s->t_size == 4 ? (const void *)&unit->beta32 : &unit->jobs->beta};
+    hunze_float_tile tile = {.alpha = &unit->alpha, .beta = &unit->beta};
     for (int64_t block = 0; block < bl->k_blocks; block++) {
         const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
         tile.k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - p0;

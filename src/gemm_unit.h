@@ -55,8 +55,7 @@ typedef struct hunze_gemm_unit {
     int64_t i0, i1, j0, j1;
     const char *panels; /* of column j0 on; NULL: B_LANE */
     char *a_scratch, *b_scratch, *t_scratch, *stage, *integer_scratch;
-    float alpha32, beta32;
-    double alpha64;
+    hunze_scalar alpha, beta;
 } hunze_gemm_unit;
 
 void hunze_gemm_run_unit(hunze_gemm_unit *unit);

@@ -23,6 +23,19 @@ hunze_type hunze_type_of(hunze_dtype dtype); /* HUNZE_TYPE_NONE if rows have no 
 size_t hunze_type_bytes(hunze_type type);
 const char *hunze_type_name(hunze_type type); /* "f32" */
 static inline bool hunze_type_is_narrow(hunze_type type) { return type == HUNZE_TYPE_BF16 || type == HUNZE_TYPE_F16; }
+/* Integers whose products wrap in their own type; unsigned ones are computed as signed ones. */
+static inline bool hunze_type_wraps(hunze_type type)
+{
+    return type == HUNZE_TYPE_S16 || type == HUNZE_TYPE_S32 || type == HUNZE_TYPE_S64 || type == HUNZE_TYPE_U16 ||
+           type == HUNZE_TYPE_U32 || type == HUNZE_TYPE_U64;
+}
+static inline hunze_type hunze_type_of_row(hunze_type type)
+{
+    return type == HUNZE_TYPE_U16   ? HUNZE_TYPE_S16
+           : type == HUNZE_TYPE_U32 ? HUNZE_TYPE_S32
+           : type == HUNZE_TYPE_U64 ? HUNZE_TYPE_S64
+                                    : type;
+}
 /* Everything that holds without data: rank, extents, dtype, device, 63-bit products.  `name` is the operand's in messages. */
 hunze_status hunze_tensor_check(const hunze_tensor *tensor, const char *name);
 /* Data is there (unless an extent is 0) and aligned to its element. */

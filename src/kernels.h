@@ -37,6 +37,11 @@ typedef enum hunze_type {
     HUNZE_TYPE_U8,
     HUNZE_TYPE_BF16,
     HUNZE_TYPE_F16,
+    HUNZE_TYPE_S16,
+    HUNZE_TYPE_S64,
+    HUNZE_TYPE_U16,
+    HUNZE_TYPE_U32,
+    HUNZE_TYPE_U64,
     HUNZE_TYPE_COUNT
 } hunze_type;
 
@@ -64,6 +69,7 @@ typedef enum hunze_bound { HUNZE_BOUND_EXACT, HUNZE_BOUND_F32, HUNZE_BOUND_F64, 
  * bf16 and f16: b's elements are of that type and widened as they are read, all others are f32; one of a_row and
  * a_col is 1; B_FULL unless n is nr; no b_offset.
  *   ahead: NULL, or what is read after b: ahead_bytes of it per step of kr come nearer meanwhile.
+ * s16, s32 and s64 that wrap, unsigned ones too: all operands are of that type, fma is a product and a sum modulo 2^bits; B_FULL unless n is nr; no b_offset.
  * bf16 by pairs of k (kr is 2): a and b are of that type, a_col is 1, and s has an order of its own (docs/NUMERICS.md); no b_offset. */
 enum { HUNZE_TILE_FIRST = 1, HUNZE_TILE_READ_C = 2, HUNZE_TILE_B_FULL = 4 };
 
@@ -264,7 +270,7 @@ typedef hunze_status hunze_cuda_pack_fn(const struct hunze_device_weights *weigh
 
 /* ------------------------------------------------------------------ the row
  *
- * A GEMM row also serves convolution by blocks and transposed convolution, one of bf16 or f16 does not; a CONV row is a depthwise kernel. */
+ * A GEMM row also serves convolution by blocks and transposed convolution, one of bf16, f16 or integers that wrap does not; a CONV row is a depthwise kernel. */
 
 typedef struct hunze_row {
     const char *name; /* the leaf function's name without "hunze_"; plan option `kernel`, explain, tests, benchmarks */
@@ -330,7 +336,15 @@ enum {
     HUNZE_LAYOUT_F16_KN8 = 21,
     HUNZE_LAYOUT_F16_KN16 = 22,
     HUNZE_LAYOUT_F16_KN32 = 23,
-    HUNZE_LAYOUT_BF16_K2N32 = 24
+    HUNZE_LAYOUT_BF16_K2N32 = 24,
+    HUNZE_LAYOUT_S16_KN16 = 25,
+    HUNZE_LAYOUT_S16_KN32 = 26,
+    HUNZE_LAYOUT_S16_KN64 = 27,
+    HUNZE_LAYOUT_S32_KN8 = 28,
+    HUNZE_LAYOUT_S32_KN16 = 29,
+    HUNZE_LAYOUT_S32_KN32 = 30,
+    HUNZE_LAYOUT_S64_KN4 = 31,
+    HUNZE_LAYOUT_S64_KN16 = 32
 };
 
 /* Whether a float row reads A as it is, by pairs of k. */
@@ -340,6 +354,18 @@ static inline bool hunze_row_widens(const hunze_row *row) { return row->widen &&
 
 /* Columns of packed weights of n outputs per group on a device (HUNZE_LAYOUT_CUDA_KN). */
 static inline int64_t hunze_cuda_kn_columns(int64_t n) { return (n / 16 + (n % 16 != 0)) * 16; }
+
+/* Whether a row's products are of whole numbers that wrap in their own type. */
+static inline bool hunze_row_wraps(const hunze_row *row) { return row->float_tile && row->order == HUNZE_ORDER_EXACT; }
+
+/* Whether a row of products serves convolution, too. */
+static inline bool hunze_row_convolves(const hunze_row *row) { return !row->widen && !hunze_row_wraps(row); }
+
+/* Whether a row's tiles read whole rows of B only: rows that are not are packed. */
+static inline bool hunze_row_reads_whole_b(const hunze_row *row)
+{
+    return hunze_row_widens(row) || hunze_row_wraps(row);
+}
 
 /* The table, in the order of kernels.def; a row with NULL name follows the last. */
 extern const hunze_row hunze_rows[];

@@ -229,10 +229,13 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     TRY(check_options(options));
     TRY(hunze_tensor_check(w, "w"));
     const hunze_type type = hunze_type_of(w->dtype);
-    const bool narrow = hunze_type_is_narrow(type);
-    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !narrow)
-        return hunze_fail(HUNZE_ERR_DTYPE, "w is %s; weights are f32, f64, bf16, f16 or s8",
-                          hunze_dtype_text(w->dtype, text));
+    const bool wraps = hunze_type_wraps(type) && (options->op == 0 || options->op == HUNZE_OP_GEMM);
+    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !hunze_type_is_narrow(type) &&
+        !wraps)
+        return hunze_fail(
+            HUNZE_ERR_DTYPE,
+            "w is %s; weights are f32, f64, bf16, f16 or s8, those of a gemm also integers of 16 to 64 bits",
+            hunze_dtype_text(w->dtype, text));
     if (type != HUNZE_TYPE_S8 && options->a_unsigned)
         return hunze_fail(HUNZE_ERR_OPTION, "a_unsigned is given and w is %s", hunze_type_name(type));
     memset(v, 0, sizeof *v);
@@ -447,7 +450,9 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
                        .run = run,
                        .threads = run && run->threads ? run->threads : hunze_context_threads(context)};
     const hunze_float_state saved = hunze_float_enter();
-    if (v.plan.b_type != HUNZE_TYPE_S8 && hunze_weights_are_finite(w, lanes_for(v.header.bytes, &exec), &exec))
+    if (hunze_type_wraps(v.plan.b_type))
+        v.header.flags = HUNZE_PACKED_FINITE;
+    else if (v.plan.b_type != HUNZE_TYPE_S8 && hunze_weights_are_finite(w, lanes_for(v.header.bytes, &exec), &exec))
         v.header.flags = HUNZE_PACKED_FINITE;
     hunze_status status = pack_into(&v, hunze_data(packed), &exec);
     hunze_float_leave(saved);

@@ -27,13 +27,14 @@ static hunze_type row_d(const hunze_plan *plan)
     const bool product = plan->op == HUNZE_OP_GEMM || plan->op == HUNZE_OP_CONV || plan->op == HUNZE_OP_CONV_TRANSPOSE;
     if (product && hunze_type_is_narrow(plan->b_type))
         return HUNZE_TYPE_F32;
-    return product && plan->b_type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : plan->d_type;
+    return product && plan->b_type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : hunze_type_of_row(plan->d_type);
 }
 
 /* NULL if the row takes the plan's call, else why not; `text` may hold it. */
 static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *text, size_t size)
 {
-    if (row->a != plan->a_type || row->b != plan->b_type || row->d != row_d(plan)) {
+    if (row->a != hunze_type_of_row(plan->a_type) || row->b != hunze_type_of_row(plan->b_type) ||
+        row->d != row_d(plan)) {
         if (row->b == HUNZE_TYPE_NONE)
             snprintf(text, size, "takes %s to %s", hunze_type_name(row->a), hunze_type_name(row->d));
         else
@@ -59,7 +60,7 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
     }
     if ((plan->flags & HUNZE_REPRODUCIBLE) && row->order == HUNZE_ORDER_OWN)
         return "has an order of its own, and the call is to be reproducible";
-    if (row->widen && plan->op != HUNZE_OP_GEMM)
+    if (!hunze_row_convolves(row) && plan->op != HUNZE_OP_GEMM)
         return "computes products, not convolutions";
     if (plan->packs && row->launch && !row->launch_pack)
         return "takes no packed weights";
@@ -120,7 +121,7 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
     if (row->op == HUNZE_OP_CONV || row->mr == 0 || row->nr == 0 || row->kr == 0)
         return 0;
     double columns = (double)(int64_t)((n + row->nr - 1) / row->nr);
-    if (row->float_tile) /* has a body for half of nr, too */
+    if (row->float_tile && !hunze_row_wraps(row)) /* has a body for half of nr, too */
         columns = (double)(int64_t)((n + row->nr / 2 - 1) / (row->nr / 2)) / 2;
     const bool halved = row->isa >= HUNZE_ISA_AVX512 && plan->context->halves_512;
     return times * computed_rows(row, m) / row->mr * columns * (double)(int64_t)((k + row->kr - 1) / row->kr) *
@@ -153,7 +154,8 @@ hunze_status hunze_force_row(hunze_plan *plan, const char *name)
     size_t length = 0;
     names[0] = 0;
     for (int i = 0; i < hunze_row_count && length < sizeof names - 1; i++)
-        if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == plan->a_type && hunze_rows[i].d == row_d(plan))
+        if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == hunze_type_of_row(plan->a_type) &&
+            hunze_rows[i].d == row_d(plan))
             length +=
                 (size_t)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", hunze_rows[i].name);
     return hunze_fail(HUNZE_ERR_UNSUPPORTED, "no kernel of this op is called \"%s\"; for these types there are %s",
@@ -210,9 +212,9 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
     if (!best) {
         char nearest[320] = "";
         for (int i = 0; i < hunze_row_count; i++) /* the first row of these types says what is missing */
-            if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == plan->a_type &&
-                hunze_rows[i].b == plan->b_type && !hunze_rows[i].launch == (plan->device.type == HUNZE_DEVICE_CPU) &&
-                !nearest[0])
+            if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == hunze_type_of_row(plan->a_type) &&
+                hunze_rows[i].b == hunze_type_of_row(plan->b_type) &&
+                !hunze_rows[i].launch == (plan->device.type == HUNZE_DEVICE_CPU) && !nearest[0])
                 snprintf(nearest, sizeof nearest, ": %s %s", hunze_rows[i].name,
                          refusal(plan, &hunze_rows[i], reason, sizeof reason));
         if (plan->packed)

@@ -39,10 +39,14 @@ hunze_status hunze_check_activation(const hunze_activation *activation, hunze_ty
     if (activation->kind > HUNZE_ACT_CLIP)
         return hunze_fail(HUNZE_ERR_OPTION, "activation.kind is %u; 0 to %d are known", activation->kind,
                           HUNZE_ACT_CLIP);
-    if (d == HUNZE_TYPE_S32 && activation->kind != HUNZE_ACT_NONE && activation->kind != HUNZE_ACT_RELU &&
-        activation->kind != HUNZE_ACT_CLIP)
-        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "activation.kind is %u; an s32 result takes relu or clip only",
-                          activation->kind);
+    if (!hunze_type_wraps(d) || activation->kind == HUNZE_ACT_NONE)
+        return HUNZE_OK;
+    if (hunze_type_of_row(d) != d)
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "activation.kind is %u; a result of %s takes none", activation->kind,
+                          hunze_type_name(d));
+    if (activation->kind != HUNZE_ACT_RELU && activation->kind != HUNZE_ACT_CLIP)
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "activation.kind is %u; a result of %s takes relu or clip only",
+                          activation->kind, hunze_type_name(d));
     return HUNZE_OK;
 }
 
@@ -83,7 +87,8 @@ hunze_status hunze_check_quant(const hunze_request *request, const hunze_quant *
     return expect_type(request, scale_role + 1, codes, "with these codes");
 }
 
-static hunze_status check_float(const hunze_request *request, const hunze_plan *plan)
+/* f32, f64 and integers that wrap: all operands alike. */
+static hunze_status check_alike(const hunze_request *request, const hunze_plan *plan)
 {
     static const int same[] = {HUNZE_ROLE_D, HUNZE_ROLE_C, HUNZE_ROLE_BIAS, HUNZE_ROLE_RESIDUAL};
     char because[64];
@@ -94,7 +99,7 @@ static hunze_status check_float(const hunze_request *request, const hunze_plan *
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
         TRY(expect_type(request, same[i], plan->a_type, because));
     for (int role = HUNZE_ROLE_A_SCALE; role < HUNZE_ROLE_COUNT; role++)
-        TRY(refuse(request, role, "scales and zero points belong to integer operands"));
+        TRY(refuse(request, role, "scales and zero points belong to operands of u8 and s8"));
     return HUNZE_OK;
 }
 
@@ -173,12 +178,14 @@ hunze_status hunze_check_product_types(const hunze_request *request, hunze_plan 
         plan->b_type = type_of(request, HUNZE_ROLE_B);
     for (int role = HUNZE_ROLE_A; role <= HUNZE_ROLE_B; role++) {
         const hunze_type type = role == HUNZE_ROLE_A ? plan->a_type : plan->b_type;
-        if (type == HUNZE_TYPE_NONE || type == HUNZE_TYPE_S32)
-            return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; products take f32, f64, bf16, f16, and u8 or s8 with s8",
-                              name_of(request, role), hunze_dtype_text(request->operand[role]->dtype, text));
+        const bool product = request->call->op == HUNZE_OP_GEMM;
+        if (type == HUNZE_TYPE_NONE || (hunze_type_wraps(type) && !product))
+            return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; %s take f32, f64, bf16, f16, %sand u8 or s8 with s8",
+                              name_of(request, role), hunze_dtype_text(request->operand[role]->dtype, text),
+                              product ? "products" : "convolutions", product ? "integers of 16 to 64 bits, " : "");
     }
     if (hunze_type_is_narrow(plan->a_type))
         return check_narrow(request, plan);
-    const bool floating = plan->a_type == HUNZE_TYPE_F32 || plan->a_type == HUNZE_TYPE_F64;
-    return floating ? check_float(request, plan) : check_integer(request, plan);
+    const bool of_bytes = plan->a_type == HUNZE_TYPE_U8 || plan->a_type == HUNZE_TYPE_S8;
+    return of_bytes ? check_integer(request, plan) : check_alike(request, plan);
 }

@@ -14,6 +14,9 @@ static const struct {
     [HUNZE_TYPE_F64] = {"f64", HUNZE_FLOAT, 64},    [HUNZE_TYPE_S32] = {"s32", HUNZE_INT, 32},
     [HUNZE_TYPE_S8] = {"s8", HUNZE_INT, 8},         [HUNZE_TYPE_U8] = {"u8", HUNZE_UINT, 8},
     [HUNZE_TYPE_BF16] = {"bf16", HUNZE_BFLOAT, 16}, [HUNZE_TYPE_F16] = {"f16", HUNZE_FLOAT, 16},
+    [HUNZE_TYPE_S16] = {"s16", HUNZE_INT, 16},      [HUNZE_TYPE_S64] = {"s64", HUNZE_INT, 64},
+    [HUNZE_TYPE_U16] = {"u16", HUNZE_UINT, 16},     [HUNZE_TYPE_U32] = {"u32", HUNZE_UINT, 32},
+    [HUNZE_TYPE_U64] = {"u64", HUNZE_UINT, 64},
 };
 
 hunze_type hunze_type_of(hunze_dtype dtype)

@@ -16,6 +16,7 @@ DEVICES = ("CUDA_SM80", "CUDA_SM90A")  # columns once they have rows
 OPERATIONS = {
     "HUNZE_GEMM_FLOAT": "gemm, conv, conv_transpose",
     "HUNZE_GEMM_NARROW": "gemm",
+    "HUNZE_GEMM_WRAPPING": "gemm",
     "HUNZE_GEMM_INT": "gemm, conv",
     "HUNZE_DEPTHWISE": "conv, depthwise",
     "HUNZE_QUANTIZE": "quantize",
@@ -52,9 +53,11 @@ def rows(text):
                 more = ["conv, conv_transpose"]
             rest = ", ".join([d] if operation == "QUANTIZE" else [a, b, d])
         types = [
-            word.lower() for word in re.split(r"[,\s]+", rest) if re.fullmatch(r"F32|F64|BF16|F16|S32|S8|U8", word)
+            word.lower()
+            for word in re.split(r"[,\s]+", rest)
+            if re.fullmatch(r"F32|F64|BF16|F16|S64|S32|S16|S8|U8", word)
         ]
-        if macro == "HUNZE_GEMM_FLOAT":
+        if macro in ("HUNZE_GEMM_FLOAT", "HUNZE_GEMM_WRAPPING"):
             label = "%s × %s → %s" % (types[0], types[0], types[0])
         elif macro == "HUNZE_GEMM_NARROW":
             label = "%s × %s → %s, f32" % (types[0], types[0], types[0])

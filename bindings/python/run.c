@@ -371,6 +371,30 @@ PyObject *call_result(Call *call, PyObject *out, Operand *result, const Operand 
 
 static bool is_narrow(hunze_dtype dtype) { return dtype_is(dtype, DTYPE_F16) || dtype_is(dtype, DTYPE_BF16); }
 
+static bool is_number(hunze_dtype dtype) { return dtype.code == HUNZE_INT || dtype.code == HUNZE_UINT; }
+
+/* What NumPy makes of two integer types; false where that is float64. */
+static bool promote_integers(hunze_dtype a, hunze_dtype b, hunze_dtype *promoted)
+{
+    const hunze_dtype wide = a.bits > b.bits || (a.bits == b.bits && a.code == HUNZE_INT) ? a : b;
+    const hunze_dtype other = dtype_is(wide, a) ? b : a;
+    *promoted = wide;
+    if (!is_number(a) || !is_number(b))
+        return false;
+    if (a.code == b.code || (wide.code == HUNZE_INT && wide.bits > other.bits))
+        return true;
+    promoted->code = HUNZE_INT; /* as many bits as hold both */
+    promoted->bits = (uint8_t)(2 * wide.bits);
+    return wide.bits < 64;
+}
+
+/* Whether every value of one integer type is one of the other. */
+static bool holds_integers(hunze_dtype wide, hunze_dtype narrow)
+{
+    hunze_dtype promoted;
+    return promote_integers(wide, narrow, &promoted) && dtype_is(promoted, wide);
+}
+
 bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtype operands, hunze_dtype dtype,
                       Operand *operand)
 {
@@ -386,7 +410,7 @@ bool call_take_addend(Call *call, PyObject *object, const char *name, hunze_dtyp
     bool list = PyList_Check(object) || PyTuple_Check(object);
     bool widens = (dtype_is(have, DTYPE_F32) && dtype_is(dtype, DTYPE_F64)) ||
                   (is_narrow(have) && (dtype_is(dtype, DTYPE_F32) || dtype_is(dtype, DTYPE_F64))) ||
-                  (dtype_is_integer(have) && dtype_is(dtype, DTYPE_S32) && have.bits < 32);
+                  holds_integers(dtype, have) || (have.code == HUNZE_BOOL && is_number(dtype));
     if (widens || (list && (dtype.code == HUNZE_FLOAT || dtype_is_integer(have))))
         return operand_cast(operand, dtype);
     PyErr_Format(PyExc_TypeError, "%s is %s; %s needs %s here: use %s.astype('%s')", name, dtype_name(have),
@@ -406,6 +430,12 @@ static bool takes_narrow(const Call *call)
     return call->call.op == HUNZE_OP_GEMM || call->place.device.type != HUNZE_DEVICE_CPU || call->place.brings;
 }
 
+/* Products of integers that wrap in their own type. */
+static bool takes_wrapping(const Call *call)
+{
+    return call->call.op == HUNZE_OP_GEMM && call->place.device.type == HUNZE_DEVICE_CPU && !call->place.brings;
+}
+
 /* Convolutions take 16-bit floats on devices only. */
 static bool takes_float(const Call *call, hunze_dtype dtype)
 {
@@ -414,7 +444,9 @@ static bool takes_float(const Call *call, hunze_dtype dtype)
 
 static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const char *b_name, hunze_dtype b)
 {
-    if (takes_float(call, a) && dtype_is_integer(b))
+    hunze_dtype promoted;
+    if ((takes_float(call, a) && dtype_is_integer(b)) ||
+        (takes_wrapping(call) && is_number(a) && is_number(b) && !promote_integers(a, b, &promoted)))
         PyErr_Format(PyExc_TypeError, "%s is %s beside %s, which is %s: use %s.astype('%s')", b_name, dtype_name(b),
                      a_name, dtype_name(a), b_name, dtype_name(a));
     else if (takes_float(call, b) && dtype_is_integer(a))
@@ -425,9 +457,9 @@ static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const 
         const char *name = first ? a_name : b_name;
         hunze_dtype dtype = first ? a : b;
         const char *to = dtype.bits <= 16 && dtype.code != 5 ? "float32" : "float64";
-        PyErr_Format(PyExc_TypeError, "%s is %s; %s takes %sfloat32, float64, int8 and uint8: use %s.astype('%s')",
-                     name, dtype_name(dtype), call->function, takes_narrow(call) ? "bfloat16, float16, " : "", name,
-                     to);
+        PyErr_Format(PyExc_TypeError, "%s is %s; %s takes %sfloat32, float64%s: use %s.astype('%s')", name,
+                     dtype_name(dtype), call->function, takes_narrow(call) ? "bfloat16, float16, " : "",
+                     takes_wrapping(call) ? " and integers" : ", int8 and uint8", name, to);
     }
     return false;
 }
@@ -456,22 +488,34 @@ static bool make_signed(Call *call, Operand *b, Quant *quant)
     return true;
 }
 
-static bool result_dtype(Call *call, PyObject *dtype, hunze_dtype natural, hunze_dtype *d)
+static bool result_dtype(Call *call, PyObject *dtype, hunze_dtype natural, bool wraps, hunze_dtype *d)
 {
     *d = natural;
     if (dtype && !dtype_parse(dtype, "dtype", d))
         return false;
-    if (dtype_is(*d, natural) || (takes_float(call, *d) && is_float(natural)))
+    if (dtype_is(*d, natural) || (takes_float(call, *d) && is_float(natural)) || (wraps && holds_integers(*d, natural)))
         return true;
     PyErr_Format(PyExc_TypeError, "dtype=%s; %s of these operands gives %s", dtype_name(*d), call->function,
                  dtype_name(natural));
     return false;
 }
 
+/* Both operands to one type; packed weights have theirs. */
+static bool cast_both(Operand *a, const char *a_name, Operand *b, const char *b_name, bool b_packed, hunze_dtype b_type,
+                      hunze_dtype to)
+{
+    if (b_packed && !dtype_is(b_type, to)) {
+        PyErr_Format(PyExc_TypeError, "%s is packed as %s beside %s: use %s.astype('%s')", b_name, dtype_name(b_type),
+                     dtype_name(to), a_name, dtype_name(b_type));
+        return false;
+    }
+    return (dtype_is(a->tensor.dtype, to) || operand_cast(a, to)) && (dtype_is(b_type, to) || operand_cast(b, to));
+}
+
 bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_name, Operand *b, Quant *b_quant,
                          const char *b_name, bool b_packed, hunze_dtype b_type, PyObject *dtype, hunze_dtype *d)
 {
-    hunze_dtype a_type = a->tensor.dtype;
+    hunze_dtype a_type = a->tensor.dtype, natural;
     if (takes_float(call, a_type) && takes_float(call, b_type)) {
         if (is_narrow(a_type) && is_narrow(b_type) &&
             !dtype_is(a_type, b_type)) { /* neither holds the other's values */
@@ -479,17 +523,15 @@ bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_n
                          dtype_name(b_type), a_name, dtype_name(a_type), b_name);
             return false;
         }
-        if (!result_dtype(call, dtype, a_type.bits > b_type.bits ? a_type : b_type, d))
+        if (!result_dtype(call, dtype, a_type.bits > b_type.bits ? a_type : b_type, false, d))
             return false;
         if (is_narrow(a_type) && dtype_is(a_type, b_type) && dtype_is(*d, DTYPE_F32))
             return true; /* sums are f32: only the rounding at the end is left out */
-        if (b_packed && !dtype_is(b_type, *d)) {
-            PyErr_Format(PyExc_TypeError, "%s is packed as %s beside %s: use %s.astype('%s')", b_name,
-                         dtype_name(b_type), dtype_name(*d), a_name, dtype_name(b_type));
-            return false;
-        }
-        return (dtype_is(a_type, *d) || operand_cast(a, *d)) && (dtype_is(b_type, *d) || operand_cast(b, *d));
+        return cast_both(a, a_name, b, b_name, b_packed, b_type, *d);
     }
+    if (takes_wrapping(call) && !(is_byte(a_type) && is_byte(b_type)) && !a_quant->present && !b_quant->present &&
+        promote_integers(a_type, b_type, &natural))
+        return result_dtype(call, dtype, natural, true, d) && cast_both(a, a_name, b, b_name, b_packed, b_type, *d);
     bool a_real = a_quant->present && a_quant->quant.scale, b_real = b_quant->present && b_quant->quant.scale;
     if (!is_byte(a_type) || !is_byte(b_type)) {
         if ((a_real && is_float(b_type)) || (b_real && is_float(a_type))) {
@@ -505,7 +547,7 @@ bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_n
                      a_real ? a_name : b_name, a_real ? b_name : a_name);
         return false;
     }
-    if (!result_dtype(call, dtype, a_real ? DTYPE_F32 : DTYPE_S32, d))
+    if (!result_dtype(call, dtype, a_real ? DTYPE_F32 : DTYPE_S32, false, d))
         return false;
     if (a_real && !dtype_is(*d, DTYPE_F32)) {
         PyErr_Format(PyExc_TypeError, "dtype=%s; a product of QArrays is float32", dtype_name(*d));

@@ -6,6 +6,7 @@
  *   _mask_between(low, high): of lanes [low, high), 0 <= low <= high <= lanes, for _load_masked(p, mask): others are not read and 0
  *   _even(a, b): elements 0, 2, 4, … of a, then those of b
  *   SIMD_KEEP(v): v stays in its register instead of being loaded again for each use
+ *   vi16, vi64_sum: for integer_type.h alone
  *   _fma(a, b, c) = a*b + c, rounded once            _select_lt(a, b, x, y) = a < b ? x : y, y where unordered
  * Each operation is IEEE 754, rounded to nearest even: a body gives the same bits whichever vocabulary it runs on. */
 #ifndef HUNZE_SIMD_H
@@ -20,7 +21,7 @@
 #define SIMD_PRAGMA(text) _Pragma(#text)
 #define SIMD_UNROLL(times) SIMD_PRAGMA(GCC unroll times) /* before a loop */
 
-enum { VF32_LANES = 4, VF64_LANES = 2, VI32_LANES = 4, VI64_LANES = 2 };
+enum { VF32_LANES = 4, VF64_LANES = 2, VI16_LANES = 8, VI32_LANES = 4, VI64_LANES = 2 };
 typedef float vf32 __attribute__((vector_size(16)));
 typedef double vf64 __attribute__((vector_size(16)));
 typedef int32_t vi32 __attribute__((vector_size(16)));
@@ -228,5 +229,24 @@ SIMD_INLINE vu16 vf32_to_f16(vf32 x)
     SIMD_INLINE void vf32_store_##type(uint16_t *p, vf32 v) { vf32_store_##type##_first(p, v, VF32_LANES); }
 SIMD_PORTABLE_NARROW(bf16)
 SIMD_PORTABLE_NARROW(f16)
+
+/* Products of integers that wrap (integer_type.h). */
+typedef int16_t vi16 __attribute__((vector_size(16)));
+typedef uint16_t vu16_whole __attribute__((vector_size(16)));
+SIMD_PORTABLE_TYPE(vi16, int16_t, VI16_LANES, vi16)
+SIMD_PORTABLE_INT(vi16, vu16_whole)
+SIMD_INLINE vi16 vi16_mul(vi16 a, vi16 b) { return (vi16)((vu16_whole)a * (vu16_whole)b); }
+SIMD_INLINE vi64 vi64_load(const int64_t *p)
+{
+    vi64 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+SIMD_INLINE void vi64_store(int64_t *p, vi64 v) { memcpy(p, &v, sizeof v); }
+/* A sum of products per lane. */
+typedef vi64 vi64_sum;
+SIMD_INLINE vi64_sum vi64_sum_of(vi64 v) { return v; }
+SIMD_INLINE vi64_sum vi64_sum_add_product(vi64_sum s, vi64 a, vi64 b) { return (vi64)((vu64)s + (vu64)a * (vu64)b); }
+SIMD_INLINE vi64 vi64_sum_value(vi64_sum s) { return s; }
 
 #endif

@@ -7,7 +7,8 @@
 #define HUNZE_SIMD_GEMM_FLOAT_H
 
 #include "../kernels.h"
-#include "transpose.h"
+
+#include <string.h>
 
 enum { NR = NV * VF_LANES };
 
@@ -210,31 +211,13 @@ SIMD_INLINE void gemm_float_pack_row(int64_t n, const b_scalar *b, b_scalar *pan
 #endif
 }
 
-/* Panel [k][NR], columns from n on zero. */
+#define pack_panel_row gemm_float_pack_row
+#include "pack_panel.h"
+
 SIMD_INLINE void gemm_float_pack_b(int64_t k, int64_t n, const b_scalar *b, int64_t b_row, int64_t b_col,
                                    b_scalar *panel)
 {
-    if (b_col == 1 || n == 1) {
-        for (int64_t p = 0; p < k; p++, b += b_row, panel += NR)
-            gemm_float_pack_row(n, b, panel);
-        return;
-    }
-    /* A run of k at a time: whole lines of a column are read, and what is written of the panel stays in L1. */
-    enum { RUN = 512 / sizeof(b_scalar) };
-    for (int64_t p0 = 0; p0 < k; p0 += RUN) {
-        const int64_t run = k - p0 < RUN ? k - p0 : RUN;
-        const b_scalar *from = b + p0 * b_row;
-        b_scalar *to = panel + p0 * NR;
-        if (b_row == 1)
-            transpose((int)sizeof(b_scalar), true, n, run, from, b_col, to, NR);
-        else
-            for (int64_t p = 0; p < run; p++)
-                for (int64_t j = 0; j < n; j++)
-                    to[p * NR + j] = from[p * b_row + j * b_col];
-        for (int64_t p = 0; p < run; p++)
-            for (int64_t j = n; j < NR; j++)
-                to[p * NR + j] = 0;
-    }
+    pack_panel(k, n, b, b_row, b_col, panel);
 }
 
 #endif

@@ -33,14 +33,6 @@ typedef struct bits_case {
     hunze_activation_options activate;
 } bits_case;
 
-static inline hunze_dtype dtype_of(hunze_type type)
-{
-    static const hunze_dtype dtypes[] = {
-        {0, 0, 0},         {HUNZE_FLOAT, 32, 1}, {HUNZE_FLOAT, 64, 1},  {HUNZE_INT, 32, 1},
-        {HUNZE_INT, 8, 1}, {HUNZE_UINT, 8, 1},   {HUNZE_BFLOAT, 16, 1}, {HUNZE_FLOAT, 16, 1}};
-    return dtypes[type];
-}
-
 /* Tensors point into their own structs: a copy of a case is bound anew. */
 static inline void bind_operand(operand *o)
 {
@@ -97,7 +89,7 @@ static inline void lay_out(operand *o, int slot, hunze_type type, int ndim, cons
         o->strides[axis] = stride;
         stride = stride * shape[axis] + (i == ndim - 1 ? gap : 0);
     }
-    o->tensor = (hunze_tensor){NULL, {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type), o->shape, o->strides, 0};
+    o->tensor = (hunze_tensor){NULL, {HUNZE_DEVICE_CPU, 0}, ndim, harness_dtype(type), o->shape, o->strides, 0};
     const size_t bytes = harness_bytes(type);
     o->tensor.data = harness_place(slot, (size_t)operand_span(o) * bytes, bytes, side);
 }
@@ -132,8 +124,8 @@ static inline void add_quant(bits_case *c, int which, hunze_type type, int32_t a
                                      .granularity = count > 1 || axis >= 0 ? HUNZE_PER_AXIS : HUNZE_PER_TENSOR,
                                      .axis = axis < 0 ? 0 : axis};
     const hunze_device cpu = {HUNZE_DEVICE_CPU, 0};
-    c->scales[which] = (hunze_tensor){scales + which * ROOM, cpu, 1, dtype_of(HUNZE_TYPE_F32), NULL, NULL, 0};
-    c->zeros[which] = (hunze_tensor){zeros + which * ROOM, cpu, 1, dtype_of(type), NULL, NULL, 0};
+    c->scales[which] = (hunze_tensor){scales + which * ROOM, cpu, 1, harness_dtype(HUNZE_TYPE_F32), NULL, NULL, 0};
+    c->zeros[which] = (hunze_tensor){zeros + which * ROOM, cpu, 1, harness_dtype(type), NULL, NULL, 0};
     c->quants[which].scale = with_scale ? &c->scales[which] : NULL;
     c->quants[which].zero_point = with_zero ? &c->zeros[which] : NULL;
     harness_snapshot(SLOT_SCALES);

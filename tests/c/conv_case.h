@@ -48,17 +48,6 @@ typedef struct conv_case {
 
 static hunze_context *context;
 
-static hunze_dtype dtype_of(hunze_type type)
-{
-    switch (type) {
-    case HUNZE_TYPE_F64: return (hunze_dtype){HUNZE_FLOAT, 64, 1};
-    case HUNZE_TYPE_F32: return (hunze_dtype){HUNZE_FLOAT, 32, 1};
-    case HUNZE_TYPE_S32: return (hunze_dtype){HUNZE_INT, 32, 1};
-    case HUNZE_TYPE_S8: return (hunze_dtype){HUNZE_INT, 8, 1};
-    default: return (hunze_dtype){HUNZE_UINT, 8, 1};
-    }
-}
-
 static bool is_float_type(hunze_type type) { return type == HUNZE_TYPE_F32 || type == HUNZE_TYPE_F64; }
 
 static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, const int *order,
@@ -93,7 +82,7 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
     else
         harness_fill_int(rng, type, x->memory, count, values == HARNESS_SPECIAL);
     x->tensor = (hunze_tensor){
-        x->memory + (size_t)first * size, {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type), x->shape, x->strides, 0};
+        x->memory + (size_t)first * size, {HUNZE_DEVICE_CPU, 0}, ndim, harness_dtype(type), x->shape, x->strides, 0};
 }
 
 /* (n, channels, *extent) in the case's layout. */
@@ -422,7 +411,7 @@ static hunze_status drive(const conv_case *c, const hunze_tensor *packed, int32_
                                                                          : hunze_run_conv;
     int64_t one = 1, channels = c->shape.k, step = 2;
     uint8_t zero_points[3][128];
-    const hunze_tensor scalar = {.ndim = 0, .dtype = dtype_of(HUNZE_TYPE_F32), .shape = &one};
+    const hunze_tensor scalar = {.ndim = 0, .dtype = harness_dtype(HUNZE_TYPE_F32), .shape = &one};
     hunze_tensor x_scale = scalar, x_zero = scalar, w_scale = scalar, w_zero = scalar, y_scale = scalar,
                  y_zero = scalar;
     for (int i = 0; i < 128; i++)

@@ -69,6 +69,15 @@ static const example_spec specs[] = {
      0,
      2,
      {{{5, 7}, {7, 9}, {5, 9}}, {{257, 310}, {310, 300}, {257, 300}}}},
+    {"gemm s16",
+     HUNZE_OP_GEMM,
+     HUNZE_TYPE_S16,
+     HUNZE_TYPE_S16,
+     HUNZE_TYPE_S16,
+     WITH_C | WITH_BIAS | WITH_RESIDUAL,
+     0,
+     2,
+     {{{5, 7}, {7, 9}, {5, 9}}, {{257, 310}, {310, 300}, {257, 300}}}},
     {"gemm s32",
      HUNZE_OP_GEMM,
      HUNZE_TYPE_U8,
@@ -255,10 +264,7 @@ static inline const char *operand_name(const example *e, int role)
 
 static inline hunze_dtype dtype_of(hunze_type type)
 {
-    static const hunze_dtype dtypes[] = {{HUNZE_OPAQUE_HANDLE, 64, 1}, {HUNZE_FLOAT, 32, 1}, {HUNZE_FLOAT, 64, 1},
-                                         {HUNZE_INT, 32, 1},           {HUNZE_INT, 8, 1},    {HUNZE_UINT, 8, 1},
-                                         {HUNZE_BFLOAT, 16, 1},        {HUNZE_FLOAT, 16, 1}};
-    return dtypes[type];
+    return type == HUNZE_TYPE_NONE ? (hunze_dtype){HUNZE_OPAQUE_HANDLE, 64, 1} : harness_dtype(type);
 }
 
 /* Row-major, between 64 bytes that belong to nobody; the same role has the same values in every example of its size. */

@@ -106,17 +106,21 @@ typedef enum harness_values {
     HARNESS_INTEGERS = HARNESS_VALUES /* -4 … 4, by name only: sums of some thousand products are exact in any order */
 } harness_values;
 const char *harness_values_name(harness_values values);
-/* type F32, F64, BF16 or F16 */
+/* Of integers: their whole range, but for HARNESS_UNIFORM and HARNESS_INTEGERS its ends and what is next to them. */
 void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, harness_values values);
-/* S8, U8 or S32: the whole range; extremes only: the two ends and their neighbours. */
+/* Integers: the whole range; extremes only: the two ends and their neighbours. */
 void harness_fill_int(harness_rng *rng, hunze_type type, void *data, int64_t count, bool extremes);
 double harness_get(hunze_type type, const void *data, int64_t index);
 void harness_set(hunze_type type, void *data, int64_t index, double value);
+/* Of integers, without rounding: the value, that of u64 modulo 2^64; and a value modulo 2^bits. */
+int64_t harness_get_whole(hunze_type type, const void *data, int64_t index);
+void harness_set_whole(hunze_type type, void *data, int64_t index, int64_t value);
 /* A product of vdpbf16ps added to s: fused, rounded to nearest; denormals count as zeros, also as results, and what is tiny is decided after rounding
  * to 24 bits. */
 float harness_step_bf16(float x, float y, float s);
 float harness_flush(float x);
 size_t harness_bytes(hunze_type type);
+hunze_dtype harness_dtype(hunze_type type);
 bool harness_is_float(hunze_type type);
 /* Equal bits, or NaN both. */
 bool harness_same(hunze_type type, const void *a, const void *b);

@@ -37,13 +37,42 @@ const char *harness_values_name(harness_values values)
 
 size_t harness_bytes(hunze_type type)
 {
-    static const size_t bytes[] = {0, 4, 8, 4, 1, 1, 2, 2};
+    static const size_t bytes[HUNZE_TYPE_COUNT] = {0, 4, 8, 4, 1, 1, 2, 2, 2, 8, 2, 4, 8};
     return bytes[type];
 }
 
 bool harness_is_float(hunze_type type)
 {
     return type == HUNZE_TYPE_F32 || type == HUNZE_TYPE_F64 || type == HUNZE_TYPE_BF16 || type == HUNZE_TYPE_F16;
+}
+
+static bool is_unsigned(hunze_type type)
+{
+    return type == HUNZE_TYPE_U8 || type == HUNZE_TYPE_U16 || type == HUNZE_TYPE_U32 || type == HUNZE_TYPE_U64;
+}
+
+int64_t harness_get_whole(hunze_type type, const void *data, int64_t index)
+{
+    const size_t bytes = harness_bytes(type);
+    const int unused = 64 - 8 * (int)bytes;
+    uint64_t bits = 0;
+    memcpy(&bits, (const char *)data + index * (int64_t)bytes, bytes);
+    return is_unsigned(type) ? (int64_t)bits : (int64_t)(bits << unused) >> unused;
+}
+
+void harness_set_whole(hunze_type type, void *data, int64_t index, int64_t value)
+{
+    const size_t bytes = harness_bytes(type);
+    memcpy((char *)data + index * (int64_t)bytes, &value, bytes);
+}
+
+hunze_dtype harness_dtype(hunze_type type)
+{
+    const uint8_t code = type == HUNZE_TYPE_BF16  ? HUNZE_BFLOAT
+                         : harness_is_float(type) ? HUNZE_FLOAT
+                         : is_unsigned(type)      ? HUNZE_UINT
+                                                  : HUNZE_INT;
+    return type == HUNZE_TYPE_NONE ? (hunze_dtype){0} : (hunze_dtype){code, (uint8_t)(8 * harness_bytes(type)), 1};
 }
 
 /* 16-bit floats by the definition of their format: digits behind the point, and the least exponent of a normal number. */
@@ -89,11 +118,9 @@ double harness_get(hunze_type type, const void *data, int64_t index)
     switch (type) {
     case HUNZE_TYPE_F32: return ((const float *)data)[index];
     case HUNZE_TYPE_F64: return ((const double *)data)[index];
-    case HUNZE_TYPE_S32: return ((const int32_t *)data)[index];
-    case HUNZE_TYPE_S8: return ((const int8_t *)data)[index];
     case HUNZE_TYPE_BF16:
     case HUNZE_TYPE_F16: return narrow_get(type, ((const uint16_t *)data)[index]);
-    default: return ((const uint8_t *)data)[index];
+    default: return (double)harness_get_whole(type, data, index);
     }
 }
 
@@ -115,11 +142,9 @@ void harness_set(hunze_type type, void *data, int64_t index, double value)
     switch (type) {
     case HUNZE_TYPE_F32: ((float *)data)[index] = (float)value; break;
     case HUNZE_TYPE_F64: ((double *)data)[index] = value; break;
-    case HUNZE_TYPE_S32: ((int32_t *)data)[index] = (int32_t)value; break;
-    case HUNZE_TYPE_S8: ((int8_t *)data)[index] = (int8_t)value; break;
     case HUNZE_TYPE_BF16:
     case HUNZE_TYPE_F16: ((uint16_t *)data)[index] = narrow_of(type, value); break;
-    default: ((uint8_t *)data)[index] = (uint8_t)value;
+    default: harness_set_whole(type, data, index, (int64_t)value);
     }
 }
 
@@ -141,6 +166,10 @@ void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, 
     const double normal = type == HUNZE_TYPE_F64 ? 0x1p-1022 : type == HUNZE_TYPE_F16 ? 0x1p-14 : 0x1p-126;
     const int scale = type == HUNZE_TYPE_F16 ? 13 : 60;
     double constant = harness_uniform(rng), pair = 0;
+    if (!harness_is_float(type) && values != HARNESS_INTEGERS) {
+        harness_fill_int(rng, type, data, count, values != HARNESS_UNIFORM);
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         double x = harness_uniform(rng);
         switch (values) {
@@ -176,15 +205,13 @@ void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, 
 
 void harness_fill_int(harness_rng *rng, hunze_type type, void *data, int64_t count, bool extremes)
 {
-    const int64_t low = type == HUNZE_TYPE_U8 ? 0 : type == HUNZE_TYPE_S8 ? -128 : INT32_MIN;
-    const int64_t high = type == HUNZE_TYPE_U8 ? 255 : type == HUNZE_TYPE_S8 ? 127 : INT32_MAX;
+    const int bits = 8 * (int)harness_bytes(type);
+    const uint64_t low = is_unsigned(type) ? 0 : (uint64_t)1 << (bits - 1), high = low - 1; /* modulo 2^bits */
     for (int64_t i = 0; i < count; i++) {
-        int64_t value = harness_between(rng, low, high);
+        uint64_t value = harness_u64(rng);
         if (extremes)
-            value = (harness_u64(rng) & 1 ? low : high) + (harness_u64(rng) % 8 ? 0 : value < (low + high) / 2 ? 1 : 0);
-        if (extremes && value > high)
-            value = high;
-        harness_set(type, data, i, (double)value);
+            value = value & 1 ? low + (value & 6 ? 0 : 1) : high - (value & 6 ? 0 : 1);
+        harness_set_whole(type, data, i, (int64_t)value);
     }
 }
 
@@ -208,7 +235,7 @@ const char *harness_show(hunze_type type, const void *data)
         snprintf(text, sizeof texts[0], "%.9g (%0*llx)", harness_get(type, data, 0), (int)harness_bytes(type) * 2,
                  (unsigned long long)bits);
     else
-        snprintf(text, sizeof texts[0], "%.0f", harness_get(type, data, 0));
+        snprintf(text, sizeof texts[0], "%lld", (long long)harness_get_whole(type, data, 0));
     return text;
 }
 

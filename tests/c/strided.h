@@ -18,15 +18,6 @@ typedef struct array {
     size_t bytes;
 } array;
 
-static inline hunze_dtype dtype_of(hunze_type type)
-{
-    return (hunze_dtype){type == HUNZE_TYPE_BF16  ? HUNZE_BFLOAT
-                         : harness_is_float(type) ? HUNZE_FLOAT
-                         : type == HUNZE_TYPE_U8  ? HUNZE_UINT
-                                                  : HUNZE_INT,
-                         (uint8_t)(8 * harness_bytes(type)), 1};
-}
-
 /* Axes in a random order, with gaps, some backwards. */
 static inline void make(array *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape)
 {
@@ -60,7 +51,7 @@ static inline void make(array *x, harness_rng *rng, hunze_type type, int ndim, c
     for (size_t i = 0; i < x->bytes; i++)
         x->memory[i] = (char)harness_u64(rng);
     memcpy(x->before, x->memory, x->bytes);
-    x->tensor = (hunze_tensor){x->memory,  {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type), x->shape,
+    x->tensor = (hunze_tensor){x->memory,  {HUNZE_DEVICE_CPU, 0}, ndim, harness_dtype(type), x->shape,
                                x->strides, (uint64_t)first * size};
 }
 

@@ -5,6 +5,7 @@
  * --record prints new lines for that file (twice: once with HUNZE_TEST_SMALL=1). */
 #include "bits_case.h"
 #include "bits_hashes.h"
+#include "internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -302,10 +303,13 @@ static const types products[] = {
     {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_F32},      {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_F32},
     {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_U8},       {HUNZE_TYPE_S8, HUNZE_TYPE_S8, HUNZE_TYPE_S8},
     {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_BF16}, {HUNZE_TYPE_F16, HUNZE_TYPE_F16, HUNZE_TYPE_F16},
-    {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_F32},  {HUNZE_TYPE_F16, HUNZE_TYPE_F16, HUNZE_TYPE_F32}};
+    {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_F32},  {HUNZE_TYPE_F16, HUNZE_TYPE_F16, HUNZE_TYPE_F32},
+    {HUNZE_TYPE_S16, HUNZE_TYPE_S16, HUNZE_TYPE_S16},    {HUNZE_TYPE_S32, HUNZE_TYPE_S32, HUNZE_TYPE_S32},
+    {HUNZE_TYPE_S64, HUNZE_TYPE_S64, HUNZE_TYPE_S64},    {HUNZE_TYPE_U32, HUNZE_TYPE_U32, HUNZE_TYPE_U32}};
 enum { PRODUCTS = sizeof products / sizeof products[0], CONVOLUTIONS = 8 /* the first of them */ };
 
 static bool is_integer(const types *t) { return t->b == HUNZE_TYPE_S8; }
+static bool wraps(const types *t) { return hunze_type_wraps(t->b); }
 static bool is_scaled(const types *t) { return is_integer(t) && t->d != HUNZE_TYPE_S32; }
 
 /* Bias, residual and activation as the types allow. */
@@ -317,20 +321,26 @@ static void add_epilogue(bits_case *c, harness_rng *rng, const types *t, int64_t
         lay_out(&c->bias, SLOT_BIAS, type, 1, &bias_count, NULL, 0, HARNESS_AT_END);
         fill_operand(&c->bias, rng, values);
     }
-    if (choice & 2 && type != HUNZE_TYPE_S32) {
+    if (choice & 2 && (type != HUNZE_TYPE_S32 || wraps(t))) {
         lay_out(&c->residual, SLOT_RESIDUAL, type, c->d.tensor.ndim, c->d.shape, NULL, 0, HARNESS_AT_END);
         fill_operand(&c->residual, rng, values);
     }
     static const uint32_t kinds[] = {HUNZE_ACT_NONE, HUNZE_ACT_RELU, HUNZE_ACT_GELU, HUNZE_ACT_HARDSWISH,
                                      HUNZE_ACT_SILU};
-    c->activation.kind = type == HUNZE_TYPE_S32 ? kinds[choice >> 2 & 1] : kinds[(choice >> 2) % 5];
+    c->activation.kind = type == HUNZE_TYPE_U32   ? HUNZE_ACT_NONE
+                         : hunze_type_wraps(type) ? kinds[choice >> 2 & 1]
+                                                  : kinds[(choice >> 2) % 5];
 }
 
 static void gemm_case(harness_rng *rng, const types *t, int64_t batch, int64_t m, int64_t n, int64_t k,
                       harness_values values)
 {
     const uint32_t choice = (uint32_t)harness_u64(rng);
-    bits_case c = {.op = HUNZE_OP_GEMM, .alpha = choice & 1 || is_integer(t) ? 1 : -0.75, .beta = 0.5};
+    bits_case c = {.op = HUNZE_OP_GEMM,
+                   .alpha = choice & 1 || is_integer(t) ? 1
+                            : wraps(t)                  ? -3
+                                                        : -0.75,
+                   .beta = wraps(t) ? 2 : 0.5};
     c.gemm.transpose_a = choice >> 1 & 1;
     c.gemm.transpose_b = choice >> 2 & 1;
     const int64_t a_shape[] = {batch, c.gemm.transpose_a ? k : m, c.gemm.transpose_a ? m : k},

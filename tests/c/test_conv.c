@@ -3,7 +3,7 @@
  * stride and groups, both layouts, any strides. */
 #include "conv_case.h"
 
-static bool is_gemm(const hunze_row *row) { return (row->float_tile && !row->widen) || row->int_tile; }
+static bool is_gemm(const hunze_row *row) { return (row->float_tile || row->int_tile) && hunze_row_convolves(row); }
 
 static int64_t one_of(harness_rng *rng, const int64_t *values, int count)
 {

@@ -2,7 +2,7 @@
 /* Transposed convolution against the scalar definition, bit by bit: every floating-point GEMM row. */
 #include "conv_case.h"
 
-static bool is_float(const hunze_row *row) { return row->float_tile && !row->widen; }
+static bool is_float(const hunze_row *row) { return row->float_tile && hunze_row_convolves(row); }
 
 static int64_t one_of(harness_rng *rng, const int64_t *values, int count)
 {

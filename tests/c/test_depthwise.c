@@ -4,7 +4,7 @@
 #include "conv_case.h"
 
 static bool is_depthwise(const hunze_row *row) { return row->depthwise; }
-static bool is_gemm(const hunze_row *row) { return (row->float_tile && !row->widen) || row->int_tile; }
+static bool is_gemm(const hunze_row *row) { return (row->float_tile || row->int_tile) && hunze_row_convolves(row); }
 
 static int64_t one_of(harness_rng *rng, const int64_t *values, int count)
 {

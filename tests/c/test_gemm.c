@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The GEMM driver against scalar chains, bit by bit: every floating-point row, over shapes around tiles and K blocks, strides of every
+/* The GEMM driver against scalar chains, bit by bit: every row of floating point and of integers that wrap, over shapes around tiles and K blocks, strides of every
  * kind, batches, epilogues, alpha and beta; with 1, 2, 3 and 7 threads, a serial and a reversed parallel_for, B packed or not. */
 #include "gemm.h"
 #include "harness.h"
@@ -12,13 +12,18 @@
 
 enum { MAX_BATCH_AXES = 2, DIMS = MAX_BATCH_AXES + 2 };
 
+typedef union number {
+    double real;
+    uint64_t whole; /* of an integer, modulo 2^64 */
+} number;
+
 typedef struct operand {
     hunze_tensor tensor;
     hunze_type type;
     int64_t shape[DIMS], strides[DIMS];
     char *memory;
     size_t bytes;
-    double *all_values, *values; /* of the memory; from the first element on, in both directions */
+    number *all_values, *values; /* of the memory; from the first element on, in both directions */
 } operand;
 
 typedef struct gemm_case {
@@ -33,11 +38,6 @@ typedef struct gemm_case {
 } gemm_case;
 
 static hunze_context *context;
-
-static hunze_dtype dtype_of(hunze_type type)
-{
-    return (hunze_dtype){type == HUNZE_TYPE_BF16 ? HUNZE_BFLOAT : HUNZE_FLOAT, (uint8_t)(8 * harness_bytes(type)), 1};
-}
 
 /* Strides: the axes in a random order, with gaps; inputs also backwards or 0. */
 static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, bool output,
@@ -80,10 +80,13 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
     x->memory = malloc(x->bytes);
     harness_fill(rng, type, x->memory, count, values);
     x->tensor = (hunze_tensor){
-        x->memory + (size_t)first * size, {HUNZE_DEVICE_CPU, 0}, ndim, dtype_of(type), x->shape, x->strides, 0};
+        x->memory + (size_t)first * size, {HUNZE_DEVICE_CPU, 0}, ndim, harness_dtype(type), x->shape, x->strides, 0};
     x->all_values = malloc((size_t)count * sizeof *x->all_values);
     for (int64_t i = 0; i < count; i++)
-        x->all_values[i] = harness_get(type, x->memory, i);
+        if (harness_is_float(type))
+            x->all_values[i].real = harness_get(type, x->memory, i);
+        else
+            x->all_values[i].whole = (uint64_t)harness_get_whole(type, x->memory, i);
     x->values = x->all_values + first;
 }
 
@@ -106,7 +109,9 @@ static int64_t offset_of(const operand *x, const int64_t *index)
             offset += index[DIMS - x->tensor.ndim + axis] * x->strides[axis];
     return offset;
 }
-#define ELEMENT(x, ...) ((x).values[offset_of(&(x), (const int64_t[]){__VA_ARGS__})])
+#define NUMBER(x, ...) ((x).values[offset_of(&(x), (const int64_t[]){__VA_ARGS__})])
+#define ELEMENT(x, ...) NUMBER(x, __VA_ARGS__).real
+#define WHOLE(x, ...) NUMBER(x, __VA_ARGS__).whole
 
 static double left(const gemm_case *g, int64_t z0, int64_t z1, int64_t i, int64_t p)
 {
@@ -173,6 +178,35 @@ static float sum_of_pairs(const gemm_case *g, int64_t z0, int64_t z1, int64_t i,
 REFERENCE(reference_f32, float, fmaf, HUNZE_KC_F32)
 REFERENCE(reference_f64, double, fma, HUNZE_KC_F64)
 
+/* One element of what wraps. */
+static int64_t wrapped(const gemm_case *g, int64_t z0, int64_t z1, int64_t i, int64_t j)
+{
+    const uint64_t alpha = (uint64_t)(int64_t)g->alpha, beta = (uint64_t)(int64_t)g->beta;
+    uint64_t sum = 0, t = g->has_c ? beta * WHOLE(g->c, z0, z1, i, j) : 0;
+    for (int64_t p = 0; p < g->k; p++)
+        sum += (g->transpose_a ? WHOLE(g->a, z0, z1, p, i) : WHOLE(g->a, z0, z1, i, p)) *
+               (g->transpose_b ? WHOLE(g->b, z0, z1, j, p) : WHOLE(g->b, z0, z1, p, j));
+    t += alpha * sum;
+    t += g->options.bias ? WHOLE(g->bias, z0, z1, i, j) : 0;
+    t += g->options.residual ? WHOLE(g->residual, z0, z1, i, j) : 0;
+    int64_t x;
+    harness_set_whole(g->d.type, &x, 0, (int64_t)t);
+    x = harness_get_whole(g->d.type, &x, 0);
+    const int64_t low = g->activation.kind == HUNZE_ACT_RELU ? 0 : (int64_t)g->activation.alpha,
+                  high = g->activation.kind == HUNZE_ACT_RELU ? INT64_MAX : (int64_t)g->activation.beta;
+    return g->activation.kind == HUNZE_ACT_NONE ? x : x < low ? low : x > high ? high : x;
+}
+
+static void reference_wrapping(gemm_case *g)
+{
+    for (int64_t z0 = 0; z0 < g->batch[0]; z0++)
+        for (int64_t z1 = 0; z1 < g->batch[1]; z1++)
+            for (int64_t i = 0; i < g->m; i++)
+                for (int64_t j = 0; j < g->n; j++)
+                    harness_set_whole(g->d.type, g->d.tensor.data, offset_of(&g->d, (const int64_t[]){z0, z1, i, j}),
+                                      wrapped(g, z0, z1, i, j));
+}
+
 /* ------------------------------------------------------------------ running the driver */
 
 static void serial(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
@@ -231,7 +265,7 @@ static void check_case(gemm_case *g)
     static const int32_t thread_counts[] = {1, 2, 3, 7};
     char *before = malloc(g->d.bytes), *expected = malloc(g->d.bytes), how[64];
     memcpy(before, g->d.memory, g->d.bytes);
-    (g->row->d == HUNZE_TYPE_F32 ? reference_f32 : reference_f64)(g);
+    (hunze_row_wraps(g->row) ? reference_wrapping : g->row->d == HUNZE_TYPE_F32 ? reference_f32 : reference_f64)(g);
     memcpy(expected, g->d.memory, g->d.bytes);
 
     hunze_tensor packed = {.ndim = 1};
@@ -306,10 +340,11 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
     make_operand_shape(&g, rng, m, n, shape, &ndim, false);
     make(&g.d, rng, other_type(row, rng), ndim, shape, true, HARNESS_SPECIAL);
     static const double factors[] = {1, 1, 0, -0.75, 2};
-    g.alpha = factors[harness_between(rng, 0, 4)];
+    const double whole = hunze_row_wraps(row) ? 4 : 1;
+    g.alpha = whole * factors[harness_between(rng, 0, 4)];
     if (harness_between(rng, 0, 2) == 0) {
         g.has_c = true;
-        g.beta = factors[harness_between(rng, 0, 4)];
+        g.beta = whole * factors[harness_between(rng, 0, 4)];
         make_operand_shape(&g, rng, m, n, shape, &ndim, false);
         make(&g.c, rng, g.d.type, ndim, shape, false, g.beta == 0 ? HARNESS_SPECIAL : values);
     }
@@ -336,6 +371,11 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
     }
     static const uint32_t kinds[] = {HUNZE_ACT_NONE, HUNZE_ACT_RELU, HUNZE_ACT_LEAKY_RELU, HUNZE_ACT_CLIP};
     g.activation = (hunze_activation){sizeof g.activation, kinds[harness_between(rng, 0, 3)], -0.5F, 0.5F};
+    if (hunze_row_wraps(row)) { /* bounds that not every sum of 16 bits is beyond */
+        g.activation.kind = g.activation.kind == HUNZE_ACT_LEAKY_RELU ? HUNZE_ACT_NONE : g.activation.kind;
+        g.activation.alpha = -300.5F;
+        g.activation.beta = 20000.5F;
+    }
     g.options.activation = &g.activation;
     harness_case("m %ld n %ld k %ld batch %ldx%ld, types %d to %d, %s, alpha %g beta %g%s%s", (long)m, (long)n, (long)k,
                  (long)g.batch[0], (long)g.batch[1], type, g.d.type, harness_values_name(values), g.alpha, g.beta,
@@ -346,18 +386,18 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
         destroy(all[i]);
 }
 
-static bool is_float(const hunze_row *row) { return row->float_tile; }
+static bool has_float_tile(const hunze_row *row) { return row->float_tile; }
 
 static void check_shapes(const hunze_row *row)
 {
     harness_rng rng = {0x9E3779B97F4A7C15};
-    const int64_t mr = row->mr, nr = row->nr, kc = row->d == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
+    const int64_t mr = row->mr, nr = row->nr, kc = hunze_gemm_kc(row);
     const int64_t ms[] = {0, 1, 2, 5, mr - 1, mr, mr + 1, 2 * mr + 3, 3 * mr, 3 * mr + 1, 61};
     const int64_t ns[] = {0, 1, 3, nr / 2, nr / 2 + 1, nr - 1, nr, nr + 1, 2 * nr, 3 * nr - 1, 67};
     const int64_t ks[] = {
         0, 1, 2, 7, 31, 64, kc - 1, kc, kc + 1, kc + kc / 2 - 1, kc + kc / 2, 2 * kc + kc / 2 - 1, 2 * kc + kc / 2};
     const bool slow = row->isa == HUNZE_ISA_PORTABLE;
-    for (int i = 0; i < harness_budget(slow ? 60 : 240, 4); i++) {
+    for (int i = 0; i < harness_budget(slow || hunze_row_wraps(row) ? 60 : 240, 4); i++) {
         int64_t k = i % 4 == 0 ? pick(&rng, ks, 13) : pick(&rng, ks, 6);
         random_case(row, &rng, pick(&rng, ms, 11), pick(&rng, ns, 11), k);
     }
@@ -371,7 +411,7 @@ static void check_large(const hunze_row *row)
     static const int64_t shapes[][3] = {{211, 150, 130}, {9, 1031, 257}, {1, 2053, 520}, {701, 5, 610},
                                         {97, 128, 800},  {530, 67, 64},  {530, 3, 64},   {6, 2053, 41}};
     for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++)
-        for (int repeat = 0; repeat < (slow ? 1 : 2); repeat++)
+        for (int repeat = 0; repeat < (slow || hunze_row_wraps(row) ? 1 : 2); repeat++)
             random_case(row, &rng, shapes[i][0], shapes[i][1] / (slow ? 4 : 1), shapes[i][2] / (slow ? 2 : 1));
 }
 
@@ -379,11 +419,11 @@ static void check_large(const hunze_row *row)
 static void check_few_rows(const hunze_row *row)
 {
     harness_rng rng = {0x8CB92BA72F3D8DD7};
-    const int64_t nr = row->nr, kc = row->d == HUNZE_TYPE_F64 ? HUNZE_KC_F64 : HUNZE_KC_F32;
+    const int64_t nr = row->nr, kc = hunze_gemm_kc(row);
     const int64_t ns[] = {nr + 1, 3 * nr - 1, 257, 511, 1040}, ks[] = {257, kc - 1, kc + 3, kc + kc / 2, 2 * kc + 9};
     const bool slow = row->isa == HUNZE_ISA_PORTABLE;
     for (int64_t m = 1; m <= 17; m++)
-        for (int i = 0; i < harness_budget(slow ? 1 : 3, 1); i++)
+        for (int i = 0; i < harness_budget(slow || hunze_row_wraps(row) ? 1 : 3, 1); i++)
             random_case(row, &rng, m, pick(&rng, ns, slow ? 2 : 5), pick(&rng, ks, slow ? 2 : 5));
     if (!slow && !harness_small())
         for (int64_t m = 1; m <= 16; m += 5)
@@ -396,7 +436,14 @@ static void check_in_place(const hunze_row *row)
     harness_rng rng = {7};
     for (int i = 0; i < 6; i++) {
         const int64_t m = 40 + i, n = 33 + i, k = i % 2 ? 600 : 20;
-        gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 0.5, .beta = -2, .has_c = true};
+        gemm_case g = {.row = row,
+                       .m = m,
+                       .n = n,
+                       .k = k,
+                       .batch = {1, 1},
+                       .alpha = hunze_row_wraps(row) ? 5 : 0.5,
+                       .beta = -2,
+                       .has_c = true};
         make(&g.a, &rng, row->a, 2, (int64_t[]){m, k}, false, HARNESS_UNIFORM);
         make(&g.b, &rng, row->a, 2, (int64_t[]){k, n}, false, HARNESS_UNIFORM);
         make(&g.d, &rng, other_type(row, &rng), 2, (int64_t[]){m, n}, true, HARNESS_UNIFORM);
@@ -443,11 +490,11 @@ int main(int argc, char **argv)
     const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_IGNORE_ENVIRONMENT};
     if (hunze_context_create(&options, &context) != HUNZE_OK)
         return 1;
-    static const harness_part parts[] = {{"shapes", is_float, check_shapes},
-                                         {"large", is_float, check_large},
-                                         {"few rows", is_float, check_few_rows},
-                                         {"in place", is_float, check_in_place},
-                                         {"cancel", is_float, check_cancel}};
+    static const harness_part parts[] = {{"shapes", has_float_tile, check_shapes},
+                                         {"large", has_float_tile, check_large},
+                                         {"few rows", has_float_tile, check_few_rows},
+                                         {"in place", has_float_tile, check_in_place},
+                                         {"cancel", has_float_tile, check_cancel}};
     int failed = harness_main(argc, argv, "gemm driver", parts, sizeof parts / sizeof *parts);
     hunze_context_release(context);
     return failed;

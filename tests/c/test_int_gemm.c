@@ -37,7 +37,7 @@ static void make_parameters(parameters *p, harness_rng *rng, hunze_type type, in
     }
     p->scale_tensor =
         (hunze_tensor){p->scale, {HUNZE_DEVICE_CPU, 0}, axis >= 0, {HUNZE_FLOAT, 32, 1}, &p->count, NULL, 0};
-    p->zero_tensor = (hunze_tensor){p->zero, {HUNZE_DEVICE_CPU, 0}, axis >= 0, dtype_of(type), &p->count, NULL, 0};
+    p->zero_tensor = (hunze_tensor){p->zero, {HUNZE_DEVICE_CPU, 0}, axis >= 0, harness_dtype(type), &p->count, NULL, 0};
     p->quant = (hunze_quant){.struct_size = sizeof p->quant,
                              .granularity = axis < 0 ? HUNZE_PER_TENSOR : HUNZE_PER_AXIS,
                              .axis = axis,

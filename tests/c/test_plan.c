@@ -253,6 +253,7 @@ static void lines_say_the_call(void **state)
         "gemm d=bf16:5x9 a=bf16:5x7 b=bf16:7x9 c=bf16:5x9 bias=bf16:9 residual=bf16:5x9 alpha=0.5 beta=-2 activation=1",
         "gemm d=f16:5x9 a=f16:5x7 b=packed-f16:7x9 bias=f16:9 residual=f16:5x9 alpha=0.5 activation=1",
         "gemm d=f32:5x9 a=f32:5x7 b=packed-f32:7x9 bias=f32:9 alpha=0.5 activation=1",
+        "gemm d=s16:5x9 a=s16:5x7 b=s16:7x9 c=s16:5x9 bias=s16:9 residual=s16:5x9 beta=-2 activation=1",
         "gemm d=s32:5x9 a=u8:5x7 b=s8:7x9 bias=s32:9 a_quant.zero_point=u8:1 b_quant.zero_point=s8:9 b_quant.axis=1 "
         "activation=1",
         "gemm d=u8:5x9 a=s8:5x7 b=s8:7x9 bias=s32:9 a_quant.scale=f32:1 a_quant.zero_point=s8:1 b_quant.scale=f32:9 "

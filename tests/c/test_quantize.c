@@ -66,7 +66,7 @@ static void make_problem(problem *p, harness_rng *rng, hunze_type codes, bool la
     p->scale_tensor =
         (hunze_tensor){p->scale, {HUNZE_DEVICE_CPU, 0}, p->axis >= 0, {HUNZE_FLOAT, 32, 1}, &p->parameters, NULL, 0};
     p->zero_tensor =
-        (hunze_tensor){p->zero, {HUNZE_DEVICE_CPU, 0}, p->axis >= 0, dtype_of(codes), &p->parameters, NULL, 0};
+        (hunze_tensor){p->zero, {HUNZE_DEVICE_CPU, 0}, p->axis >= 0, harness_dtype(codes), &p->parameters, NULL, 0};
     p->options = (hunze_quantize_options){.struct_size = sizeof p->options, .quant = &p->quant};
     p->quant.scale = &p->scale_tensor;
     if (codes == HUNZE_TYPE_U8 || harness_between(rng, 0, 1))
@@ -218,7 +218,7 @@ static void dequantize(void **unused)
         make(&codes, &rng, type, p.ndim, p.x.shape);
         for (int64_t i = 0; i < p.parameters; i++)
             zero32[i] = (int32_t)harness_u64(&rng) >> (turn % 20);
-        p.zero_tensor.dtype = dtype_of(type);
+        p.zero_tensor.dtype = harness_dtype(type);
         if (type == HUNZE_TYPE_S32)
             p.zero_tensor.data = zero32;
         p.quant.zero_point = turn & 8 ? &p.zero_tensor : NULL;

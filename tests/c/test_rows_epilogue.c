@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floating-point epilogues: bias, residual and activation against scalars, one rounding per step.  Activations with a polynomial are
+/* Epilogues of floating point, and of integers that wrap: bias, residual and activation against scalars, one rounding per step.  Activations with a polynomial are
  * compared with the portable row on one element, and that row with the C library in test_activation_bits. */
 #include "harness.h"
 
@@ -50,7 +50,15 @@ static hunze_float_epilogue_fn *portable_epilogue(hunze_type type)
 /* One element: t, and bias and residual or NULL. */
 static void reference(const hunze_float_epilogue *e, hunze_type type, void *t, const void *bias, const void *residual)
 {
-    if (type == HUNZE_TYPE_F32) {
+    if (!harness_is_float(type)) {
+        uint64_t sum = (uint64_t)harness_get_whole(type, t, 0);
+        sum += bias ? (uint64_t)harness_get_whole(type, bias, 0) : 0;
+        sum += residual ? (uint64_t)harness_get_whole(type, residual, 0) : 0;
+        harness_set_whole(type, t, 0, (int64_t)sum);
+        const double v = harness_get(type, t, 0), clipped = simple_f64(e, v);
+        if (clipped != v) /* a bound, or the whole number inside it */
+            harness_set_whole(type, t, 0, (int64_t)clipped);
+    } else if (type == HUNZE_TYPE_F32) {
         float v = *(float *)t;
         v = bias ? v + *(const float *)bias : v;
         v = residual ? v + *(const float *)residual : v;
@@ -99,8 +107,11 @@ static void check_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_
     const int bias_pattern = (int)(choice >> 8) % 6, residual_pattern = (int)(choice >> 16) % 6;
     hunze_float_epilogue e = {.activation = kind, .canonical_nan = choice & 8};
     if (kind == HUNZE_ACT_CLIP || kind == HUNZE_ACT_LEAKY_RELU || (kind == HUNZE_ACT_HARDSIGMOID && choice & 16)) {
-        e.alpha = kind == HUNZE_ACT_CLIP ? -0.25f : 0.3f;
-        e.beta = kind == HUNZE_ACT_CLIP ? 0.75f : 0.4f;
+        const float wide = harness_is_float(type) ? 1
+                           : choice & 64          ? 80001
+                                                  : 0x1p61f; /* of whole numbers, fewer or more than 16 bits hold */
+        e.alpha = wide * (kind == HUNZE_ACT_CLIP ? -0.25f : 0.3f);
+        e.beta = wide * (kind == HUNZE_ACT_CLIP ? 0.75f : 0.4f);
     }
     harness_case("m %lld n %lld activation %d bias %d residual %d%s %s, operands %s", (long long)m, (long long)n, kind,
                  choice & 2 ? bias_pattern : -1, choice & 4 ? residual_pattern : -1,
@@ -121,7 +132,8 @@ static void check_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_
     e.residual_col = residual.col;
     for (int64_t i = 0; i < m; i++) {
         harness_fill(rng, type, t + (size_t)(i * t_row) * bytes, n, values);
-        for (int64_t j = 0; values == HARNESS_UNIFORM && choice & 32 && j < n; j++) /* both sides of every range */
+        for (int64_t j = 0; harness_is_float(type) && values == HARNESS_UNIFORM && choice & 32 && j < n;
+             j++) /* both sides of every range */
             harness_set(type, t, i * t_row + j, 9 * harness_get(type, t, i * t_row + j));
     }
     harness_snapshot(T);
@@ -155,6 +167,11 @@ static void check_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_
         harness_unchanged(RESIDUAL, "residual");
 }
 
+static bool has_kind(const hunze_row *row, int kind)
+{
+    return harness_is_float(row->d) || kind == HUNZE_ACT_NONE || kind == HUNZE_ACT_RELU || kind == HUNZE_ACT_CLIP;
+}
+
 static void check_epilogue(const hunze_row *row)
 {
     static const int64_t ms[] = {0, 1, 2, 7},
@@ -163,6 +180,8 @@ static void check_epilogue(const hunze_row *row)
     for (size_t n = 0; n < sizeof ns / sizeof ns[0]; n++)
         for (size_t m = 0; m < sizeof ms / sizeof ms[0]; m++)
             for (int kind = HUNZE_ACT_NONE; kind <= HUNZE_ACT_CLIP; kind++) {
+                if (!has_kind(row, kind))
+                    continue;
                 if (harness_small() && (n + m + (size_t)kind) % 5)
                     continue;
                 for (int turn = 0; turn < harness_budget(3, 1); turn++)
@@ -170,12 +189,12 @@ static void check_epilogue(const hunze_row *row)
             }
     for (int values = 0; values < HARNESS_VALUES; values++)
         for (int kind = HUNZE_ACT_NONE; kind <= HUNZE_ACT_CLIP; kind++)
-            for (int turn = 0; turn < harness_budget(8, 1); turn++)
+            for (int turn = 0; has_kind(row, kind) && turn < harness_budget(8, 1); turn++)
                 check_case(row, &rng, 3, 37, (hunze_activation_kind)kind, (harness_values)values);
 }
 
 int main(int argc, char **argv)
 {
     static const harness_part parts[] = {{"float epilogue", has_epilogue, check_epilogue}};
-    return harness_main(argc, argv, "rows: floating-point epilogues", parts, 1);
+    return harness_main(argc, argv, "rows: epilogues of floating point and what wraps", parts, 1);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floating-point GEMM rows: the tile bit by bit against a scalar loop in the order of the contract and within the fp64 bound, and the
- * packing of B. */
+/* GEMM rows of floating point, and of integers that wrap: the tile bit by bit against a scalar loop in the order of the contract, floats also within
+ * the fp64 bound, and the packing of B. */
 #include "harness.h"
 
 #include <math.h>
@@ -82,13 +82,29 @@ static void reference_f64(const hunze_float_tile *tile, int i, int j, double *t,
         *t = alpha * s;
 }
 
+/* Modulo 2^64, so modulo 2^bits too. */
+static uint64_t reference_wrapping(hunze_type type, const hunze_float_tile *tile, int i, int j)
+{
+    const uint64_t alpha = (uint64_t)harness_get_whole(type, tile->alpha, 0),
+                   beta = (uint64_t)harness_get_whole(type, tile->beta, 0);
+    uint64_t s = 0, old = 0;
+    for (int64_t p = 0; p < tile->k; p++)
+        s += (uint64_t)harness_get_whole(type, tile->a, i * tile->a_row + p * tile->a_col) *
+             (uint64_t)harness_get_whole(type, tile->b, p * tile->b_row + j);
+    if (!(tile->flags & HUNZE_TILE_FIRST))
+        old = (uint64_t)harness_get_whole(type, tile->t, i * tile->t_row + j);
+    else if (tile->flags & HUNZE_TILE_READ_C)
+        old = beta * (uint64_t)harness_get_whole(type, tile->c, i * tile->c_row + j);
+    return alpha * s + old;
+}
+
 static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size)
 {
     const bool pairs = hunze_row_reads_pairs(row), by_columns = size->a_by_columns && !pairs;
     const hunze_type type = row->d, a_type = pairs ? row->a : type; /* type: of all operands but a and b */
     const size_t bytes = harness_bytes(type), a_bytes = harness_bytes(a_type), b_bytes = harness_bytes(row->b);
-    /* What is widened is read in whole rows of a panel. */
-    const bool full = size->flags & HUNZE_TILE_B_FULL || (hunze_row_widens(row) && size->n < row->nr),
+    /* What is widened, and what wraps, is read in whole rows of a panel. */
+    const bool full = size->flags & HUNZE_TILE_B_FULL || (hunze_row_reads_whole_b(row) && size->n < row->nr),
                first = size->flags & HUNZE_TILE_FIRST;
     const bool read_c = first && size->flags & HUNZE_TILE_READ_C;
     hunze_float_tile tile = {
@@ -135,7 +151,7 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
     }
     tile.b = b;
     static int32_t offsets[1024];
-    const bool by_offset = !full && !row->widen && tile.a_row == 1 && harness_u64(rng) & 1;
+    const bool by_offset = !full && !row->widen && !hunze_row_wraps(row) && tile.a_row == 1 && harness_u64(rng) & 1;
     for (int64_t p = 0; by_offset && p < size->k; p++)
         offsets[p] = (int32_t)((size->k - 1 - p) * tile.b_row); /* from the last row on */
     if (by_offset) {
@@ -163,8 +179,10 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
     }
     float scalars_f32[2] = {(float)size->alpha, (float)size->beta};
     double scalars_f64[2] = {size->alpha, size->beta};
-    tile.alpha = type == HUNZE_TYPE_F32 ? (void *)&scalars_f32[0] : (void *)&scalars_f64[0];
-    tile.beta = type == HUNZE_TYPE_F32 ? (void *)&scalars_f32[1] : (void *)&scalars_f64[1];
+    int64_t whole[2] = {(int64_t)(4 * size->alpha), (int64_t)(4 * size->beta)};
+    void *scalars = hunze_row_wraps(row) ? (void *)whole : type == HUNZE_TYPE_F32 ? (void *)scalars_f32 : scalars_f64;
+    tile.alpha = scalars;
+    tile.beta = (char *)scalars + (scalars == scalars_f32 ? sizeof(float) : sizeof(double));
 
     static double expected[64 * 64], exact[64 * 64], bound[64 * 64];
     for (int i = 0; i < size->m; i++)
@@ -174,7 +192,11 @@ static void check_tile(const hunze_row *row, harness_rng *rng, const sizes *size
                                : read_c ? size->beta * harness_get(type, tile.c, i * tile.c_row + j)
                                         : 0;
             const double k = (double)size->k;
-            if (type == HUNZE_TYPE_F32) {
+            if (hunze_row_wraps(row)) {
+                const uint64_t value = reference_wrapping(type, &tile, i, j);
+                memcpy(&expected[at], &value, sizeof value);
+                exact[at] = NAN; /* has no bound */
+            } else if (type == HUNZE_TYPE_F32) {
                 double sum, absolute;
                 float value = ((float *)t)[i * tile.t_row + j];
                 reference_f32(row, &tile, i, j, &value, &sum, &absolute);
@@ -342,5 +364,5 @@ int main(int argc, char **argv)
                                          {"tile k", has_tile, check_k},
                                          {"tile values", has_tile, check_values},
                                          {"pack_b", has_pack, check_pack}};
-    return harness_main(argc, argv, "rows: GEMM, floating point", parts, sizeof parts / sizeof parts[0]);
+    return harness_main(argc, argv, "rows: GEMM, floating point and what wraps", parts, sizeof parts / sizeof parts[0]);
 }

@@ -14,15 +14,6 @@ enum { M = 7, N = 21, K = 40 };
 
 static hunze_context *context;
 
-static hunze_dtype dtype_of(hunze_type type)
-{
-    static const uint8_t codes[HUNZE_TYPE_COUNT] = {
-        [HUNZE_TYPE_F32] = HUNZE_FLOAT, [HUNZE_TYPE_F64] = HUNZE_FLOAT, [HUNZE_TYPE_S32] = HUNZE_INT,
-        [HUNZE_TYPE_S8] = HUNZE_INT,    [HUNZE_TYPE_U8] = HUNZE_UINT,   [HUNZE_TYPE_BF16] = HUNZE_BFLOAT,
-        [HUNZE_TYPE_F16] = HUNZE_FLOAT};
-    return (hunze_dtype){codes[type], (uint8_t)(8 * harness_bytes(type)), 1};
-}
-
 /* A matrix of m rows of n with its memory; type NONE: absent. */
 typedef struct matrix {
     hunze_type type;
@@ -44,7 +35,7 @@ static void make(matrix *x, harness_rng *rng, hunze_type type, int64_t m, int64_
     x->type = type;
     x->shape[0] = m;
     x->shape[1] = n;
-    x->tensor = (hunze_tensor){x->memory, {HUNZE_DEVICE_CPU, 0}, 2, dtype_of(type), x->shape, NULL, 0};
+    x->tensor = (hunze_tensor){x->memory, {HUNZE_DEVICE_CPU, 0}, 2, harness_dtype(type), x->shape, NULL, 0};
     if (harness_is_float(type))
         harness_fill(rng, type, x->memory, m * n, HARNESS_UNIFORM);
     else if (type != NONE)
@@ -88,7 +79,7 @@ static bool is_taken(const product *p)
     if (a == HUNZE_TYPE_U8 || a == HUNZE_TYPE_S8)
         return p->b.type == HUNZE_TYPE_S8 && d == HUNZE_TYPE_S32 && p->c.type == NONE && p->residual.type == NONE &&
                (p->bias.type == NONE || p->bias.type == HUNZE_TYPE_S32);
-    if (a == HUNZE_TYPE_S32 || p->b.type != a || (p->c.type != NONE && p->c.type != d))
+    if (p->b.type != a || (p->c.type != NONE && p->c.type != d))
         return false;
     if (d != a && !(is_narrow(a) && d == HUNZE_TYPE_F32))
         return false;
@@ -184,9 +175,9 @@ static void convolutions_are_refused(void **state)
     static char x[512], w[512], y[512], blob[4096] __attribute__((aligned(64)));
     int64_t shape[4] = {1, 2, 5, 5}, kernel[4] = {2, 2, 1, 1}, count = sizeof blob / 8;
     for (hunze_type type = HUNZE_TYPE_BF16; type <= HUNZE_TYPE_F16; type++) {
-        const hunze_tensor tx = {x, {HUNZE_DEVICE_CPU, 0}, 4, dtype_of(type), shape, NULL, 0},
-                           tw = {w, {HUNZE_DEVICE_CPU, 0}, 4, dtype_of(type), kernel, NULL, 0},
-                           ty = {y, {HUNZE_DEVICE_CPU, 0}, 4, dtype_of(type), shape, NULL, 0},
+        const hunze_tensor tx = {x, {HUNZE_DEVICE_CPU, 0}, 4, harness_dtype(type), shape, NULL, 0},
+                           tw = {w, {HUNZE_DEVICE_CPU, 0}, 4, harness_dtype(type), kernel, NULL, 0},
+                           ty = {y, {HUNZE_DEVICE_CPU, 0}, 4, harness_dtype(type), shape, NULL, 0},
                            packed = {blob, {HUNZE_DEVICE_CPU, 0}, 1, {HUNZE_OPAQUE_HANDLE, 64, 1}, &count, NULL, 0};
         memset(y, 0x5A, sizeof y);
         harness_check(hunze_conv(context, &tx, &tw, &ty, NULL, NULL) == HUNZE_ERR_UNSUPPORTED &&
@@ -216,7 +207,7 @@ static void packing_looks_for_infinities(void **state)
                 char w[15 * 8];
                 for (int i = 0; i < 15; i++)
                     harness_set(type, w, i, i == bad ? infinite ? INFINITY : NAN : i % 2 ? -60000 : 0x1p-20);
-                const hunze_tensor tw = {w, {HUNZE_DEVICE_CPU, 0}, 2, dtype_of(type), shape, NULL, 0},
+                const hunze_tensor tw = {w, {HUNZE_DEVICE_CPU, 0}, 2, harness_dtype(type), shape, NULL, 0},
                                    packed = {blob, {HUNZE_DEVICE_CPU, 0}, 1, {HUNZE_OPAQUE_HANDLE, 64, 1}, &count, NULL,
                                              0};
                 harness_case("type %d, element %d", type, bad);

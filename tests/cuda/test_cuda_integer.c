@@ -42,7 +42,7 @@ static void make_parameters(parameters *p, harness_rng *rng, hunze_type type, in
         p->zero[i] = (uint8_t)harness_u64(rng);
     }
     p->scale_tensor = (hunze_tensor){p->scale, the_cpu, axis >= 0, {HUNZE_FLOAT, 32, 1}, &p->count, NULL, 0};
-    p->zero_tensor = (hunze_tensor){p->zero, the_cpu, axis >= 0, dtype_of(type), &p->count, NULL, 0};
+    p->zero_tensor = (hunze_tensor){p->zero, the_cpu, axis >= 0, harness_dtype(type), &p->count, NULL, 0};
     p->quant = (hunze_quant){.struct_size = sizeof p->quant,
                              .granularity = axis < 0 ? HUNZE_PER_TENSOR : HUNZE_PER_AXIS,
                              .axis = axis,
@@ -292,7 +292,7 @@ static void make_channels_last(array *x, hunze_type type, int ndim, const int64_
     x->bytes = (size_t)span;
     x->memory = malloc(x->bytes + 1);
     x->before = NULL;
-    x->tensor = (hunze_tensor){x->memory, the_cpu, ndim, dtype_of(type), x->shape, x->strides, 0};
+    x->tensor = (hunze_tensor){x->memory, the_cpu, ndim, harness_dtype(type), x->shape, x->strides, 0};
 }
 
 static void random_conv(harness_rng *rng, int turn, convolution_kind kind)

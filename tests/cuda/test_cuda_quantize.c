@@ -38,7 +38,7 @@ static void make_problem(problem *p, harness_rng *rng, hunze_type codes, int ndi
         p->zero[i] = (int32_t)harness_u64(rng);
     }
     p->scale_tensor = (hunze_tensor){p->scale, the_cpu, axis >= 0, {HUNZE_FLOAT, 32, 1}, &p->parameters, NULL, 0};
-    p->zero_tensor = (hunze_tensor){p->zero, the_cpu, axis >= 0, dtype_of(codes), &p->parameters, NULL, 0};
+    p->zero_tensor = (hunze_tensor){p->zero, the_cpu, axis >= 0, harness_dtype(codes), &p->parameters, NULL, 0};
     p->quant = (hunze_quant){.struct_size = sizeof p->quant,
                              .granularity = axis < 0 ? HUNZE_PER_TENSOR : HUNZE_PER_AXIS,
                              .axis = axis,

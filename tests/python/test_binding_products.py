@@ -41,6 +41,69 @@ def test_integers_are_exact(shapes, a_dtype, b_dtype):
     assert got.dtype == "int32"
 
 
+WRAPPING = ["int16", "int32", "int64", "uint16", "uint32", "uint64"]
+
+
+def integers(shape, dtype, seed=0):
+    limits = np.iinfo(dtype)
+    return np.random.default_rng(seed).integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+@QUICK
+@given(SHAPES, st.sampled_from(WRAPPING), st.sampled_from([*WRAPPING, "int8", "uint8"]))
+def test_wide_integers_wrap_as_numpy(shapes, a_dtype, b_dtype):
+    a, b = (
+        integers(shape, d, i) for i, (shape, d) in enumerate(zip(shapes.input_shapes, (a_dtype, b_dtype), strict=True))
+    )
+    dtype = np.result_type(a, b)
+    for x, y in ((a, b), (b, a)) if a.ndim == b.ndim == 1 else ((a, b),):
+        if dtype.kind == "f":  # of uint64 and signed ones
+            with pytest.raises(TypeError, match="int.* beside .*astype"):
+                hz.matmul(x, y)
+            continue
+        got, want = hz.matmul(x, y), np.matmul(x, y)
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+
+
+@pytest.mark.parametrize("dtype", WRAPPING)
+@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
+def test_wide_integers_through_the_blocks(dtype, isa):
+    if isa not in hz.info()["cpu"]["isa"]:
+        pytest.skip(f"this CPU has no {isa}")
+    with hz.options(isa=isa):
+        for m, n, k in ((70, 133, 610), (5, 300, 1030), (1, 70, 33)):
+            a, b, bias = integers((m, k), dtype), integers((k, n), dtype, 1), integers(n, dtype, 2)
+            residual, want = integers((m, 1), dtype, 3), np.matmul(a, b)
+            np.testing.assert_array_equal(hz.matmul(a[:, ::-1], np.asfortranarray(b[::-1])), want)
+            got = hz.matmul(a, hz.pack(hz.matmul, b), bias=bias, residual=residual, threads=2)
+            np.testing.assert_array_equal(got, want + bias + residual)
+            out = np.zeros((n, m), dtype).T
+            assert hz.linear(a, b.T, list(map(int, bias)), out=out) is out
+            np.testing.assert_array_equal(out, want + bias)
+            if dtype.startswith("i"):
+                np.testing.assert_array_equal(hz.matmul(a, b, activation=("clip", -99.5, 500)), np.clip(want, -99, 500))
+
+
+def test_wide_integers_and_their_errors():
+    a, u, out = integers((3, 4), "int32"), integers((3, 4), "uint32"), np.zeros((3, 3), "int32")
+    packed = hz.pack(hz.matmul, a.T.astype("int16"))
+    np.testing.assert_array_equal(hz.matmul(a, a.T, dtype="int64"), np.matmul(a, a.T, dtype="int64"))
+    for call, error, words in (
+        (lambda: hz.matmul(a, a.T, dtype="int16", out=out), TypeError, "dtype=int16; matmul of these .* gives int32"),
+        (lambda: hz.matmul(a, a.T, activation="gelu", out=out), NotImplementedError, "of s32 takes relu or clip"),
+        (lambda: hz.matmul(u, u.T, activation="relu"), NotImplementedError, "a result of u32 takes none"),
+        (lambda: hz.matmul(a, a.T, bias=np.zeros(3, "int64"), out=out), TypeError, r"bias\.astype\('int32'\)"),
+        (lambda: hz.matmul(a, packed, out=out), TypeError, "b is packed as int16 beside int32"),
+        (lambda: hz.matmul(a > 0, a.T, out=out), TypeError, "a is bool; .* and integers: use a.astype"),
+        (lambda: hz.conv1d(a[None], a[None]), TypeError, "x is int32; conv1d takes float32, float64, int8 and uint8"),
+        (lambda: hz.pack(hz.conv1d, a[None]), TypeError, "w is int32; weights of hz.conv1d are"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words):
+            call()
+    assert not out.any()
+
+
 @QUICK
 @given(
     st.integers(0, 40), st.integers(0, 40), st.integers(0, 700), st.sampled_from(["float32", "float64"]),

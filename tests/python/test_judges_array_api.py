@@ -38,7 +38,15 @@ def test_libraries_do_not_mix_but_lists_do():
     assert type(hz.matmul(a, [[1.0, 0.0], [0.0, 1.0]])) is type(a)
 
 
-@pytest.mark.parametrize("dtype", ["int16", "int64", "bool", "complex64"])
+@pytest.mark.parametrize("dtype", ["int16", "int32", "int64", "uint16", "uint32", "uint64"])
+def test_integers_keep_their_dtype(dtype):
+    a, b = (xp.astype(xp.reshape(xp.arange(n) - 7, (n // 4, 4)), getattr(xp, dtype)) for n in (12, 20))
+    got = hz.linear(a, b)
+    assert type(got) is type(a) and got.dtype == a.dtype
+    assert bool(xp.all(got == xp.matmul(a, xp.matrix_transpose(b))))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64"])
 def test_other_dtypes_are_refused(dtype):
     a = xp.ones((2, 2), dtype=getattr(xp, dtype))
     with pytest.raises(TypeError, match=f"a is {dtype}.*astype"):

@@ -41,6 +41,7 @@ CPUS = {
 HOT = {
     "HUNZE_GEMM_FLOAT": (3, 4),
     "HUNZE_GEMM_NARROW": (3,),
+    "HUNZE_GEMM_WRAPPING": (3,),
     "HUNZE_GEMM_INT": (3,),
     "HUNZE_DEPTHWISE": (5, 6),
 }  # which arguments of the row

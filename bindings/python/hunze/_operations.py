@@ -315,8 +315,8 @@ def pack(op, w, /, *, groups=1, input_dtype="int8"):
 
     op           hz.matmul (w is (k, n)), hz.linear (n, k), hz.conv1d, hz.conv2d, hz.conv_transpose1d
                  or hz.conv_transpose2d
-    w            float32, float64, int8 or uint8, of a product bfloat16 or float16 too, or a QArray of int8 or
-                 uint8; it is kept for pickling
+    w            float32, float64, int8 or uint8, of a product also bfloat16, float16 and integers of 16 to 64 bits,
+                 or a QArray of int8 or uint8; it is kept for pickling
     groups       of a convolution
     input_dtype  for 8-bit weights: "int8" or "uint8", the dtype of the other operand
     """
@@ -335,8 +335,12 @@ def pack(op, w, /, *, groups=1, input_dtype="int8"):
         w = np.array(w)
     else:
         w = _hunze._as_array(w)
-    narrow = operation == _hunze.OP_GEMM or not isinstance(w, np.ndarray)
-    known = ("float32", "float64", "int8", "uint8", *(("bfloat16", "float16") if narrow else ()))
+    product, on_cpu = operation == _hunze.OP_GEMM, isinstance(w, (np.ndarray, QArray))
+    known = ["float32", "float64", "int8", "uint8"]
+    if product or not on_cpu:
+        known += ["bfloat16", "float16"]
+    if product and isinstance(w, np.ndarray):
+        known += ["int16", "int32", "int64", "uint16", "uint32", "uint64"]
     if w.dtype.name not in known:
         names = ", ".join(known[:-1])
         raise TypeError(f"w is {w.dtype}; weights of hz.{name} are {names} or {known[-1]}: use w.astype('float32')")

@@ -43,6 +43,7 @@ typedef uint64_t own_u64x4 __attribute__((vector_size(32)));
 typedef int8_t own_s8x64 __attribute__((vector_size(64)));
 typedef uint8_t own_u8x64 __attribute__((vector_size(64)));
 typedef int16_t own_s16x32 __attribute__((vector_size(64)));
+typedef uint16_t own_u16x32 __attribute__((vector_size(64)));
 typedef int32_t own_s32x16 __attribute__((vector_size(64)));
 typedef uint32_t own_u32x16 __attribute__((vector_size(64)));
 typedef uint64_t own_u64x8 __attribute__((vector_size(64)));
@@ -117,6 +118,15 @@ OWN_INTEGERS(__m512i, own_s32x16, own_u32x16, own_u64x8, _mm512_add_epi32, _mm51
              _mm512_slli_epi32, _mm512_srli_epi32, _mm512_srai_epi32, _mm512_add_epi64, _mm512_sub_epi64,
              _mm512_slli_epi64, _mm512_and_si512, _mm512_or_si512, _mm512_xor_si512)
 
+OWN_BINARY(_mm256_add_epi16, __m256i, (__m256i)((own_u16x16)a + (own_u16x16)b))
+OWN_BINARY(_mm512_add_epi16, __m512i, (__m512i)((own_u16x32)a + (own_u16x32)b))
+OWN_BINARY(_mm256_mullo_epi16, __m256i, (__m256i)((own_u16x16)a *(own_u16x16)b))
+OWN_BINARY(_mm512_mullo_epi16, __m512i, (__m512i)((own_u16x32)a *(own_u16x32)b))
+OWN_BINARY(_mm512_mullo_epi64, __m512i, (__m512i)((own_u64x8)a *(own_u64x8)b))
+/* Of the lower halves of 64 bits. */
+OWN_BINARY(_mm256_mul_epu32, __m256i, (__m256i)(((own_u64x4)a & UINT32_MAX) * ((own_u64x4)b & UINT32_MAX)))
+OWN __m256i _mm256_srli_epi64(__m256i a, unsigned n) { return n > 63 ? (__m256i){0} : (__m256i)((own_u64x4)a >> n); }
+
 OWN_UNARY(_mm256_castps_si256, __m256i, __m256, (__m256i)a)
 OWN_UNARY(_mm256_castpd_si256, __m256i, __m256d, (__m256i)a)
 OWN_UNARY(_mm256_castsi256_ps, __m256, __m256i, (__m256)a)
@@ -130,8 +140,17 @@ OWN_UNARY(_mm256_set1_epi8, __m256i, int8_t, (__m256i)(a - (own_s8x32){0}))
 OWN_UNARY(_mm256_set1_epi16, __m256i, int16_t, (__m256i)(a - (own_s16x16){0}))
 OWN_UNARY(_mm256_set1_epi32, __m256i, int32_t, (__m256i)(a - (own_s32x8){0}))
 OWN_UNARY(_mm256_set1_epi64x, __m256i, long long, a - (__m256i){0})
+OWN_UNARY(_mm512_set1_epi16, __m512i, int16_t, (__m512i)(a - (own_s16x32){0}))
 OWN_UNARY(_mm512_set1_epi32, __m512i, int32_t, (__m512i)(a - (own_s32x16){0}))
 OWN_UNARY(_mm512_set1_epi64, __m512i, long long, a - (__m512i){0})
+/* Lane i of each four is lane order >> 2*i & 3. */
+OWN __m256i _mm256_shuffle_epi32(__m256i a, int order)
+{
+    own_s32x8 r;
+    for (int i = 0; i < 8; i++)
+        r[i] = ((own_s32x8)a)[i / 4 * 4 + (order >> i % 4 * 2 & 3)];
+    return (__m256i)r;
+}
 OWN __m256i _mm256_setzero_si256(void) { return (__m256i){0}; }
 
 /* Conversions: to the nearest even; what does not fit s32 becomes its minimum, as in hardware. */
