@@ -304,7 +304,7 @@ typedef struct hunze_gemm_options {
  *   f32, f64: all operands alike.  bf16 or f16: A and B alike, D (with C), bias and residual each of that type or f32; sums are f32, rounded
  *   once to D: to nearest, ties to even, beyond its range to an infinity, NaN stored quiet.  Where the CPU has AVX512-BF16, denormals of bf16 count as zeros in the sum, unless
  *   HUNZE_REPRODUCIBLE.  s16, s32, s64, u16, u32 or u64: all operands alike, computed modulo 2^bits; alpha and beta are whole numbers, else HUNZE_ERR_OPTION;
- *   activation relu or clip, of unsigned ones none; on the CPU.  u8 or s8 with s8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
+ *   activation relu or clip, of unsigned ones none; on the CPU.  u8 or s8, with s8 or (on the CPU) u8: D is s32, exact, wrapping as C does beyond the int32 range; bias s32;
  *   activation relu or clip only.  With a_quant and b_quant (scales): D is f32, or u8/s8 with d_quant; bias is f32, or s32 at scale a*b; a zero
  *   point may be given without scale for an s32 result (MatMulInteger): a's per tensor or per row, b's per tensor or per column.
  * beta == 0: C is not read and may hold NaN.  alpha == 0: A and B are not read.  k == 0: A @ B counts as zeros.

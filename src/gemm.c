@@ -226,6 +226,7 @@ static hunze_gemm_jobs jobs_of(const gemm_call *g, const hunze_plan *plan)
                             .n = shape->n,
                             .k = shape->k,
                             .alpha = 1,
+                            .unsigned_b = plan->b_type == HUNZE_TYPE_U8,
                             .packed_b = shape->packed_b,
                             .shared_b = shape->shared_b,
                             .transposed_d = shape->transposed_d,

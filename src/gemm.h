@@ -59,6 +59,7 @@ typedef struct hunze_gemm_jobs {
     const void *user;
     int64_t m, n, k; /* the largest m and n of the jobs, and k of all: workspace is computed from them */
     double alpha, beta;
+    bool unsigned_b;   /* integers: B is u8, and its panels hold b - 128 */
     bool packed_b;     /* every job has packed_b */
     bool shared_b;     /* every job has the same B: it is packed once */
     bool gathers;      /* any job has a gather */
@@ -112,15 +113,20 @@ void hunze_gemm_narrow_end(const hunze_row *row, const hunze_gemm_job *job, int6
 size_t hunze_packed_panel_bytes(const hunze_row *row, int64_t k); /* a multiple of 64 */
 size_t hunze_packed_elements_bytes(const hunze_row *row, int64_t k);
 size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k);
-/* Packs rows [p0, p1) of panel j of b (element (p, j) at b + p*b_row + j*b_col) into `panel`; integers take all of k at once, for their sums. */
-void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
-                           int64_t j, int64_t p0, int64_t p1, char *panel);
+/* B of (k, n): element (p, j) at b + p*row + j*col.  is_u8: of bytes without a sign, whose panels hold b - 128. */
+typedef struct hunze_gemm_b {
+    const void *b;
+    int64_t row, col;
+    bool is_u8;
+} hunze_gemm_b;
+/* Packs rows [p0, p1) of panel j into `panel`; integers take all of k at once, for their sums. */
+void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t j, int64_t p0,
+                           int64_t p1, char *panel);
 /* All of panel j into panels. */
-void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
-                      int64_t j, void *panels);
+void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t j, void *panels);
 /* All panels, gaps between them zeroed. */
-void hunze_gemm_pack_weights(const hunze_row *row, int64_t n, int64_t k, const void *b, int64_t b_row, int64_t b_col,
-                             void *panels, int32_t lanes, hunze_exec *exec);
+void hunze_gemm_pack_weights(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, void *panels,
+                             int32_t lanes, hunze_exec *exec);
 /* Asks the kernel for huge pages: memory of 4 KB pages takes a fault for each when it is first written, and is read more slowly. */
 void hunze_prefer_huge_pages(void *memory, size_t bytes);
 

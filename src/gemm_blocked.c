@@ -172,7 +172,8 @@ static void pack_phase(void *user, int32_t lane, int32_t lanes)
             continue; /* of a last pass, narrower than the others */
         int64_t p0 = pieces == 1 ? 0 : hunze_gemm_k_block_start(bl->k, bl->kc, piece);
         int64_t p1 = pieces == 1 ? bl->k : hunze_gemm_k_block_start(bl->k, bl->kc, piece + 1);
-        hunze_pack_panel_rows(row, job.n, bl->k, job.b, job.b_row, job.b_col, pass->first_panel + panel, p0, p1,
+        const hunze_gemm_b b = {job.b, job.b_row, job.b_col, pass->jobs->unsigned_b};
+        hunze_pack_panel_rows(row, job.n, bl->k, &b, pass->first_panel + panel, p0, p1,
                               pass->shared + (size_t)panel * bl->panel_bytes);
     }
 }

@@ -66,9 +66,12 @@ void hunze_gemm_integer_begin(hunze_gemm_integer *g, const hunze_gemm_unit *unit
     g->column_zero = take(&scratch, (size_t)unit_n * 4);
 
     bool some_b_zero = false;
+    const bool is_u8 = unit->jobs->unsigned_b; /* panels hold b - 128: so does the zero point of b */
     for (int64_t j = 0; j < n; j++) {
-        g->column_zero[j] =
-            job->b_zero_point ? read_byte(row->b, job->b_zero_point, (j0 + j) * job->b_zero_point_stride) : 0;
+        g->column_zero[j] = job->b_zero_point ? read_byte(is_u8 ? HUNZE_TYPE_U8 : row->b, job->b_zero_point,
+                                                          (j0 + j) * job->b_zero_point_stride)
+                                              : 0;
+        g->column_zero[j] -= is_u8 ? 128 : 0;
         some_b_zero |= g->column_zero[j] != 0;
     }
     bool some_a_zero = false, a_per_row = job->a_zero_point && job->a_zero_point_stride != 0;

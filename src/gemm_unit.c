@@ -510,9 +510,10 @@ static void int_unit(unit_state *s)
     const size_t elements_bytes = hunze_packed_elements_bytes(row, bl->k);
     static const int32_t no_sums[64] = {0}; /* the first K block carries the sums over all of k */
     if (!unit->panels) {
+        const hunze_gemm_b b = {at(job->b, 1, 0, 0, unit->j0, job->b_col), job->b_row, job->b_col,
+                                unit->jobs->unsigned_b};
         for (int64_t panel = 0; panel * nr < n; panel++)
-            hunze_pack_panel(row, n, bl->k, at(job->b, 1, 0, 0, unit->j0, job->b_col), job->b_row, job->b_col, panel,
-                             unit->b_scratch);
+            hunze_pack_panel(row, n, bl->k, &b, panel, unit->b_scratch);
         unit->panels = unit->b_scratch;
     }
     hunze_gemm_integer_begin(&s->integer, unit);

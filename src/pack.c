@@ -229,14 +229,14 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     TRY(check_options(options));
     TRY(hunze_tensor_check(w, "w"));
     const hunze_type type = hunze_type_of(w->dtype);
-    const bool wraps = hunze_type_wraps(type) && (options->op == 0 || options->op == HUNZE_OP_GEMM);
-    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && type != HUNZE_TYPE_S8 && !hunze_type_is_narrow(type) &&
-        !wraps)
+    const bool gemm = options->op == 0 || options->op == HUNZE_OP_GEMM;
+    const bool bytes = type == HUNZE_TYPE_S8 || (gemm && type == HUNZE_TYPE_U8), wraps = gemm && hunze_type_wraps(type);
+    if (type != HUNZE_TYPE_F32 && type != HUNZE_TYPE_F64 && !bytes && !hunze_type_is_narrow(type) && !wraps)
         return hunze_fail(
             HUNZE_ERR_DTYPE,
-            "w is %s; weights are f32, f64, bf16, f16 or s8, those of a gemm also integers of 16 to 64 bits",
+            "w is %s; weights are f32, f64, bf16, f16 or s8, those of a gemm also integers of 8 to 64 bits",
             hunze_dtype_text(w->dtype, text));
-    if (type != HUNZE_TYPE_S8 && options->a_unsigned)
+    if (!bytes && options->a_unsigned)
         return hunze_fail(HUNZE_ERR_OPTION, "a_unsigned is given and w is %s", hunze_type_name(type));
     memset(v, 0, sizeof *v);
     v->w = w;
@@ -255,8 +255,8 @@ static hunze_status read_weights(hunze_context *context, const hunze_tensor *w, 
     v->plan.op = options->op ? (hunze_op)options->op : HUNZE_OP_GEMM;
     v->plan.flags = context->flags | options->flags;
     v->plan.b_type = type;
-    v->plan.a_type = type != HUNZE_TYPE_S8 ? type : options->a_unsigned ? HUNZE_TYPE_U8 : HUNZE_TYPE_S8;
-    v->plan.d_type = type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : type;
+    v->plan.a_type = !bytes ? type : options->a_unsigned ? HUNZE_TYPE_U8 : HUNZE_TYPE_S8;
+    v->plan.d_type = bytes ? HUNZE_TYPE_S32 : type;
     TRY(v->plan.op == HUNZE_OP_GEMM ? read_gemm(v, options) : read_conv(v, v->plan.op == HUNZE_OP_CONV_TRANSPOSE));
     int64_t k; /* of weights without elements it may be anything */
     if (__builtin_mul_overflow(v->kernel[0], v->kernel[1], &k) || __builtin_mul_overflow(k, v->c, &k))
@@ -372,8 +372,8 @@ static hunze_status pack_into(weights *v, char *blob, hunze_exec *exec)
         const size_t used = sizeof(hunze_packed_header) + hunze_packed_panels_bytes(row, v->n, v->header.k);
         memset(blob, 0, sizeof(hunze_packed_header));
         memset(blob + used, 0, (size_t)v->header.bytes - used);
-        hunze_gemm_pack_weights(row, v->n, v->header.k, hunze_data(v->w), v->c_stride, v->n_stride, weights_at,
-                                lanes_for(v->header.bytes, exec), exec);
+        const hunze_gemm_b b = {hunze_data(v->w), v->c_stride, v->n_stride, v->plan.b_type == HUNZE_TYPE_U8};
+        hunze_gemm_pack_weights(row, v->n, v->header.k, &b, weights_at, lanes_for(v->header.bytes, exec), exec);
     } else {
         const hunze_conv_weights all = {
             .row = row,
@@ -450,7 +450,7 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
                        .run = run,
                        .threads = run && run->threads ? run->threads : hunze_context_threads(context)};
     const hunze_float_state saved = hunze_float_enter();
-    if (hunze_type_wraps(v.plan.b_type))
+    if (hunze_type_wraps(v.plan.b_type) || v.plan.b_type == HUNZE_TYPE_U8)
         v.header.flags = HUNZE_PACKED_FINITE;
     else if (v.plan.b_type != HUNZE_TYPE_S8 && hunze_weights_are_finite(w, lanes_for(v.header.bytes, &exec), &exec))
         v.header.flags = HUNZE_PACKED_FINITE;

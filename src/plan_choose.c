@@ -22,19 +22,28 @@ static bool serves(const hunze_row *row, hunze_op op)
            (row->op == HUNZE_OP_CONV && op == HUNZE_OP_CONV_TRANSPOSE);
 }
 
+/* u8 weights of a product on the CPU are packed as s8, 128 less. */
+static hunze_type row_b(const hunze_plan *plan)
+{
+    const bool moved =
+        plan->b_type == HUNZE_TYPE_U8 && plan->op == HUNZE_OP_GEMM && plan->device.type == HUNZE_DEVICE_CPU;
+    return moved ? HUNZE_TYPE_S8 : hunze_type_of_row(plan->b_type);
+}
+
 static hunze_type row_d(const hunze_plan *plan)
 {
     const bool product = plan->op == HUNZE_OP_GEMM || plan->op == HUNZE_OP_CONV || plan->op == HUNZE_OP_CONV_TRANSPOSE;
     if (product && hunze_type_is_narrow(plan->b_type))
         return HUNZE_TYPE_F32;
-    return product && plan->b_type == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : hunze_type_of_row(plan->d_type);
+    return product && (plan->b_type == HUNZE_TYPE_S8 || plan->b_type == HUNZE_TYPE_U8)
+               ? HUNZE_TYPE_S32
+               : hunze_type_of_row(plan->d_type);
 }
 
 /* NULL if the row takes the plan's call, else why not; `text` may hold it. */
 static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *text, size_t size)
 {
-    if (row->a != hunze_type_of_row(plan->a_type) || row->b != hunze_type_of_row(plan->b_type) ||
-        row->d != row_d(plan)) {
+    if (row->a != hunze_type_of_row(plan->a_type) || row->b != row_b(plan) || row->d != row_d(plan)) {
         if (row->b == HUNZE_TYPE_NONE)
             snprintf(text, size, "takes %s to %s", hunze_type_name(row->a), hunze_type_name(row->d));
         else
@@ -213,8 +222,8 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
         char nearest[320] = "";
         for (int i = 0; i < hunze_row_count; i++) /* the first row of these types says what is missing */
             if (serves(&hunze_rows[i], plan->op) && hunze_rows[i].a == hunze_type_of_row(plan->a_type) &&
-                hunze_rows[i].b == hunze_type_of_row(plan->b_type) &&
-                !hunze_rows[i].launch == (plan->device.type == HUNZE_DEVICE_CPU) && !nearest[0])
+                hunze_rows[i].b == row_b(plan) && !hunze_rows[i].launch == (plan->device.type == HUNZE_DEVICE_CPU) &&
+                !nearest[0])
                 snprintf(nearest, sizeof nearest, ": %s %s", hunze_rows[i].name,
                          refusal(plan, &hunze_rows[i], reason, sizeof reason));
         if (plan->packed)

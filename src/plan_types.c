@@ -129,9 +129,11 @@ static hunze_status check_narrow(const hunze_request *request, const hunze_plan 
 static hunze_status check_integer(const hunze_request *request, const hunze_plan *plan)
 {
     const bool scaled = request->operand[HUNZE_ROLE_A_SCALE] != NULL;
-    if (plan->b_type != HUNZE_TYPE_S8)
-        return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; beside %s in %s it is s8", name_of(request, HUNZE_ROLE_B),
-                          hunze_type_name(plan->b_type), name_of(request, HUNZE_ROLE_A), hunze_type_name(plan->a_type));
+    const bool product = request->call->op == HUNZE_OP_GEMM;
+    if (plan->b_type != HUNZE_TYPE_S8 && !(product && plan->b_type == HUNZE_TYPE_U8))
+        return hunze_fail(HUNZE_ERR_DTYPE, "%s is %s; beside %s in %s it is %ss8", name_of(request, HUNZE_ROLE_B),
+                          hunze_type_name(plan->b_type), name_of(request, HUNZE_ROLE_A), hunze_type_name(plan->a_type),
+                          product ? "u8 or " : "");
     TRY(refuse(request, HUNZE_ROLE_C, "integer products take none"));
     if (scaled != (request->operand[HUNZE_ROLE_B_SCALE] != NULL))
         return hunze_fail(HUNZE_ERR_OPTION, "%s is given without %s: a product takes both scales or none",

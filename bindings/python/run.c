@@ -430,8 +430,8 @@ static bool takes_narrow(const Call *call)
     return call->call.op == HUNZE_OP_GEMM || call->place.device.type != HUNZE_DEVICE_CPU || call->place.brings;
 }
 
-/* Products of integers that wrap in their own type. */
-static bool takes_wrapping(const Call *call)
+/* Products that take integers of every width, u8 on the right too. */
+static bool is_product_on_cpu(const Call *call)
 {
     return call->call.op == HUNZE_OP_GEMM && call->place.device.type == HUNZE_DEVICE_CPU && !call->place.brings;
 }
@@ -446,7 +446,7 @@ static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const 
 {
     hunze_dtype promoted;
     if ((takes_float(call, a) && dtype_is_integer(b)) ||
-        (takes_wrapping(call) && is_number(a) && is_number(b) && !promote_integers(a, b, &promoted)))
+        (is_product_on_cpu(call) && is_number(a) && is_number(b) && !promote_integers(a, b, &promoted)))
         PyErr_Format(PyExc_TypeError, "%s is %s beside %s, which is %s: use %s.astype('%s')", b_name, dtype_name(b),
                      a_name, dtype_name(a), b_name, dtype_name(a));
     else if (takes_float(call, b) && dtype_is_integer(a))
@@ -459,12 +459,12 @@ static bool refuse_product(Call *call, const char *a_name, hunze_dtype a, const 
         const char *to = dtype.bits <= 16 && dtype.code != 5 ? "float32" : "float64";
         PyErr_Format(PyExc_TypeError, "%s is %s; %s takes %sfloat32, float64%s: use %s.astype('%s')", name,
                      dtype_name(dtype), call->function, takes_narrow(call) ? "bfloat16, float16, " : "",
-                     takes_wrapping(call) ? " and integers" : ", int8 and uint8", name, to);
+                     is_product_on_cpu(call) ? " and integers" : ", int8 and uint8", name, to);
     }
     return false;
 }
 
-/* Weights are signed in every kernel: unsigned ones are moved down by 128 together with their zero point. */
+/* Weights are signed in convolutions and on devices: unsigned ones are moved down by 128 together with their zero point. */
 static bool make_signed(Call *call, Operand *b, Quant *quant)
 {
     if (!operand_to_signed(b))
@@ -529,7 +529,7 @@ bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_n
             return true; /* sums are f32: only the rounding at the end is left out */
         return cast_both(a, a_name, b, b_name, b_packed, b_type, *d);
     }
-    if (takes_wrapping(call) && !(is_byte(a_type) && is_byte(b_type)) && !a_quant->present && !b_quant->present &&
+    if (is_product_on_cpu(call) && !(is_byte(a_type) && is_byte(b_type)) && !a_quant->present && !b_quant->present &&
         promote_integers(a_type, b_type, &natural))
         return result_dtype(call, dtype, natural, true, d) && cast_both(a, a_name, b, b_name, b_packed, b_type, *d);
     bool a_real = a_quant->present && a_quant->quant.scale, b_real = b_quant->present && b_quant->quant.scale;
@@ -553,5 +553,5 @@ bool call_product_dtypes(Call *call, Operand *a, Quant *a_quant, const char *a_n
         PyErr_Format(PyExc_TypeError, "dtype=%s; a product of QArrays is float32", dtype_name(*d));
         return false;
     }
-    return b_packed || !dtype_is(b_type, DTYPE_U8) || make_signed(call, b, b_quant);
+    return b_packed || !dtype_is(b_type, DTYPE_U8) || is_product_on_cpu(call) || make_signed(call, b, b_quant);
 }

@@ -101,9 +101,10 @@ static void make_problem(problem *p, harness_rng *rng, int turn)
     const int a_axis = harness_between(rng, 0, 2) == 0 ? ndim - (p->transpose_a ? 1 : 2) : -1;
     make_parameters(&p->a_quant, rng, p->a_type, a_axis, p->m, scaled, harness_between(rng, 0, 1));
     ndim = batched(p, rng, false, p->transpose_b ? p->n : p->k, p->transpose_b ? p->k : p->n, shape);
-    make(&p->b, rng, HUNZE_TYPE_S8, ndim, shape);
+    const hunze_type b_type = harness_between(rng, 0, 2) ? HUNZE_TYPE_S8 : HUNZE_TYPE_U8;
+    make(&p->b, rng, b_type, ndim, shape);
     const int b_axis = harness_between(rng, 0, 1) ? ndim - (p->transpose_b ? 2 : 1) : -1;
-    make_parameters(&p->b_quant, rng, HUNZE_TYPE_S8, b_axis, p->n, scaled, harness_between(rng, 0, 2) == 0);
+    make_parameters(&p->b_quant, rng, b_type, b_axis, p->n, scaled, harness_between(rng, 0, 2) == 0);
     ndim = batched(p, rng, true, p->m, p->n, shape);
     make(&p->d, rng, p->d_type, ndim, shape);
     const bool codes = p->d_type == HUNZE_TYPE_S8 || p->d_type == HUNZE_TYPE_U8;
@@ -284,13 +285,15 @@ static void check_turns(uint64_t seed, int first, int step, int turns)
     for (int turn = first; turn < first + turns * step; turn += step) {
         problem *p = malloc(sizeof *p);
         make_problem(p, &rng, turn);
-        harness_case("turn %d: %s d %s m %lld n %lld k %lld batch axes %d%s%s a %d%d b %d%d d %d%d bias %d residual %d "
-                     "activation %d",
-                     turn, hunze_type_name(p->a_type), hunze_type_name(p->d_type), (long long)p->m, (long long)p->n,
-                     (long long)p->k, p->batch_axes, p->transpose_a ? " aT" : "", p->transpose_b ? " bT" : "",
-                     p->a_quant.count > 1, p->a_quant.quant.zero_point != NULL, p->b_quant.count > 1,
-                     p->b_quant.quant.zero_point != NULL, p->d_quant.count > 1, p->d_quant.quant.zero_point != NULL,
-                     p->options.bias ? p->options.bias->ndim : 0, p->options.residual != NULL, (int)p->activation.kind);
+        harness_case(
+            "turn %d: %s %s d %s m %lld n %lld k %lld batch axes %d%s%s a %d%d b %d%d d %d%d bias %d residual %d "
+            "activation %d",
+            turn, hunze_type_name(p->a_type), p->b.tensor.dtype.code == HUNZE_INT ? "s8" : "u8",
+            hunze_type_name(p->d_type), (long long)p->m, (long long)p->n, (long long)p->k, p->batch_axes,
+            p->transpose_a ? " aT" : "", p->transpose_b ? " bT" : "", p->a_quant.count > 1,
+            p->a_quant.quant.zero_point != NULL, p->b_quant.count > 1, p->b_quant.quant.zero_point != NULL,
+            p->d_quant.count > 1, p->d_quant.quant.zero_point != NULL, p->options.bias ? p->options.bias->ndim : 0,
+            p->options.residual != NULL, (int)p->activation.kind);
         char *untouched = malloc(p->d.bytes);
         memcpy(untouched, p->d.memory, p->d.bytes);
         expect(p);

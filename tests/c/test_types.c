@@ -77,8 +77,8 @@ static bool is_taken(const product *p)
 {
     const hunze_type a = p->a.type, d = p->d.type, addends[] = {p->bias.type, p->residual.type};
     if (a == HUNZE_TYPE_U8 || a == HUNZE_TYPE_S8)
-        return p->b.type == HUNZE_TYPE_S8 && d == HUNZE_TYPE_S32 && p->c.type == NONE && p->residual.type == NONE &&
-               (p->bias.type == NONE || p->bias.type == HUNZE_TYPE_S32);
+        return (p->b.type == HUNZE_TYPE_S8 || p->b.type == HUNZE_TYPE_U8) && d == HUNZE_TYPE_S32 && p->c.type == NONE &&
+               p->residual.type == NONE && (p->bias.type == NONE || p->bias.type == HUNZE_TYPE_S32);
     if (p->b.type != a || (p->c.type != NONE && p->c.type != d))
         return false;
     if (d != a && !(is_narrow(a) && d == HUNZE_TYPE_F32))

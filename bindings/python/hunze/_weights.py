@@ -207,8 +207,8 @@ class PackedWeights(_Operand):
             setattr(blob, name, getattr(source, name) if quantized else None)
         if codes.dtype == np.uint8 and not isinstance(codes, np.ndarray):
             raise TypeError(f"w is uint8 on {codes.device}, where weights are packed as int8: pack it on the CPU")
-        if codes.dtype == np.uint8:
-            # Kernels take signed weights: the value and its zero point both move down by 128.
+        if codes.dtype == np.uint8 and self._operation[0] != _hunze.OP_GEMM:
+            # Convolutions take signed weights: the value and its zero point both move down by 128.
             codes = (codes ^ 0x80).view(np.int8)
             zero_point = blob.zero_point
             if zero_point is None:
