@@ -37,4 +37,8 @@ static const recorded recorded_hashes[] = {
     {4, 1, 0, 5, true, 0x80604beda25d08de},  {4, 1, 0, 4, true, 0xef72153228ea5020},
     {5, 5, 0, 1, true, 0x2bc0ac1dc6d7c013},  {5, 4, 0, 1, true, 0x9a06dfc54154b8b0},
     {7, 1, 0, 1, true, 0x21fa69b5022d9279},  {7, 2, 0, 2, true, 0x66c2356fa1e509e6},
+    {1, 8, 8, 8, false, 0x60e2c4f01b45624a}, {1, 3, 3, 3, false, 0xe595155e35234da6},
+    {1, 9, 9, 9, false, 0x8c82eefd2fe29791}, {1, 11, 11, 11, false, 0xc3a208dd4a28a96d},
+    {1, 8, 8, 8, true, 0xe602ab946b0597dc},  {1, 3, 3, 3, true, 0x1796ebfb82688603},
+    {1, 9, 9, 9, true, 0x3f61710e940512e9},  {1, 11, 11, 11, true, 0xa4ec8a70f112e123},
 };

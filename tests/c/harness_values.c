@@ -206,12 +206,19 @@ void harness_fill(harness_rng *rng, hunze_type type, void *data, int64_t count, 
 void harness_fill_int(harness_rng *rng, hunze_type type, void *data, int64_t count, bool extremes)
 {
     const int bits = 8 * (int)harness_bytes(type);
-    const uint64_t low = is_unsigned(type) ? 0 : (uint64_t)1 << (bits - 1), high = low - 1; /* modulo 2^bits */
+    const bool wide = bits == 64;                                    /* no s64 holds the ends of u64: their bits do */
+    const int64_t most = (int64_t)(((uint64_t)1 << (bits - 1)) - 1); /* of the signed type */
+    const int64_t low = is_unsigned(type) ? 0 : -1 - most,
+                  high = is_unsigned(type) ? (int64_t)(2 * (uint64_t)most + 1) : most;
     for (int64_t i = 0; i < count; i++) {
-        uint64_t value = harness_u64(rng);
+        int64_t value = wide ? (int64_t)harness_u64(rng) : harness_between(rng, low, high);
+        const int inwards = value < (low + high) / 2;
         if (extremes)
-            value = value & 1 ? low + (value & 6 ? 0 : 1) : high - (value & 6 ? 0 : 1);
-        harness_set_whole(type, data, i, (int64_t)value);
+            value = (int64_t)((uint64_t)(harness_u64(rng) & 1 ? low : high) +
+                              (uint64_t)(harness_u64(rng) % 8 ? 0 : inwards));
+        if (extremes && !wide && value > high)
+            value = high;
+        harness_set_whole(type, data, i, value);
     }
 }
 
