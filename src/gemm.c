@@ -41,8 +41,7 @@ hunze_scalar hunze_scalar_of(const hunze_row *row, double value)
     }
 }
 
-/* Elements from x's first matrix to the one that meets matrix `index` of D. */
-static int64_t batch_offset(const hunze_tensor *x, const hunze_tensor *d, int64_t index)
+int64_t hunze_batch_offset(const hunze_tensor *x, const hunze_tensor *d, int64_t index)
 {
     int64_t offset = 0;
     for (int axis = d->ndim - 3; axis >= 0; axis--) {
@@ -193,7 +192,7 @@ static gemm_call read_call(const hunze_plan *plan, const hunze_call *call, uint3
 static void move(const void *pointer, const hunze_tensor *x, const hunze_tensor *d, int64_t index)
 {
     const char **moved = (const char **)(uintptr_t)pointer;
-    *moved += batch_offset(x, d, index) * (x->dtype.bits / 8);
+    *moved += hunze_batch_offset(x, d, index) * (x->dtype.bits / 8);
 }
 
 static void gemm_job(const void *user, int64_t index, hunze_gemm_job *out)
@@ -242,7 +241,7 @@ static hunze_gemm_jobs jobs_of(const gemm_call *g, const hunze_plan *plan)
 
 /* ------------------------------------------------------------------ small products */
 
-static bool is_small(const hunze_plan *plan)
+bool hunze_gemm_is_small(const hunze_plan *plan)
 {
     const hunze_gemm_shape *shape = &plan->gemm_shape;
     const hunze_row *row = plan->row;
@@ -345,7 +344,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
 
 size_t hunze_gemm_workspace(const hunze_plan *plan, int32_t threads)
 {
-    if (is_small(plan))
+    if (hunze_gemm_is_small(plan))
         return 0;
     hunze_gemm_jobs jobs = jobs_of(NULL, plan);
     return hunze_gemm_jobs_workspace(&jobs, threads);
@@ -355,7 +354,7 @@ hunze_status hunze_run_gemm(const hunze_plan *plan, const hunze_call *call, hunz
 {
     const gemm_call g = read_call(plan, call, exec->flags);
     const hunze_gemm_jobs jobs = jobs_of(&g, plan);
-    if (!is_small(plan))
+    if (!hunze_gemm_is_small(plan))
         return hunze_gemm_run_jobs(&jobs, exec);
     for (int64_t index = 0; index < jobs.count; index++) {
         hunze_gemm_job job;

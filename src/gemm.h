@@ -83,6 +83,13 @@ typedef struct hunze_matrix {
     int64_t row, col;
 } hunze_matrix;
 hunze_matrix hunze_matrix_of(const hunze_tensor *x, bool transpose);
+/* Elements from x's first matrix to the one that meets matrix `index` of D. */
+int64_t hunze_batch_offset(const hunze_tensor *x, const hunze_tensor *d, int64_t index);
+
+/* Multiplications of one matrix that gemm_direct.c takes, at most. */
+enum { HUNZE_GEMM_DIRECT_PRODUCTS = 64 * 64 * 64 };
+/* Whether hunze_run_gemm runs a plan in the calling thread, without workspace. */
+bool hunze_gemm_is_small(const hunze_plan *plan);
 
 /* A number as a row's tiles read alpha and beta. */
 typedef union hunze_scalar {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small floating-point products whose operands the tile reads and writes in place: one K block, one matrix, nothing behind the sum.  The plan
- * holds the tile but for its pointers, so that a call is little more than the kernel.  The bits are those of hunze_run_gemm. */
+/* Small floating-point products whose operands the kernel reads and writes in place: one K block, nothing behind the sum; one matrix, or a batch of
+ * them.  The plan holds the kernel's arguments but for pointers to data, so that a call is little more than the kernel.  The bits are those of
+ * hunze_run_gemm. */
+#include "gemm.h"
 #include "plan.h"
 
-enum { DIRECT_PRODUCTS = 64 * 64 * 64 };
+enum { ITEM_PRODUCTS = 1 << 16 }; /* of the matrices that a lane takes at a time */
 
 /* The strides of a matrix by rows and columns; an axis of one index has none. */
 static void strides_of(const hunze_tensor *tensor, bool transposed, int64_t *row, int64_t *col)
@@ -13,81 +15,134 @@ static void strides_of(const hunze_tensor *tensor, bool transposed, int64_t *row
     *col = tensor->shape[col_axis] == 1 ? 1 : hunze_stride(tensor, col_axis);
 }
 
+/* Bytes between the matrices of an operand that neighbours along an axis of d meet. */
+static int64_t step_of(const hunze_tensor *tensor, const hunze_tensor *d, int axis)
+{
+    const int own_axis = axis - d->ndim + tensor->ndim;
+    return own_axis < 0 || tensor->shape[own_axis] == 1 ? 0 : hunze_stride(tensor, own_axis) * (tensor->dtype.bits / 8);
+}
+
+/* The innermost leading axes along which every operand goes on in equal steps: these matrices are one call of the kernel. */
+static void find_runs(const hunze_request *request, hunze_float_batch *batch)
+{
+    static const int roles[] = {HUNZE_ROLE_A, HUNZE_ROLE_B, HUNZE_ROLE_C, HUNZE_ROLE_D};
+    int64_t *const next[] = {&batch->a_next, &batch->b_next, &batch->c_next, &batch->d_next};
+    const hunze_tensor *d = request->operand[HUNZE_ROLE_D];
+    batch->count = 1;
+    for (int axis = d->ndim - 3; axis >= 0; axis--) {
+        if (d->shape[axis] == 1)
+            continue;
+        for (int i = 0; i < 4; i++) {
+            const hunze_tensor *tensor = request->operand[roles[i]];
+            const int64_t step = tensor ? step_of(tensor, d, axis) : 0;
+            if (batch->count == 1)
+                *next[i] = step;
+            else if (step != *next[i] * batch->count)
+                return;
+        }
+        batch->count *= d->shape[axis];
+    }
+}
+
 bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
 {
     const uint32_t plain = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_C | 1u << HUNZE_ROLE_D;
     const hunze_gemm_options *options = request->call->options;
     const hunze_gemm_shape *shape = &plan->gemm_shape;
     const bool f64 = plan->row->d == HUNZE_TYPE_F64;
-    if (!plan->row->float_tile || plan->row->widen || hunze_row_wraps(plan->row) || plan->packed ||
-        plan->roles & ~plain || plan->flags & HUNZE_REPRODUCIBLE || shape->batch != 1 ||
-        (options->activation && options->activation->kind != HUNZE_ACT_NONE) ||
+    if (!plan->row->float_batch || plan->packed || plan->roles & ~plain || plan->flags & HUNZE_REPRODUCIBLE ||
+        shape->batch == 0 || (options->activation && options->activation->kind != HUNZE_ACT_NONE) ||
         shape->k >= (f64 ? HUNZE_KC_F64 : HUNZE_KC_F32) ||
-        (double)shape->m * (double)shape->n * (double)shape->k > DIRECT_PRODUCTS)
+        (double)shape->m * (double)shape->n * (double)hunze_most(shape->k, 1) > HUNZE_GEMM_DIRECT_PRODUCTS)
         return false;
-    hunze_float_tile *tile = &plan->direct;
+    hunze_float_batch *batch = &plan->direct;
     int64_t b_col, d_col, c_col = 1;
-    tile->k = shape->k;
-    tile->flags = HUNZE_TILE_FIRST;
-    strides_of(request->operand[HUNZE_ROLE_A], options->transpose_a, &tile->a_row, &tile->a_col);
-    strides_of(request->operand[HUNZE_ROLE_B], options->transpose_b, &tile->b_row, &b_col);
-    strides_of(request->operand[HUNZE_ROLE_D], false, &tile->t_row, &d_col);
+    batch->m = shape->m;
+    batch->n = shape->n;
+    batch->k = shape->k;
+    strides_of(request->operand[HUNZE_ROLE_A], options->transpose_a, &batch->a_row, &batch->a_col);
+    strides_of(request->operand[HUNZE_ROLE_B], options->transpose_b, &batch->b_row, &b_col);
+    strides_of(request->operand[HUNZE_ROLE_D], false, &batch->d_row, &d_col);
     if (request->operand[HUNZE_ROLE_C])
-        strides_of(request->operand[HUNZE_ROLE_C], false, &tile->c_row, &c_col);
+        strides_of(request->operand[HUNZE_ROLE_C], false, &batch->c_row, &c_col);
     if (b_col != 1 || d_col != 1 || c_col != 1)
         return false;
-    static const float one_f32 = 1, zero_f32 = 0;
-    static const double one_f64 = 1, zero_f64 = 0;
-    tile->alpha = f64 ? (const void *)&one_f64 : &one_f32;
-    tile->beta = f64 ? (const void *)&zero_f64 : &zero_f32;
-    plan->single = shape->m <= plan->row->mr && shape->n <= plan->row->nr;
-    tile->m = (int32_t)shape->m; /* if single */
-    tile->n = (int32_t)shape->n;
+    static const float one_f32 = 1;
+    static const double one_f64 = 1;
+    batch->alpha = f64 ? (const void *)&one_f64 : &one_f32;
+    find_runs(request, batch);
+    plan->single = shape->batch == 1;
     return true;
+}
+
+typedef struct batch_phase {
+    const hunze_plan *plan;
+    const hunze_call *call;
+    const hunze_float_batch *batch; /* of the first matrices */
+    int64_t item;                   /* matrices of an item */
+    hunze_items items;
+} batch_phase;
+
+static void compute_phase(void *user, int32_t lane, int32_t lanes)
+{
+    (void)lane, (void)lanes;
+    batch_phase *phase = user;
+    const hunze_call *call = phase->call;
+    const hunze_row *row = phase->plan->row;
+    const hunze_float_batch *whole = phase->batch;
+    const int64_t bytes = (int64_t)hunze_type_bytes(row->d);
+    hunze_float_batch batch = *whole;
+    for (int64_t item; hunze_take_item(&phase->items, &item);) {
+        int64_t index = item * phase->item;
+        const int64_t end = hunze_least(index + phase->item, phase->plan->gemm_shape.batch);
+        for (; index < end; index += batch.count) {
+            batch.count = hunze_least(whole->count - index % whole->count, end - index);
+            batch.a = (const char *)whole->a + hunze_batch_offset(call->a, call->d, index) * bytes;
+            batch.b = (const char *)whole->b + hunze_batch_offset(call->b, call->d, index) * bytes;
+            batch.d = (char *)whole->d + hunze_batch_offset(call->d, call->d, index) * bytes;
+            if (batch.c)
+                batch.c = (const char *)whole->c + hunze_batch_offset(call->c, call->d, index) * bytes;
+            row->float_batch(&batch);
+        }
+    }
+}
+
+static hunze_status run_batch(const hunze_plan *plan, const hunze_call *call, const hunze_float_batch *batch,
+                              hunze_exec *exec)
+{
+    const double products = (double)batch->m * (double)batch->n * (double)hunze_most(batch->k, 1);
+    batch_phase phase = {.plan = plan, .call = call, .batch = batch, .items = {.exec = exec}};
+    phase.item = hunze_most((int64_t)(ITEM_PRODUCTS / products), 1);
+    phase.items.count = hunze_ceil_div(plan->gemm_shape.batch, phase.item);
+    const int32_t lanes = hunze_gemm_lanes((double)plan->operations, exec->threads);
+    hunze_parallel(exec, (int32_t)hunze_least(lanes, phase.items.count), compute_phase, &phase);
+    return phase.items.stopped ? hunze_fail(HUNZE_ERR_CANCELLED, "the cancel callback ended gemm") : HUNZE_OK;
 }
 
 hunze_status hunze_run_gemm_direct(const hunze_plan *plan, const hunze_call *call, hunze_exec *exec)
 {
-    (void)exec;
     const hunze_gemm_options *options = call->options;
-    const hunze_row *row = plan->row;
-    const bool f64 = row->d == HUNZE_TYPE_F64;
+    const bool f64 = plan->row->d == HUNZE_TYPE_F64;
     float alpha_f32, beta_f32;
     double alpha_f64;
-    hunze_float_tile tile = plan->direct;
-    tile.a = hunze_data(call->a);
-    tile.b = hunze_data(call->b);
-    tile.t = hunze_data(call->d);
+    hunze_float_batch batch = plan->direct;
+    batch.a = hunze_data(call->a);
+    batch.b = hunze_data(call->b);
+    batch.d = hunze_data(call->d);
     if (options->alpha) {
         if (*options->alpha == 0) /* A and B are not read */
-            tile.k = 0;
-        alpha_f64 = tile.k == 0 ? 0 : *options->alpha;
+            batch.k = 0;
+        alpha_f64 = batch.k == 0 ? 0 : *options->alpha;
         alpha_f32 = (float)alpha_f64;
-        tile.alpha = f64 ? (const void *)&alpha_f64 : &alpha_f32;
+        batch.alpha = f64 ? (const void *)&alpha_f64 : &alpha_f32;
     }
     if (options->beta && *options->beta != 0) {
         beta_f32 = (float)*options->beta;
-        tile.beta = f64 ? (const void *)options->beta : &beta_f32;
-        tile.c = hunze_data(call->c);
-        tile.flags |= HUNZE_TILE_READ_C;
+        batch.beta = f64 ? (const void *)options->beta : &beta_f32;
+        batch.c = hunze_data(call->c);
     }
-    if (plan->single) {
-        row->float_tile(&tile);
-        return HUNZE_OK;
-    }
-    const char *a = tile.a, *b = tile.b, *c = tile.c;
-    char *d = tile.t;
-    const int64_t m = plan->gemm_shape.m, n = plan->gemm_shape.n, bytes = f64 ? 8 : 4;
-    for (int64_t j = 0; j < n; j += row->nr) {
-        tile.n = (int32_t)(n - j < row->nr ? n - j : row->nr);
-        tile.b = b + j * bytes;
-        for (int64_t i = 0; i < m; i += row->mr) {
-            tile.m = (int32_t)(m - i < row->mr ? m - i : row->mr);
-            tile.a = a + i * tile.a_row * bytes;
-            tile.t = d + (i * tile.t_row + j) * bytes;
-            tile.c = c ? c + (i * tile.c_row + j) * bytes : NULL;
-            row->float_tile(&tile);
-        }
-    }
+    if (!plan->single)
+        return run_batch(plan, call, &batch, exec);
+    plan->row->float_batch(&batch);
     return HUNZE_OK;
 }

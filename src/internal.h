@@ -220,10 +220,10 @@ struct hunze_plan {
     /* Below: the runtime's own. */
     uint32_t bundles, allowed; /* masks of bundles: that the CPU or the device has, and that the context allows */
     bool plain;                /* a gemm of three operands, none packed, and no options but transposes and scalars */
-    bool single;               /* hunze_run_gemm_direct: one tile */
+    bool single;               /* hunze_run_gemm_direct computes one matrix */
     bool writes;               /* has elements to write */
     bool idle;                 /* nothing for the CPU to compute */
-    hunze_float_tile direct;   /* hunze_run_gemm_direct: the tile but for its pointers to data */
+    hunze_float_batch direct;  /* hunze_run_gemm_direct: the kernel's arguments but for pointers to data */
     hunze_type a_type, b_type, d_type; /* of the operands; those of rows: d is s32 for integer products */
     bool packed;                       /* b is a packed weight, of the layout and with the flags below */
     uint16_t packed_layout;

@@ -112,6 +112,26 @@ typedef struct hunze_float_strip {
 } hunze_float_strip;
 typedef void hunze_float_strip_fn(const hunze_float_strip *strip);
 
+/* ------------------------------------------------------------------ GEMM batch, floating point: small matrices in place
+ *
+ * In each of `count` matrices, s as in a tile:  d = alpha * s where c is NULL, else d = fma(alpha, s, beta * c)
+ *   a: element (i, p) at a + i*a_row + p*a_col; b: element (p, j) at b + p*b_row + j; c and d: element (i, j) at c + i*c_row + j
+ *   …_next: bytes from a matrix to the next one
+ * alpha and beta point to the element type.  d may be c. */
+typedef struct hunze_float_batch {
+    int64_t m, n, k, count;
+    const void *a;
+    int64_t a_row, a_col, a_next;
+    const void *b;
+    int64_t b_row, b_next;
+    const void *c;
+    int64_t c_row, c_next;
+    void *d;
+    int64_t d_row, d_next;
+    const void *alpha, *beta;
+} hunze_float_batch;
+typedef void hunze_float_batch_fn(const hunze_float_batch *batch);
+
 /* ------------------------------------------------------------------ GEMM tile, integers: u8 or s8 times s8, exact in s32 (wrapping)
  *
  *     FIRST: t = s   else  t += s        s = sum over p in [0, k) of a[i, p] * b[p, j]
@@ -281,6 +301,7 @@ typedef struct hunze_row {
     hunze_bound bound;
     hunze_float_tile_fn *float_tile;
     hunze_float_strip_fn *float_strip; /* f32 and f64 */
+    hunze_float_batch_fn *float_batch; /* f32 and f64 */
     hunze_int_tile_fn *int_tile;
     hunze_pack_b_fn *pack_b;
     hunze_widen_fn *widen; /* bf16 and f16; NULL: no such row */
@@ -302,7 +323,8 @@ typedef struct hunze_row {
     uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
     int32_t mc, nc; /* rows and columns of a unit of work, at most */
-    int32_t lane_m; /* floats: up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
+    int32_t
+        lane_m; /* floats: up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
     float
         step_cycles; /* modelled cycles per tile and step of kr in k, where vectors are computed whole: ranks rows of one order */
     bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */

@@ -38,6 +38,21 @@ static hunze_driver_fn *driver_of(const hunze_request *request, hunze_plan *plan
     }
 }
 
+/* How a plan runs on the CPU, in words of its explanation. */
+static const char *driver_name(const hunze_plan *plan)
+{
+    hunze_driver_fn *const driver = plan->driver;
+    if (driver == hunze_run_gemm_direct)
+        return plan->gemm_shape.batch == 1 ? "direct" : "batched";
+    if (driver == hunze_run_gemm)
+        return hunze_gemm_is_small(plan) ? "small" : "blocked";
+    return driver == hunze_run_depthwise        ? "depthwise"
+           : driver == hunze_run_conv_planes    ? "planes"
+           : driver == hunze_run_conv           ? "blocked"
+           : driver == hunze_run_conv_transpose ? "transposed"
+                                                : "elementwise";
+}
+
 static bool elementwise(const hunze_plan *plan)
 {
     return plan->op == HUNZE_OP_QUANTIZE || plan->op == HUNZE_OP_DEQUANTIZE || plan->op == HUNZE_OP_ACTIVATION;
@@ -46,7 +61,7 @@ static bool elementwise(const hunze_plan *plan)
 static size_t driver_workspace(const hunze_plan *plan, int32_t threads)
 {
     size_t bytes = 0;
-    if (!plan->writes)
+    if (!plan->writes || plan->driver == hunze_run_gemm_direct)
         return 0;
     switch (plan->op) {
     case HUNZE_OP_GEMM: bytes = hunze_gemm_workspace(plan, threads); break;
@@ -163,7 +178,7 @@ static hunze_status fill(const hunze_request *request, hunze_plan *plan)
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "this library was built without %s", op_names[plan->op]);
     const uint64_t useful = elementwise(plan) ? HUNZE_MAX_THREADS : plan->operations / thread_operations;
     plan->useful_threads = useful < 1 ? 1 : useful < HUNZE_MAX_THREADS ? (int32_t)useful : HUNZE_MAX_THREADS;
-    plan->workspace_bytes = plan->driver == hunze_run_gemm_direct ? 0 : driver_workspace(plan, 1);
+    plan->workspace_bytes = driver_workspace(plan, 1);
     return HUNZE_OK;
 }
 
@@ -290,22 +305,33 @@ static hunze_status mismatch(const hunze_plan *plan, const hunze_request *reques
                       "the call's options, bias, residual, scales or packed weights differ from those of the plan");
 }
 
+static hunze_status run_request(const hunze_plan *plan, const hunze_request *request, const hunze_run *run)
+{
+    if (plan->workspace_bytes == 0 && plan->useful_threads <= 1) /* a flight is for its scratch */
+        return hunze_execute(plan, request, run, NULL);
+    hunze_flight *flight = hunze_flight_begin(plan->context);
+    const hunze_status status = hunze_execute(plan, request, run, flight);
+    hunze_flight_end(flight);
+    return status;
+}
+
 hunze_status hunze_plan_run(const hunze_plan *plan, const hunze_call *given, const hunze_run *run)
 {
     hunze_call call;
     hunze_request request;
     if (!plan)
         return hunze_fail(HUNZE_ERR_NULL, "plan is NULL");
+    /* Small products spend most of their time here: what is as it was needs no copy. */
+    if (plan->plain && given && given->struct_size == sizeof *given && given->op == HUNZE_OP_GEMM && given->options &&
+        hunze_request_matches(plan->context, given, plan, &request))
+        return run_request(plan, &request, run);
     TRY(check_call(&call, given));
     if (!plan->plain || call.op != HUNZE_OP_GEMM || !hunze_request_matches(plan->context, &call, plan, &request)) {
         TRY(hunze_request_build(plan->context, &call, plan, run, &request));
         if (request.words != plan->key_words || memcmp(request.key, plan->key, request.words * sizeof(uint64_t)) != 0)
             TRY(mismatch(plan, &request));
     }
-    hunze_flight *flight = hunze_flight_begin(plan->context);
-    const hunze_status status = hunze_execute(plan, &request, run, flight);
-    hunze_flight_end(flight);
-    return status;
+    return run_request(plan, &request, run);
 }
 
 hunze_status hunze_plan_prepare(const hunze_plan *plan)
@@ -349,7 +375,7 @@ static void add_shape(hunze_text *text, const hunze_plan *plan)
 static void add_device(hunze_text *text, const hunze_plan *plan)
 {
     if (plan->device.type == HUNZE_DEVICE_CPU) {
-        hunze_text_add(text, "\"device\": \"cpu\", ");
+        hunze_text_add(text, "\"device\": \"cpu\", \"driver\": \"%s\", ", driver_name(plan));
         return;
     }
     char name[HUNZE_DEVICE_TEXT];

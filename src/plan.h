@@ -68,7 +68,7 @@ int32_t hunze_plan_threads(const hunze_plan *plan,
 size_t hunze_plan_workspace_of(const hunze_plan *plan, int32_t threads); /* for so many that a run takes */
 
 /* ------------------------------------------------------------------ gemm_direct.c */
-/* Whether hunze_run_gemm_direct takes a plan that has its row; then plan->direct is filled. */
+/* Whether hunze_run_gemm_direct takes a plan that has its row; then plan->direct is filled.  One matrix needs no exec. */
 bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan);
 hunze_driver_fn hunze_run_gemm_direct;
 

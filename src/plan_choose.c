@@ -133,6 +133,8 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
     if (row->float_tile && !hunze_row_wraps(row)) /* has a body for half of nr, too */
         columns = (double)(int64_t)((n + row->nr / 2 - 1) / (row->nr / 2)) / 2;
     const bool halved = row->isa >= HUNZE_ISA_AVX512 && plan->context->halves_512;
+    if (halved && row->float_batch && m * n * k <= HUNZE_GEMM_DIRECT_PRODUCTS) /* and half a vector in half the time */
+        columns = (double)(int64_t)((n + row->nr / 4 - 1) / (row->nr / 4)) / 4;
     return times * computed_rows(row, m) / row->mr * columns * (double)(int64_t)((k + row->kr - 1) / row->kr) *
            (double)row->step_cycles * (halved ? halved_step : 1);
 }

@@ -5,9 +5,10 @@
 #include "../cuda/launchers.h"
 #endif
 
-#define HUNZE_GEMM_FLOAT(name_, isa_, type_, float_tile_, float_strip_, pack_b_, float_epilogue_, ...)                 \
+#define HUNZE_GEMM_FLOAT(name_, isa_, type_, float_tile_, float_strip_, float_batch_, pack_b_, float_epilogue_, ...)   \
     hunze_float_tile_fn float_tile_;                                                                                   \
     hunze_float_strip_fn float_strip_;                                                                                 \
+    hunze_float_batch_fn float_batch_;                                                                                 \
     hunze_pack_b_fn pack_b_;                                                                                           \
     hunze_float_epilogue_fn float_epilogue_;
 #define HUNZE_GEMM_NARROW(name_, isa_, type_, float_tile_, pack_b_, float_epilogue_, widen_, narrow_, ...)             \
@@ -40,10 +41,11 @@
 
 /* A row reads as lines of a table. */
 /* clang-format off */
-#define HUNZE_GEMM_FLOAT(name_, isa_, type_, float_tile_, float_strip_, pack_b_, float_epilogue_, ...)                 \
+#define HUNZE_GEMM_FLOAT(name_, isa_, type_, float_tile_, float_strip_, float_batch_, pack_b_, float_epilogue_, ...)   \
     {.name = name_, .op = HUNZE_OP_GEMM, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##type_, .b = HUNZE_TYPE_##type_,    \
      .d = HUNZE_TYPE_##type_, .order = HUNZE_ORDER_CHAIN, .bound = BOUND_##type_, .float_tile = float_tile_,           \
-     .float_strip = float_strip_, .pack_b = pack_b_, .float_epilogue = float_epilogue_, .kr = 1, __VA_ARGS__},
+     .float_strip = float_strip_, .float_batch = float_batch_, .pack_b = pack_b_, .float_epilogue = float_epilogue_,   \
+     .kr = 1, __VA_ARGS__},
 #define HUNZE_GEMM_NARROW(name_, isa_, type_, float_tile_, pack_b_, float_epilogue_, widen_, narrow_, ...)             \
     {.name = name_, .op = HUNZE_OP_GEMM, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##type_, .b = HUNZE_TYPE_##type_,    \
      .d = HUNZE_TYPE_F32, .bound = HUNZE_BOUND_F32, .float_tile = float_tile_,             \

@@ -13,6 +13,11 @@ enum { VF_LANES = VF32_LANES };
 #define vf_store vf32_store
 #define vf_load_first vf32_load_first
 #define vf_store_first vf32_store_first
+#define vf_store_parts vf32_store_parts
+#define vf_half_load_first vf32_half_load_first
+#define vf_half_store_first vf32_half_store_first
+#define vf_half_fma vf32_half_fma
+#define vf_half_set1 vf32_half_set1
 #define vf_add vf32_add
 #define vf_sub vf32_sub
 #define vf_mul vf32_mul
@@ -39,6 +44,11 @@ enum { VF_LANES = VF64_LANES };
 #define vf_store vf64_store
 #define vf_load_first vf64_load_first
 #define vf_store_first vf64_store_first
+#define vf_store_parts vf64_store_parts
+#define vf_half_load_first vf64_half_load_first
+#define vf_half_store_first vf64_half_store_first
+#define vf_half_fma vf64_half_fma
+#define vf_half_set1 vf64_half_set1
 #define vf_add vf64_add
 #define vf_sub vf64_sub
 #define vf_mul vf64_mul

@@ -7,6 +7,7 @@ set(HUNZE_ROW_TESTS
   test_rows_depthwise
   test_rows_epilogue
   test_rows_epilogue_int
+  test_rows_gemm_batch
   test_rows_gemm_float
   test_rows_gemm_int
   test_rows_gemm_strip

@@ -3,6 +3,7 @@
  * kind, batches, epilogues, alpha and beta; with 1, 2, 3 and 7 threads, a serial and a reversed parallel_for, B packed or not. */
 #include "gemm.h"
 #include "harness.h"
+#include "plan.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -39,9 +40,9 @@ typedef struct gemm_case {
 
 static hunze_context *context;
 
-/* Strides: the axes in a random order, with gaps; inputs also backwards or 0. */
-static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, bool output,
-                 harness_values values)
+/* Strides: the axes in a random order, with gaps; inputs also backwards or 0.  rows: the last axis is contiguous. */
+static void make_strided(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, bool output,
+                         bool rows, harness_values values)
 {
     int order[DIMS];
     bool plain = harness_between(rng, 0, 2) != 0;
@@ -49,8 +50,8 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
     for (int i = 0; i < ndim; i++)
         order[i] = ndim - 1 - i;
     if (!plain)
-        for (int i = ndim - 1; i > 0; i--) {
-            int j = (int)harness_between(rng, 0, i), swap = order[i];
+        for (int i = ndim - 1; i > rows; i--) {
+            int j = (int)harness_between(rng, rows, i), swap = order[i];
             order[i] = order[j];
             order[j] = swap;
         }
@@ -59,14 +60,15 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
         int axis = order[i];
         int64_t extent = shape[axis] > 0 ? shape[axis] : 1;
         x->shape[axis] = shape[axis];
-        if (i > 0 || !plain)
+        const bool contiguous = rows && i == 0;
+        if ((i > 0 || !plain) && !contiguous)
             span += harness_between(rng, 0, 3) == 0 ? harness_between(rng, 1, 5) : 0;
         x->strides[axis] = span;
-        if (!output && harness_between(rng, 0, 11) == 0)
+        if (!output && !contiguous && harness_between(rng, 0, 11) == 0)
             x->strides[axis] = 0;
         else
             span *= extent;
-        if (harness_between(rng, 0, 9) == 0) {
+        if (!contiguous && harness_between(rng, 0, 9) == 0) {
             x->strides[axis] = -x->strides[axis];
             first += -x->strides[axis] * (extent - 1);
         }
@@ -88,6 +90,12 @@ static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const 
         else
             x->all_values[i].whole = (uint64_t)harness_get_whole(type, x->memory, i);
     x->values = x->all_values + first;
+}
+
+static void make(operand *x, harness_rng *rng, hunze_type type, int ndim, const int64_t *shape, bool output,
+                 harness_values values)
+{
+    make_strided(x, rng, type, ndim, shape, output, false, values);
 }
 
 static void destroy(operand *x)
@@ -251,6 +259,28 @@ static hunze_status drive(gemm_case *g, const hunze_tensor *packed, int32_t thre
     return status;
 }
 
+/* The driver of small products in place; false: it does not take the case. */
+static bool drive_direct(gemm_case *g, int32_t threads, const hunze_run *run, hunze_status *status)
+{
+    struct hunze_plan plan = {.context = context, .op = HUNZE_OP_GEMM, .row = g->row, .d_type = g->d.type};
+    const hunze_call call = {sizeof call,  HUNZE_OP_GEMM, &g->a.tensor, &g->b.tensor, g->has_c ? &g->c.tensor : NULL,
+                             &g->d.tensor, &g->options};
+    const int roles[] = {HUNZE_ROLE_A, HUNZE_ROLE_B, HUNZE_ROLE_C, HUNZE_ROLE_D, HUNZE_ROLE_BIAS, HUNZE_ROLE_RESIDUAL};
+    const hunze_tensor *const operands[] = {call.a, call.b, call.c, call.d, g->options.bias, g->options.residual};
+    hunze_request request = {.call = &call};
+    for (int i = 0; i < 6; i++) {
+        request.operand[roles[i]] = operands[i];
+        plan.roles |= operands[i] ? 1u << roles[i] : 0;
+    }
+    plan.gemm_shape = (hunze_gemm_shape){.m = g->m, .n = g->n, .k = g->k, .batch = g->batch[0] * g->batch[1]};
+    plan.operations = UINT64_MAX; /* worth any number of threads */
+    if (g->m * g->n == 0 || !hunze_gemm_is_direct(&request, &plan))
+        return false;
+    hunze_exec exec = {.context = context, .threads = threads, .run = run, .caller = (uintptr_t)pthread_self()};
+    *status = hunze_run_gemm_direct(&plan, &call, &exec);
+    return true;
+}
+
 static void compare(const gemm_case *g, const char *expected, const char *how)
 {
     const size_t size = hunze_type_bytes(g->d.type);
@@ -260,8 +290,10 @@ static void compare(const gemm_case *g, const char *expected, const char *how)
                       harness_show(g->d.type, g->d.memory + at), harness_show(g->d.type, expected + at));
 }
 
-static void check_case(gemm_case *g)
+/* Whether the case was one of small products in place, too. */
+static bool check_case(gemm_case *g)
 {
+    bool direct = false;
     static const int32_t thread_counts[] = {1, 2, 3, 7};
     char *before = malloc(g->d.bytes), *expected = malloc(g->d.bytes), how[64];
     memcpy(before, g->d.memory, g->d.bytes);
@@ -288,10 +320,18 @@ static void check_case(gemm_case *g)
                 drive(g, variant == 3 ? &packed : NULL, thread_counts[t], variant == 1 || variant == 2 ? &run : NULL);
             harness_check(status == HUNZE_OK, "%s: %s", how, hunze_last_error());
             compare(g, expected, how);
+            memcpy(g->d.memory, before, g->d.bytes);
+            if (variant == 3 || !drive_direct(g, thread_counts[t], variant ? &run : NULL, &status))
+                continue;
+            direct = true;
+            strcat(how, ", in place");
+            harness_check(status == HUNZE_OK, "%s: %s", how, hunze_last_error());
+            compare(g, expected, how);
         }
     free(packed.data);
     free(before);
     free(expected);
+    return direct;
 }
 
 /* ------------------------------------------------------------------ cases */
@@ -320,7 +360,8 @@ static void make_operand_shape(const gemm_case *g, harness_rng *rng, int64_t row
     *ndim = axes + 2;
 }
 
-static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t n, int64_t k)
+/* in_place: rows of B, C and D are contiguous, nothing stands behind the sum, and batches are larger.  Returns what check_case does. */
+static bool any_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t n, int64_t k, bool in_place)
 {
     gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 1};
     const hunze_type type = row->a;
@@ -330,16 +371,16 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
     if ((double)m * (double)n * (double)k < 1e5) {
         g.batch_axes = (int)harness_between(rng, 0, MAX_BATCH_AXES);
         for (int i = 0; i < g.batch_axes; i++)
-            g.batch[MAX_BATCH_AXES - 1 - i] = harness_between(rng, 1, 3);
+            g.batch[MAX_BATCH_AXES - 1 - i] = harness_between(rng, 1, in_place ? 9 : 3);
     }
     g.transpose_a = harness_between(rng, 0, 1);
-    g.transpose_b = harness_between(rng, 0, 1);
+    g.transpose_b = harness_between(rng, 0, in_place ? 0 : 1);
     make_operand_shape(&g, rng, g.transpose_a ? k : m, g.transpose_a ? m : k, shape, &ndim, true);
     make(&g.a, rng, type, ndim, shape, false, values);
     make_operand_shape(&g, rng, g.transpose_b ? n : k, g.transpose_b ? k : n, shape, &ndim, true);
-    make(&g.b, rng, type, ndim, shape, false, values);
+    make_strided(&g.b, rng, type, ndim, shape, false, in_place, values);
     make_operand_shape(&g, rng, m, n, shape, &ndim, false);
-    make(&g.d, rng, other_type(row, rng), ndim, shape, true, HARNESS_SPECIAL);
+    make_strided(&g.d, rng, other_type(row, rng), ndim, shape, true, in_place, HARNESS_SPECIAL);
     static const double factors[] = {1, 1, 0, -0.75, 2};
     const double whole = hunze_row_wraps(row) ? 4 : 1;
     g.alpha = whole * factors[harness_between(rng, 0, 4)];
@@ -347,14 +388,14 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
         g.has_c = true;
         g.beta = whole * factors[harness_between(rng, 0, 4)];
         make_operand_shape(&g, rng, m, n, shape, &ndim, false);
-        make(&g.c, rng, g.d.type, ndim, shape, false, g.beta == 0 ? HARNESS_SPECIAL : values);
+        make_strided(&g.c, rng, g.d.type, ndim, shape, false, in_place, g.beta == 0 ? HARNESS_SPECIAL : values);
     }
     g.options = (hunze_gemm_options){.struct_size = sizeof g.options,
                                      .alpha = &g.alpha,
                                      .beta = &g.beta,
                                      .transpose_a = g.transpose_a,
                                      .transpose_b = g.transpose_b};
-    switch (harness_between(rng, 0, 4)) {
+    switch (in_place ? 4 : harness_between(rng, 0, 4)) {
     case 0:
         make(&g.bias, rng, other_type(row, rng), 1, (int64_t[]){n}, false, values);
         g.options.bias = &g.bias.tensor;
@@ -365,13 +406,14 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
         break;
     default: break;
     }
-    if (harness_between(rng, 0, 3) == 0) {
+    if (!in_place && harness_between(rng, 0, 3) == 0) {
         make_operand_shape(&g, rng, harness_between(rng, 0, 1) ? m : 1, n, shape, &ndim, true);
         make(&g.residual, rng, other_type(row, rng), ndim, shape, false, values);
         g.options.residual = &g.residual.tensor;
     }
     static const uint32_t kinds[] = {HUNZE_ACT_NONE, HUNZE_ACT_RELU, HUNZE_ACT_LEAKY_RELU, HUNZE_ACT_CLIP};
-    g.activation = (hunze_activation){sizeof g.activation, kinds[harness_between(rng, 0, 3)], -0.5F, 0.5F};
+    g.activation =
+        (hunze_activation){sizeof g.activation, kinds[in_place ? 0 : harness_between(rng, 0, 3)], -0.5F, 0.5F};
     if (hunze_row_wraps(row)) { /* bounds that not every sum of 16 bits is beyond */
         g.activation.kind = g.activation.kind == HUNZE_ACT_LEAKY_RELU ? HUNZE_ACT_NONE : g.activation.kind;
         g.activation.alpha = -300.5F;
@@ -381,10 +423,16 @@ static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64
     harness_case("m %ld n %ld k %ld batch %ldx%ld, types %d to %d, %s, alpha %g beta %g%s%s", (long)m, (long)n, (long)k,
                  (long)g.batch[0], (long)g.batch[1], type, g.d.type, harness_values_name(values), g.alpha, g.beta,
                  g.transpose_a ? " At" : "", g.transpose_b ? " Bt" : "");
-    check_case(&g);
+    const bool direct = check_case(&g);
     operand *all[] = {&g.a, &g.b, &g.c, &g.d, &g.bias, &g.residual};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         destroy(all[i]);
+    return direct;
+}
+
+static void random_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t n, int64_t k)
+{
+    any_case(row, rng, m, n, k, false);
 }
 
 static bool has_float_tile(const hunze_row *row) { return row->float_tile; }
@@ -429,6 +477,19 @@ static void check_few_rows(const hunze_row *row)
     if (!slow && !harness_small())
         for (int64_t m = 1; m <= 16; m += 5)
             random_case(row, &rng, m, 4096 + 2 * nr + m, 72);
+}
+
+/* Small matrices, one and batches of them: contiguous, strided, broadcast, backwards, along axes that do and do not go on in equal steps. */
+static void check_batches(const hunze_row *row)
+{
+    harness_rng rng = {0xB5297A4D2F1C6E83};
+    const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 23, 25, 33}, ks[] = {0, 1, 2, 5, 9, 16, 23};
+    const bool slow = row->isa == HUNZE_ISA_PORTABLE;
+    int taken = 0;
+    const int count = harness_budget(slow ? 30 : 60, 4);
+    for (int i = 0; i < count; i++)
+        taken += any_case(row, &rng, pick(&rng, sizes, 16), pick(&rng, sizes, 16), pick(&rng, ks, 7), true);
+    harness_check(!row->float_batch || taken == count, "%d of %d cases are computed in place", taken, count);
 }
 
 /* D is C, with beta. */
@@ -484,6 +545,22 @@ static void check_cancel(const hunze_row *row)
     destroy(&g.a);
     destroy(&g.b);
     destroy(&g.d);
+    g.m = 8;
+    g.n = 7;
+    g.batch[1] = 30;
+    make_strided(&g.a, &rng, row->a, 3, (int64_t[]){30, 8, 40}, false, true, HARNESS_UNIFORM);
+    make_strided(&g.b, &rng, row->a, 2, (int64_t[]){40, 7}, false, true, HARNESS_UNIFORM);
+    make_strided(&g.d, &rng, row->a, 3, (int64_t[]){30, 8, 7}, true, true, HARNESS_UNIFORM);
+    harness_case("cancel, batch in place");
+    polls = 0;
+    if (drive_direct(&g, 1, &run, &status))
+        harness_check(polls > 0 && status == HUNZE_ERR_CANCELLED, "polled %d times, %s", polls,
+                      hunze_status_name(status));
+    else
+        harness_check(!row->float_batch, "not computed in place");
+    destroy(&g.a);
+    destroy(&g.b);
+    destroy(&g.d);
 }
 
 int main(int argc, char **argv)
@@ -491,11 +568,10 @@ int main(int argc, char **argv)
     const hunze_context_options options = {.struct_size = sizeof options, .flags = HUNZE_IGNORE_ENVIRONMENT};
     if (hunze_context_create(&options, &context) != HUNZE_OK)
         return 1;
-    static const harness_part parts[] = {{"shapes", has_float_tile, check_shapes},
-                                         {"large", has_float_tile, check_large},
-                                         {"few rows", has_float_tile, check_few_rows},
-                                         {"in place", has_float_tile, check_in_place},
-                                         {"cancel", has_float_tile, check_cancel}};
+    static const harness_part parts[] = {
+        {"shapes", has_float_tile, check_shapes},     {"large", has_float_tile, check_large},
+        {"few rows", has_float_tile, check_few_rows}, {"batches in place", has_float_tile, check_batches},
+        {"in place", has_float_tile, check_in_place}, {"cancel", has_float_tile, check_cancel}};
     int failed = harness_main(argc, argv, "gemm driver", parts, sizeof parts / sizeof *parts);
     hunze_context_release(context);
     return failed;

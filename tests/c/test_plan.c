@@ -189,9 +189,9 @@ static void calls_of_another_plan(void **state)
 static void plans_explain_themselves(void **state)
 {
     (void)state;
-    static const char *const members[] = {
-        "op",           "kernel",     "isa",   "order",   "dtypes",          "why",    "shape", "packed",
-        "reproducible", "operations", "bytes", "threads", "workspace_bytes", "refused"};
+    static const char *const members[] = {"op",         "kernel", "isa",     "order",           "dtypes",
+                                          "why",        "shape",  "packed",  "driver",          "reproducible",
+                                          "operations", "bytes",  "threads", "workspace_bytes", "refused"};
     for (int kind = 0; kind < EXAMPLES; kind++)
         for (int reproducible = 0; has_plans(kind) && reproducible < 2; reproducible++) {
             hunze_plan *plan;

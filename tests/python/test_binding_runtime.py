@@ -274,6 +274,20 @@ def test_explain_is_a_table():
     assert not any("u8s8" in line for line in repr(figures).splitlines()), "the table those of the call's dtypes"
 
 
+@pytest.mark.parametrize(
+    "left, right, options, driver",
+    [
+        ((9, 9), (9, 9), {}, "direct"),
+        ((100, 9, 9), (100, 9, 9), {}, "batched"),
+        ((100, 9, 9), (9, 9), {}, "batched"),
+        ((9, 9), (9, 9), {"activation": "relu"}, "small"),
+        ((300, 300), (300, 300), {}, "blocked"),
+    ],
+)
+def test_explain_says_how_a_product_runs(left, right, options, driver):
+    assert hz.explain(hz.matmul, np.ones(left), np.ones(right), **options)["driver"] == driver
+
+
 def test_meter():
     with hz.meter(project="a ward") as m:
         hz.matmul(A, B)

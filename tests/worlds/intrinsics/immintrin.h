@@ -136,6 +136,24 @@ OWN_UNARY(_mm512_castpd_si512, __m512i, __m512d, (__m512i)a)
 OWN_UNARY(_mm512_castsi512_ps, __m512, __m512i, (__m512)a)
 OWN_UNARY(_mm512_castsi512_pd, __m512d, __m512i, (__m512d)a)
 
+/* The lower half; a vector's upper half is NaN where hardware may have anything. */
+#define OWN_HALVES(whole, half, low, widened)                                                                          \
+    OWN half low(whole a)                                                                                              \
+    {                                                                                                                  \
+        half r;                                                                                                        \
+        memcpy(&r, &a, sizeof r);                                                                                      \
+        return r;                                                                                                      \
+    }                                                                                                                  \
+    OWN whole widened(half a)                                                                                          \
+    {                                                                                                                  \
+        whole r;                                                                                                       \
+        memset(&r, 0xFF, sizeof r);                                                                                    \
+        memcpy(&r, &a, sizeof a);                                                                                      \
+        return r;                                                                                                      \
+    }
+OWN_HALVES(__m512, __m256, _mm512_castps512_ps256, _mm512_castps256_ps512)
+OWN_HALVES(__m512d, __m256d, _mm512_castpd512_pd256, _mm512_castpd256_pd512)
+
 OWN_UNARY(_mm256_set1_epi8, __m256i, int8_t, (__m256i)(a - (own_s8x32){0}))
 OWN_UNARY(_mm256_set1_epi16, __m256i, int16_t, (__m256i)(a - (own_s16x16){0}))
 OWN_UNARY(_mm256_set1_epi32, __m256i, int32_t, (__m256i)(a - (own_s32x8){0}))
@@ -348,6 +366,7 @@ OWN __m256d _mm256_permute4x64_pd(__m256d a, int pick)
 }
 OWN_UNARY(_mm256_castsi256_si128, __m128i, __m256i, ((__m128i){a[0], a[1]}))
 OWN_UNARY(_mm256_broadcastsi128_si256, __m256i, __m128i, ((__m256i){a[0], a[1], a[0], a[1]}))
+OWN __m128i _mm_unpackhi_epi64(__m128i a, __m128i b) { return (__m128i){a[1], b[1]}; }
 OWN __m128i _mm256_extracti128_si256(__m256i a, int half) { return (__m128i){a[2 * half], a[2 * half + 1]}; }
 
 /* ------------------------------------------------------------------ 128 bits */
@@ -423,6 +442,10 @@ OWN_MASKED_LOAD(__m256i, own_s8x32, int8_t, __mmask32, _mm256_maskz_loadu_epi8)
 OWN_MASKED_LOAD(__m256i, own_s16x16, int16_t, __mmask16, _mm256_maskz_loadu_epi16)
 OWN_MASKED_LOAD(__m512i, own_s16x32, int16_t, __mmask32, _mm512_maskz_loadu_epi16)
 OWN_MASKED_LOAD(__m128i, own_s8x16, int8_t, __mmask16, _mm_maskz_loadu_epi8)
+OWN_MASKED_LOAD(__m256, __m256, float, __mmask8, _mm256_maskz_loadu_ps)
+OWN_MASKED_LOAD(__m256d, __m256d, double, __mmask8, _mm256_maskz_loadu_pd)
+OWN_MASKED_STORE(__m256, __m256, float, __mmask8, _mm256_mask_storeu_ps)
+OWN_MASKED_STORE(__m256d, __m256d, double, __mmask8, _mm256_mask_storeu_pd)
 OWN_MASKED_STORE(__m512, __m512, float, __mmask16, _mm512_mask_storeu_ps)
 OWN_MASKED_STORE(__m512d, __m512d, double, __mmask8, _mm512_mask_storeu_pd)
 OWN_MASKED_STORE(__m512i, own_s32x16, int32_t, __mmask16, _mm512_mask_storeu_epi32)

@@ -1,0 +1,226 @@
+/* Small products of f32 or f64 in place, a batch of them (contract: hunze_float_batch in kernels.h).
+ *
+ * The including file has bound simd.h and float_type.h, and says how many rows a tile of one, two and three vectors has: MR1, MR2 and MR3
+ * (0: there is none).  Each number of rows and vectors has a body of its own, in which all sums stay in registers.  A matrix of one tile is a batch's inner loop. */
+#ifndef HUNZE_SIMD_GEMM_BATCH_H
+#define HUNZE_SIMD_GEMM_BATCH_H
+
+#include "../kernels.h"
+
+enum { BATCH_NV = MR3 ? 3 : 2, BATCH_MR = MR1 > MR2 ? MR1 : MR2 };
+
+/* The compiler makes no copies of a loop for values of x. */
+#define BATCH_OPAQUE(x) __asm__("" : "+r"(x))
+
+/* How much of a tile's last vector there is: all of it, n elements, or n of its lower half where a CPU does that faster. */
+enum { BATCH_WHOLE, BATCH_PART, BATCH_HALF };
+
+SIMD_INLINE vf batch_load_last(const scalar *p, int64_t n, const int last)
+{
+#ifdef SIMD_HALVES
+    if (last == BATCH_HALF)
+        return vf_half_load_first(p, n);
+#endif
+    return last == BATCH_WHOLE ? vf_load(p) : vf_load_first(p, n);
+}
+
+SIMD_INLINE vf batch_fma_last(vf a, vf b, vf c, const int last)
+{
+#ifdef SIMD_HALVES
+    if (last == BATCH_HALF)
+        return vf_half_fma(a, b, c);
+#endif
+    (void)last;
+    return vf_fma(a, b, c);
+}
+
+SIMD_INLINE void batch_store_last(scalar *p, vf v, int64_t n, const int last)
+{
+#ifdef SIMD_HALVES
+    if (last == BATCH_HALF) {
+        vf_half_store_first(p, v, n);
+        return;
+    }
+#endif
+    if (last == BATCH_WHOLE)
+        vf_store(p, v);
+    else
+#ifdef SIMD_PARTS
+        vf_store_parts(p, v, n);
+#else
+        vf_store_first(p, v, n);
+#endif
+}
+
+SIMD_INLINE vf batch_set1(scalar x, const bool half)
+{
+#ifdef SIMD_HALVES
+    if (half)
+        return vf_half_set1(x);
+#endif
+    (void)half;
+    return vf_set1(x);
+}
+
+/* d of one tile from its sums, where it is not the sums alone. */
+static __attribute__((noinline)) void batch_scale(const hunze_float_batch *batch, const scalar *sums, const void *c,
+                                                  scalar *d)
+{
+    const scalar *from = c;
+    const vf alpha = vf_set1(*(const scalar *)batch->alpha), beta = vf_set1(c ? *(const scalar *)batch->beta : 1);
+    for (int64_t i = 0; i < batch->m;
+         i++, sums += BATCH_NV * VF_LANES, d += batch->d_row, from = c ? from + batch->c_row : NULL)
+        for (int64_t j = 0; j < batch->n; j += VF_LANES) {
+            const vf s = vf_load(sums + j),
+                     addend = c ? vf_mul(beta, vf_load_first(from + j, batch->n - j)) : vf_set1((scalar)-0.0);
+            vf_store_first(d + j, vf_fma(alpha, s, addend), batch->n - j);
+        }
+}
+
+/* One tile of m rows in each of batch->count matrices. */
+SIMD_INLINE void batch_body(const hunze_float_batch *batch, const int m, const int vectors, const int last)
+{
+    const int64_t n = batch->n - (vectors - 1) * VF_LANES;
+    int64_t a_step = batch->a_col * (int64_t)sizeof(scalar);
+    BATCH_OPAQUE(a_step); /* one loop for all steps */
+    const int64_t a_row = batch->a_row * (int64_t)sizeof(scalar);
+    const int64_t b_row = batch->b_row, d_row = batch->d_row;
+    const char *a_first = batch->a, *c = batch->c;
+    const scalar *b_first = batch->b;
+    scalar *d = batch->d;
+    _Alignas(64) scalar sums[BATCH_MR * BATCH_NV * VF_LANES];
+    bool scaled = c || *(const scalar *)batch->alpha != 1;
+    BATCH_OPAQUE(scaled);
+    for (int64_t left = batch->count; left > 0; left--) {
+        const char *group[(BATCH_MR + 4) / 5];
+#pragma GCC unroll 8
+        for (int g = 0; g < (m + 4) / 5; g++)
+            group[g] = a_first + 5 * g * a_row;
+        vf acc[BATCH_MR][BATCH_NV];
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                acc[i][v] = vf_set1(0);
+        const scalar *b = b_first;
+        for (int64_t p = batch->k; p > 0; p--) {
+            vf b_v[BATCH_NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                b_v[v] = v + 1 < vectors ? vf_load(b + v * VF_LANES) : batch_load_last(b + v * VF_LANES, n, last);
+            b += b_row;
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) {
+                const vf a_v =
+                    batch_set1(*(const scalar *)(group[i / 5] + i % 5 * a_row), vectors == 1 && last == BATCH_HALF);
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    acc[i][v] =
+                        v + 1 < vectors ? vf_fma(a_v, b_v[v], acc[i][v]) : batch_fma_last(a_v, b_v[v], acc[i][v], last);
+            }
+#pragma GCC unroll 8
+            for (int g = 0; g < (m + 4) / 5; g++)
+                group[g] += a_step;
+        }
+        scalar *to = scaled ? sums : d;
+        const int64_t to_row = scaled ? BATCH_NV * VF_LANES : d_row;
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++, to += to_row)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                if (v + 1 < vectors)
+                    vf_store(to + v * VF_LANES, acc[i][v]);
+                else
+                    batch_store_last(to + v * VF_LANES, acc[i][v], n, last);
+        if (scaled) {
+            batch_scale(batch, sums, c, d);
+            c = c ? c + batch->c_next : NULL;
+        }
+        a_first += batch->a_next;
+        b_first = (const scalar *)((const char *)b_first + batch->b_next);
+        d = (scalar *)((char *)d + batch->d_next);
+    }
+}
+
+#define BATCH_ROWS_CASE(count, most, vectors, last)                                                                    \
+    case count:                                                                                                        \
+        if (count <= most)                                                                                             \
+            batch_body(batch, count <= most ? count : 1, vectors, last);                                               \
+        break
+#define BATCH_BY_ROWS(most, vectors, last)                                                                             \
+    switch (batch->m) {                                                                                                \
+        BATCH_ROWS_CASE(1, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(2, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(3, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(4, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(5, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(6, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(7, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(8, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(9, most, vectors, last);                                                                       \
+        BATCH_ROWS_CASE(10, most, vectors, last);                                                                      \
+        BATCH_ROWS_CASE(11, most, vectors, last);                                                                      \
+        BATCH_ROWS_CASE(12, most, vectors, last);                                                                      \
+        BATCH_ROWS_CASE(13, most, vectors, last);                                                                      \
+        BATCH_ROWS_CASE(14, most, vectors, last);                                                                      \
+    }                                                                                                                  \
+    break
+
+static __attribute__((noinline)) void batch_tile(const hunze_float_batch *batch, int64_t vectors)
+{
+    const int64_t n = batch->n - (vectors - 1) * VF_LANES;
+    int last = n == VF_LANES ? BATCH_WHOLE : BATCH_PART;
+#ifdef SIMD_HALVES
+    if (n <= VF_LANES / 2)
+        last = BATCH_HALF;
+#endif
+    switch (3 * vectors + last) {
+    case 3: BATCH_BY_ROWS(MR1, 1, BATCH_WHOLE);
+    case 4: BATCH_BY_ROWS(MR1, 1, BATCH_PART);
+    case 6: BATCH_BY_ROWS(MR2, 2, BATCH_WHOLE);
+    case 7: BATCH_BY_ROWS(MR2, 2, BATCH_PART);
+#ifdef SIMD_HALVES
+    case 5: BATCH_BY_ROWS(MR1, 1, BATCH_HALF);
+    case 8: BATCH_BY_ROWS(MR2, 2, BATCH_HALF);
+#endif
+#if MR3
+    case 9: BATCH_BY_ROWS(MR3, 3, BATCH_WHOLE);
+    case 10: BATCH_BY_ROWS(MR3, 3, BATCH_PART);
+#endif
+    }
+}
+
+SIMD_INLINE void gemm_float_batch(const hunze_float_batch *batch)
+{
+    enum { SIZE = sizeof(scalar) };
+    static const int32_t most[] = {0, MR1, MR2, MR3};
+    const int64_t m = batch->m, n = batch->n, all = (n + VF_LANES - 1) / VF_LANES;
+    if (all <= BATCH_NV && m <= most[all]) {
+        batch_tile(batch, all);
+        return;
+    }
+    hunze_float_batch tile = *batch;
+    tile.count = 1;
+    for (int64_t matrix = 0; matrix < batch->count; matrix++) {
+        const char *a = (const char *)batch->a + matrix * batch->a_next;
+        const char *b = (const char *)batch->b + matrix * batch->b_next;
+        const char *c = batch->c ? (const char *)batch->c + matrix * batch->c_next : NULL;
+        char *d = (char *)batch->d + matrix * batch->d_next;
+        for (int64_t j = 0, left = all; j < n; j += tile.n) {
+            const int64_t vectors = left <= BATCH_NV ? left : 2;
+            left -= vectors;
+            tile.n = left ? vectors * VF_LANES : n - j;
+            tile.b = b + j * SIZE;
+            int32_t tiles = ((int32_t)m + most[vectors] - 1) / most[vectors]; /* of like height */
+            for (int64_t i = 0; i < m; i += tile.m, tiles--) {
+                tile.m = ((int32_t)(m - i) + tiles - 1) / tiles;
+                tile.a = a + i * batch->a_row * SIZE;
+                tile.c = c ? c + (i * batch->c_row + j) * SIZE : NULL;
+                tile.d = d + (i * batch->d_row + j) * SIZE;
+                batch_tile(&tile, vectors);
+            }
+        }
+    }
+}
+
+#endif
