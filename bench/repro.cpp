@@ -221,6 +221,9 @@ class Call
             values_[i] = replaced ? Values() : Values(operand, weights ? Range{-64, 64} : range(operand), &state);
             tensor_[i] = tensor_of(operand, values_[replaced ? D : i]);
         }
+        int32_t *offsets = static_cast<int32_t *>(values_[OFFSETS].data());
+        for (size_t i = 0; i <= line_.rows.size() && line_.operand[OFFSETS].given; i++)
+            offsets[i] = i == 0 ? 0 : offsets[i - 1] + line_.rows[i - 1];
         if (line_.in_place)
             values_[D].keep();
         for (int i = 0; i < QUANTS; i++) {
@@ -249,9 +252,9 @@ class Call
     void make_options()
     {
         const hunze_activation *activation = line_.activation.kind ? &line_.activation : nullptr;
-        gemm_ = {sizeof gemm_,      line_.flags,  &line_.alpha,     &line_.beta, line_.transpose_a,
-                 line_.transpose_b, tensor(BIAS), tensor(RESIDUAL), activation,  quant(OF_A),
-                 quant(OF_B),       quant(OF_D),  nullptr};
+        gemm_ = {sizeof gemm_,      line_.flags,  &line_.alpha,     &line_.beta,    line_.transpose_a,
+                 line_.transpose_b, tensor(BIAS), tensor(RESIDUAL), activation,     quant(OF_A),
+                 quant(OF_B),       quant(OF_D),  nullptr,          tensor(OFFSETS)};
         conv_.struct_size = sizeof conv_;
         conv_.flags = line_.flags;
         conv_.layout = line_.layout;

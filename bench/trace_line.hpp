@@ -23,7 +23,7 @@ constexpr int most_axes = 16;
 struct Grammar {
     const char *name;
     hunze_op op;
-    std::vector<std::string> operands; /* d, a, b, c, bias, residual; "" where there is none */
+    std::vector<std::string> operands; /* d, a, b, c, bias, residual, offsets; "" where there is none */
     std::vector<std::string> quants;   /* of a, b, d */
     std::vector<std::string> options;
 };
@@ -37,18 +37,18 @@ inline const Grammar &grammar_of(const std::string &name)
     static const std::vector<Grammar> ops = {
         {"gemm",
          HUNZE_OP_GEMM,
-         {"d", "a", "b", "c", "bias", "residual"},
+         {"d", "a", "b", "c", "bias", "residual", "offsets"},
          {"a_quant", "b_quant", "d_quant"},
-         {"alpha", "beta", "transpose_a", "transpose_b", "activation", "in_place"}},
-        {"conv", HUNZE_OP_CONV, {"y", "x", "w", "", "bias", "residual"}, {"x_quant", "w_quant", "y_quant"}, conv},
+         {"alpha", "beta", "transpose_a", "transpose_b", "rows", "activation", "in_place"}},
+        {"conv", HUNZE_OP_CONV, {"y", "x", "w", "", "bias", "residual", ""}, {"x_quant", "w_quant", "y_quant"}, conv},
         {"conv_transpose",
          HUNZE_OP_CONV_TRANSPOSE,
-         {"y", "x", "w", "", "bias", "residual"},
+         {"y", "x", "w", "", "bias", "residual", ""},
          {"x_quant", "w_quant", "y_quant"},
          transposed},
-        {"quantize", HUNZE_OP_QUANTIZE, {"codes", "x", "", "", "", ""}, {"", "", "quant"}, {"dynamic"}},
-        {"dequantize", HUNZE_OP_DEQUANTIZE, {"x", "codes", "", "", "", ""}, {"quant", "", ""}, {}},
-        {"activation", HUNZE_OP_ACTIVATION, {"y", "x", "", "", "", ""}, {"", "", ""}, {"activation", "in_place"}},
+        {"quantize", HUNZE_OP_QUANTIZE, {"codes", "x", "", "", "", "", ""}, {"", "", "quant"}, {"dynamic"}},
+        {"dequantize", HUNZE_OP_DEQUANTIZE, {"x", "codes", "", "", "", "", ""}, {"quant", "", ""}, {}},
+        {"activation", HUNZE_OP_ACTIVATION, {"y", "x", "", "", "", "", ""}, {"", "", ""}, {"activation", "in_place"}},
     };
     for (const Grammar &grammar : ops)
         if (name == grammar.name)
@@ -166,7 +166,7 @@ inline Operand read_operand(const Word &word)
     return operand;
 }
 
-enum { D, A, B, C, BIAS, RESIDUAL, OPERANDS };
+enum { D, A, B, C, BIAS, RESIDUAL, OFFSETS, OPERANDS };
 enum { OF_A, OF_B, OF_D, QUANTS };
 
 struct Quant {
@@ -183,6 +183,7 @@ struct Line {
     bool transpose_a = false, transpose_b = false, in_place = false;
     uint32_t layout = 0, groups = 1, dynamic = 0, flags = 0;
     std::vector<uint32_t> stride, dilation, before, after, output_padding; /* empty: the default */
+    std::vector<int32_t> rows;                                             /* of each group, with offsets */
     hunze_activation activation{sizeof(hunze_activation), 0, 0, 0};
     std::string kernel;
 };
@@ -219,6 +220,21 @@ inline std::vector<uint32_t> read_axes(Reader reader, size_t spatial, int64_t le
     }
     reader.end("a space");
     return values;
+}
+
+/* The rows of each group that offsets of this shape tell apart. */
+inline std::vector<int32_t> read_rows(Reader reader, const Operand &offsets)
+{
+    if (!offsets.given || offsets.shape.size() != 1 || offsets.shape[0] < 2)
+        reader.fail("offsets of two elements or more beside it");
+    std::vector<int32_t> rows;
+    do
+        rows.push_back(static_cast<int32_t>(reader.between(0, INT32_MAX)));
+    while (reader.take(','));
+    reader.end("',' and a number, or a space");
+    if (static_cast<int64_t>(rows.size()) != offsets.shape[0] - 1)
+        reader.fail("',' and a number for each of " + std::to_string(offsets.shape[0] - 1) + " groups");
+    return rows;
 }
 
 inline hunze_activation read_activation(Reader reader)
@@ -334,6 +350,10 @@ inline Line parse_line(std::string line)
     with("before", [&](Reader reader) { parsed.before = read_axes(reader, spatial, 0); });
     with("after", [&](Reader reader) { parsed.after = read_axes(reader, spatial, 0); });
     with("output_padding", [&](Reader reader) { parsed.output_padding = read_axes(reader, spatial, 0); });
+    with("rows", [&](Reader reader) { parsed.rows = read_rows(reader, parsed.operand[OFFSETS]); });
+    if (parsed.operand[OFFSETS].given && parsed.rows.empty() &&
+        parsed.operand[OFFSETS].shape != std::vector<int64_t>{1})
+        throw LineError(line.size() + 1, "the line has offsets and ends without rows=…, which is expected");
     with("dynamic", [&](Reader reader) { parsed.dynamic = read_flag(reader); });
     with("activation", [&](Reader reader) { parsed.activation = read_activation(reader); });
     with("flags", [&](Reader reader) { parsed.flags = read_count(reader); });

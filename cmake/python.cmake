@@ -22,6 +22,7 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/docs.c
   bindings/python/dtypes.c
   bindings/python/elementwise.c
+  bindings/python/grouped.c
   bindings/python/matmul.c
   bindings/python/module.c
   bindings/python/offload.c

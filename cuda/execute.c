@@ -151,7 +151,7 @@ static hunze_status run_in_scope(const hunze_plan *plan, const hunze_request *re
     }
     hunze_timed_drop(&events);
     if (status == HUNZE_OK && context->trace)
-        hunze_trace_call(plan, request, 1, nanoseconds);
+        hunze_trace_call(plan, request, 1, plan->bytes, nanoseconds);
     return status;
 }
 

@@ -297,6 +297,8 @@ typedef struct hunze_gemm_options {
     const hunze_quant *b_quant;
     const hunze_quant *d_quant;
     const char *kernel; /* forces a row by its name; HUNZE_ERR_UNSUPPORTED says why it cannot run */
+    /* Grouped: int32 (g + 1,), contiguous, ascending from 0 to m; NULL: none.  A struct_size that ends before it is taken. */
+    const hunze_tensor *offsets;
 } hunze_gemm_options;
 
 /* D = act(alpha * A @ B + beta * C + bias + residual)       order of rounding: docs/NUMERICS.md
@@ -308,10 +310,32 @@ typedef struct hunze_gemm_options {
  *   activation relu or clip only.  With a_quant and b_quant (scales): D is f32, or u8/s8 with d_quant; bias is f32, or s32 at scale a*b; a zero
  *   point may be given without scale for an s32 result (MatMulInteger): a's per tensor or per row, b's per tensor or per column.
  * beta == 0: C is not read and may hold NaN.  alpha == 0: A and B are not read.  k == 0: A @ B counts as zeros.
+ * With offsets, as for mixtures of experts:  A (m, k), B (g, k, n), C and D (m, n); rows [offsets[e], offsets[e + 1]) of A and D meet B[e], with the
+ *   bits of a product of their own.  B of a group without rows is not read.  bias is (n,), or (g, n): a row per group; quantisation of B is per
+ *   tensor; B is not packed.  The plan knows the shapes; values are read when it runs: HUNZE_ERR_OPTION names the first that does not ascend.
+ *   On CPUs: operands on a device are HUNZE_ERR_UNSUPPORTED.
  * D may be C; else D must not overlap an input.  Returns HUNZE_OK or the status that names what is wrong.  Thread-safe. */
 HUNZE_API hunze_status hunze_gemm(hunze_context *context, const hunze_tensor *a, const hunze_tensor *b,
                                   const hunze_tensor *c, const hunze_tensor *d, const hunze_gemm_options *options,
                                   const hunze_run *run);
+
+/* One product of a list; what it lacks is NULL. */
+typedef struct hunze_gemm_group {
+    const hunze_tensor *a, *b, *c, *d;
+    const hunze_tensor *bias, *residual; /* as in hunze_gemm_options */
+} hunze_gemm_group;
+
+/* hunze_gemm for each of `count` groups of any shapes, of which each may have types of its own, with its bits; the options hold for all, without
+ * bias, residual and offsets.  group_size: sizeof(hunze_gemm_group).  Threads share the list: products with too little work for several go to one
+ * each.  An error names the group (groups[3]: …), and no output is touched.  No d may overlap an operand of another group, which is not checked.
+ * Run's workspace has hunze_gemm_grouped_workspace() bytes, for the same groups and threads; then nothing is allocated but plans of new shapes.
+ * With a trace, products run one after the other, with a record each.  On CPUs; Thread-safe. */
+HUNZE_API hunze_status hunze_gemm_grouped(hunze_context *context, const hunze_gemm_group *groups, size_t group_size,
+                                          int64_t count, const hunze_gemm_options *options, const hunze_run *run);
+/* data pointers may be NULL, but of packed weights. */
+HUNZE_API hunze_status hunze_gemm_grouped_workspace(hunze_context *context, const hunze_gemm_group *groups,
+                                                    size_t group_size, int64_t count, const hunze_gemm_options *options,
+                                                    int32_t threads, size_t *bytes);
 
 enum { HUNZE_CHANNELS_FIRST = 0, HUNZE_CHANNELS_LAST = 1 };
 

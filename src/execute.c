@@ -76,6 +76,26 @@ static inline hunze_status check_operands(const hunze_plan *plan, const hunze_re
     return HUNZE_OK;
 }
 
+/* Offsets ascend from 0 to the rows of a. */
+static __attribute__((noinline)) hunze_status check_offsets(const hunze_plan *plan, const hunze_tensor *tensor)
+{
+    const int32_t *offsets = hunze_data(tensor);
+    const int64_t groups = plan->gemm_shape.groups, m = plan->gemm_shape.m;
+    if (offsets[0] != 0)
+        return hunze_fail(HUNZE_ERR_OPTION, "offsets[0] is %d; the first group starts with row 0", offsets[0]);
+    for (int64_t i = 1; i <= groups; i++) {
+        if (offsets[i] < offsets[i - 1])
+            return hunze_fail(HUNZE_ERR_OPTION, "offsets[%lld] is %d after %d; they ascend", (long long)i, offsets[i],
+                              offsets[i - 1]);
+        if (offsets[i] > m)
+            return hunze_fail(HUNZE_ERR_OPTION, "offsets[%lld] is %d; a has %lld rows", (long long)i, offsets[i],
+                              (long long)m);
+    }
+    return offsets[groups] == m ? HUNZE_OK
+                                : hunze_fail(HUNZE_ERR_OPTION, "offsets[%lld], the last, is %d; a has %lld rows",
+                                             (long long)groups, offsets[groups], (long long)m);
+}
+
 static bool is_whole(double x) { return x >= -0x1p63 && x < 0x1p63 && (double)(int64_t)x == x; }
 
 /* alpha and beta are read when the plan runs. */
@@ -274,6 +294,11 @@ static void add_gemm_options(line *to, const hunze_plan *plan, const hunze_reque
         add(to, " transpose_a=1");
     if (o->transpose_b)
         add(to, " transpose_b=1");
+    if (plan->roles & 1u << HUNZE_ROLE_OFFSETS) {
+        const int32_t *offsets = hunze_data(request->operand[HUNZE_ROLE_OFFSETS]);
+        for (int64_t i = 0; i < plan->gemm_shape.groups; i++)
+            add(to, "%s%d", i ? "," : " rows=", offsets[i + 1] - offsets[i]);
+    }
     add_activation(to, o->activation);
 }
 
@@ -340,22 +365,24 @@ static void call_line(const hunze_plan *plan, const hunze_request *request, char
     add(&to, " kernel=%s", plan->row->name);
 }
 
-void hunze_trace_call(const hunze_plan *plan, const hunze_request *request, int32_t threads, uint64_t nanoseconds)
+void hunze_trace_call(const hunze_plan *plan, const hunze_request *request, int32_t threads, uint64_t bytes,
+                      uint64_t nanoseconds)
 {
     char line[1024];
     call_line(plan, request, line, sizeof line);
-    const hunze_trace_record record = {sizeof record, (uint32_t)threads, plan->row->name, line,
-                                       nanoseconds,   plan->operations,  plan->bytes};
+    const hunze_trace_record record = {
+        sizeof record, (uint32_t)threads, plan->row->name, line, nanoseconds, plan->operations, bytes};
     plan->context->trace(plan->context->trace_user, &record);
 }
 
 static void tell(const hunze_plan *plan, const hunze_request *request, const hunze_exec *exec, uint64_t nanoseconds)
 {
     hunze_context *context = plan->context;
+    const uint64_t bytes = plan->bytes - exec->unread_bytes;
     if (atomic_load_explicit(&context->meters, memory_order_relaxed) > 0)
-        hunze_meter_count(context, plan->operations, plan->bytes, nanoseconds);
+        hunze_meter_count(context, plan->operations, bytes, nanoseconds);
     if (context->trace)
-        hunze_trace_call(plan, request, exec->threads, nanoseconds);
+        hunze_trace_call(plan, request, exec->threads, bytes, nanoseconds);
 }
 
 /* Whether anybody wants to know of calls. */
@@ -364,6 +391,19 @@ static bool is_told(hunze_context *context)
     return context->trace || atomic_load_explicit(&context->meters, memory_order_relaxed) > 0;
 }
 
+static inline hunze_status check_run(const hunze_plan *plan, const hunze_request *request)
+{
+    TRY(check_operands(plan, request));
+    if (plan->op == HUNZE_OP_GEMM) {
+        TRY(check_scalars(plan, request->call->options));
+        if (plan->roles & 1u << HUNZE_ROLE_OFFSETS)
+            TRY(check_offsets(plan, request->operand[HUNZE_ROLE_OFFSETS]));
+    }
+    return HUNZE_OK;
+}
+
+hunze_status hunze_check_run(const hunze_plan *plan, const hunze_request *request) { return check_run(plan, request); }
+
 hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
                            hunze_flight *flight)
 {
@@ -371,9 +411,7 @@ hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request,
     const hunze_float_state saved = hunze_float_read(); /* long before it is looked at: reading it takes a while */
     if (run)
         TRY(hunze_run_check(run, plan->device));
-    TRY(check_operands(plan, request));
-    if (plan->op == HUNZE_OP_GEMM)
-        TRY(check_scalars(plan, request->call->options));
+    TRY(check_run(plan, request));
     if (plan->single && !run && !is_told(context)) { /* the call may take no longer than what is left out here */
         hunze_float_set(saved);
         const hunze_status status = hunze_run_gemm_direct(plan, request->call, NULL);

@@ -189,6 +189,11 @@ static gemm_call read_call(const hunze_plan *plan, const hunze_call *call, uint3
     return g;
 }
 
+hunze_gemm_job hunze_gemm_first_job(const hunze_plan *plan, const hunze_call *call, uint32_t flags)
+{
+    return read_call(plan, call, flags).first;
+}
+
 static void move(const void *pointer, const hunze_tensor *x, const hunze_tensor *d, int64_t index)
 {
     const char **moved = (const char **)(uintptr_t)pointer;

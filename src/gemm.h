@@ -62,6 +62,7 @@ typedef struct hunze_gemm_jobs {
     bool unsigned_b;   /* integers: B is u8, and its panels hold b - 128 */
     bool packed_b;     /* every job has packed_b */
     bool shared_b;     /* every job has the same B: it is packed once */
+    bool lane_b;       /* each unit packs its own part of B, if at all: few rows share it */
     bool gathers;      /* any job has a gather */
     bool transposed_d; /* any job has d_col != 1 and n > 1 */
     bool narrow_d;     /* every job has */
@@ -103,8 +104,12 @@ hunze_scalar hunze_scalar_of(const hunze_row *row, double value);
 
 /* The length of a K block of a row's type. */
 int64_t hunze_gemm_kc(const hunze_row *row);
+/* The first product of a validated gemm. */
+hunze_gemm_job hunze_gemm_first_job(const struct hunze_plan *plan, const hunze_call *call, uint32_t flags);
 /* Lanes that are worth it, at most `threads`. */
 int32_t hunze_gemm_lanes(double operations, int32_t threads);
+/* Operations from which on a job of many has phases of its own. */
+extern const double hunze_gemm_phase_operations;
 size_t hunze_gemm_jobs_workspace(const hunze_gemm_jobs *jobs, int32_t threads);
 hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec);
 

@@ -8,8 +8,9 @@
 #include "gemm_unit.h"
 
 enum { UNITS_PER_LANE = 4, PANELS_PER_LANE = 4, TILES_TO_SPLIT = 8 };
-/* Operations below which a further lane costs more than it brings, and below which a job of many is not worth phases of its own. */
-static const double lane_operations = 2e6, phase_operations = 3e7;
+/* Operations below which a further lane costs more than it brings. */
+static const double lane_operations = 2e6;
+const double hunze_gemm_phase_operations = 3e7;
 
 /* ------------------------------------------------------------------ blocking */
 
@@ -46,11 +47,11 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.jobs_per_pass = jobs->count;
     if (jobs->packed_b) {
         bl.source = HUNZE_B_GIVEN;
-    } else if (all_rows) {
+    } else if (all_rows || jobs->lane_b) {
         bl.source = HUNZE_B_LANE;
     } else if (one_b && (integers || (double)m * (double)jobs->count > HUNZE_GEMM_IN_PLACE_TILES * row->mr)) {
         bl.source = HUNZE_B_SHARED;
-    } else if (m > HUNZE_GEMM_IN_PLACE_TILES * row->mr && job_operations > phase_operations) {
+    } else if (m > HUNZE_GEMM_IN_PLACE_TILES * row->mr && job_operations > hunze_gemm_phase_operations) {
         bl.source = HUNZE_B_SHARED;
         bl.jobs_per_pass = 1;
     } else {
@@ -91,8 +92,9 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     const int64_t most_tiles = all_rows ? tiles : hunze_most(row->mc / row->mr, 1);
     int64_t blocks_m = hunze_ceil_div(tiles, most_tiles), blocks_n = hunze_ceil_div(pass_panels, most_panels);
     if (bl.lanes > 1) {
-        while (bl.jobs_per_pass * blocks_m * blocks_n < bl.lanes * (bl.skinny ? 1 : UNITS_PER_LANE)) {
-            if (!all_rows && tiles / blocks_m >= TILES_TO_SPLIT)
+        const int64_t units = bl.skinny && bl.jobs_per_pass == 1 ? bl.lanes : bl.lanes * UNITS_PER_LANE;
+        while (bl.jobs_per_pass * blocks_m * blocks_n < units) {
+            if (!all_rows && !jobs->lane_b && tiles / blocks_m >= TILES_TO_SPLIT)
                 blocks_m *= 2;
             else if (pass_panels / blocks_n >= 2)
                 blocks_n *= 2;

@@ -83,9 +83,10 @@ typedef struct hunze_exec {
     void *
         workspace; /* 64-byte aligned, as large as the row's workspace function said; all allocation precedes the first phase */
     size_t workspace_bytes;
-    const hunze_run *run; /* parallel_for and cancel; may be NULL */
-    uintptr_t caller;     /* the calling thread: the only one that polls cancel */
-    bool lost;            /* forked in the middle: lanes stayed behind with the parent */
+    const hunze_run *run;  /* parallel_for and cancel; may be NULL */
+    uintptr_t caller;      /* the calling thread: the only one that polls cancel */
+    bool lost;             /* forked in the middle: lanes stayed behind with the parent */
+    uint64_t unread_bytes; /* of the plan's: the driver found that this run needs less */
 } hunze_exec;
 
 /* A phase: body(user, lane, lanes) for each lane in [0, lanes), on the caller's parallel_for or the context's pool; returns when all are
@@ -128,6 +129,7 @@ typedef struct hunze_gemm_shape {
     bool packed_b;     /* B is a packed weight */
     bool shared_b;     /* B is one matrix for the whole batch */
     bool transposed_d; /* n > 1 and D's last axis has a stride other than 1 */
+    int64_t groups;    /* that offsets cut the rows into; 0: there are none */
 } hunze_gemm_shape;
 
 typedef struct hunze_conv_shape {
@@ -162,6 +164,7 @@ enum {
     HUNZE_ROLE_B_ZERO,
     HUNZE_ROLE_D_SCALE,
     HUNZE_ROLE_D_ZERO,
+    HUNZE_ROLE_OFFSETS,
     HUNZE_ROLE_COUNT
 };
 typedef struct hunze_operands {
@@ -244,9 +247,10 @@ struct hunze_plan {
 
 /* Bytes of workspace per driver; called with the plan's row. */
 size_t hunze_gemm_workspace(const hunze_plan *plan, int32_t threads);
+size_t hunze_gemm_offsets_workspace(const hunze_plan *plan, int32_t threads);
 size_t hunze_conv_workspace(const hunze_plan *plan, int32_t threads);
 size_t hunze_quantize_workspace(const hunze_plan *plan, int32_t threads);
-hunze_driver_fn hunze_run_gemm, hunze_run_conv, hunze_run_conv_planes, hunze_run_depthwise, hunze_run_conv_transpose,
-    hunze_run_quantize, hunze_run_dequantize, hunze_run_activation;
+hunze_driver_fn hunze_run_gemm, hunze_run_gemm_offsets, hunze_run_conv, hunze_run_conv_planes, hunze_run_depthwise,
+    hunze_run_conv_transpose, hunze_run_quantize, hunze_run_dequantize, hunze_run_activation;
 
 #endif

@@ -25,7 +25,10 @@ const char *hunze_op_name(hunze_op op) { return op_names[op]; }
 static hunze_driver_fn *driver_of(const hunze_request *request, hunze_plan *plan)
 {
     switch (plan->op) {
-    case HUNZE_OP_GEMM: return hunze_gemm_is_direct(request, plan) ? hunze_run_gemm_direct : hunze_run_gemm;
+    case HUNZE_OP_GEMM:
+        return plan->roles & 1u << HUNZE_ROLE_OFFSETS ? hunze_run_gemm_offsets
+               : hunze_gemm_is_direct(request, plan)  ? hunze_run_gemm_direct
+                                                      : hunze_run_gemm;
     case HUNZE_OP_CONV:
         return plan->row->op == HUNZE_OP_CONV                 ? hunze_run_depthwise
                : hunze_conv_in_planes(&plan->conv, plan->row) ? hunze_run_conv_planes
@@ -64,7 +67,10 @@ static size_t driver_workspace(const hunze_plan *plan, int32_t threads)
     if (!plan->writes || plan->driver == hunze_run_gemm_direct)
         return 0;
     switch (plan->op) {
-    case HUNZE_OP_GEMM: bytes = hunze_gemm_workspace(plan, threads); break;
+    case HUNZE_OP_GEMM:
+        bytes = (plan->roles & 1u << HUNZE_ROLE_OFFSETS ? hunze_gemm_offsets_workspace : hunze_gemm_workspace)(plan,
+                                                                                                               threads);
+        break;
     case HUNZE_OP_CONV:
     case HUNZE_OP_CONV_TRANSPOSE: bytes = hunze_conv_workspace(plan, threads); break;
     case HUNZE_OP_QUANTIZE: bytes = hunze_quantize_workspace(plan, threads); break;
@@ -355,8 +361,11 @@ static void add_shape(hunze_text *text, const hunze_plan *plan)
     hunze_text_add(text, "\"shape\": ");
     if (plan->op == HUNZE_OP_GEMM) {
         const hunze_gemm_shape *s = &plan->gemm_shape;
-        hunze_text_add(text, "{\"m\": %lld, \"n\": %lld, \"k\": %lld, \"batch\": %lld}", (long long)s->m,
+        hunze_text_add(text, "{\"m\": %lld, \"n\": %lld, \"k\": %lld, \"batch\": %lld", (long long)s->m,
                        (long long)s->n, (long long)s->k, (long long)s->batch);
+        if (plan->roles & 1u << HUNZE_ROLE_OFFSETS)
+            hunze_text_add(text, ", \"groups\": %lld", (long long)s->groups);
+        hunze_text_add(text, "}");
     } else if (elementwise(plan)) {
         hunze_text_add(text, "{\"elements\": %llu}", (unsigned long long)plan->operations);
     } else {

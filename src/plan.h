@@ -42,6 +42,13 @@ bool hunze_plan_operand(const hunze_plan *plan, int role, hunze_tensor *tensor);
 /* Whether a gemm transposes A or B. */
 bool hunze_plan_transposes(const hunze_plan *plan, int role);
 
+/* Options of a program that was compiled before they had offsets end there. */
+enum { HUNZE_GEMM_OPTIONS_EARLIER = offsetof(hunze_gemm_options, offsets) };
+static inline const hunze_tensor *hunze_gemm_offsets(const hunze_gemm_options *options)
+{
+    return options->struct_size > HUNZE_GEMM_OPTIONS_EARLIER ? options->offsets : NULL;
+}
+
 /* ------------------------------------------------------------------ plan_gemm.c, plan_conv.c, plan_map.c
  * Everything that can be said without data.  They fill the plan's types, shape, operations and bytes. */
 hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan);
@@ -74,8 +81,11 @@ hunze_driver_fn hunze_run_gemm_direct;
 
 /* ------------------------------------------------------------------ execute.c */
 hunze_status hunze_run_check(const hunze_run *run, hunze_device device);
+/* What can be wrong with the data of a run: NULL, alignment, overlap, scalars and offsets. */
+hunze_status hunze_check_run(const hunze_plan *plan, const hunze_request *request);
 /* The context has a trace: it gets a record of the call. */
-void hunze_trace_call(const hunze_plan *plan, const hunze_request *request, int32_t threads, uint64_t nanoseconds);
+void hunze_trace_call(const hunze_plan *plan, const hunze_request *request, int32_t threads, uint64_t bytes,
+                      uint64_t nanoseconds);
 /* The request is the plan's.  Without a flight the workspace is allocated for this run alone. */
 hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
                            hunze_flight *flight);

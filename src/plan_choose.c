@@ -112,6 +112,10 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
         n = (double)plan->gemm_shape.n;
         k = (double)plan->gemm_shape.k;
         times = (double)plan->gemm_shape.batch;
+        if (plan->gemm_shape.groups > 0) {
+            times = (double)plan->gemm_shape.groups;
+            m = (double)hunze_ceil_div(plan->gemm_shape.m, plan->gemm_shape.groups);
+        }
         break;
     case HUNZE_OP_CONV:
     case HUNZE_OP_CONV_TRANSPOSE:

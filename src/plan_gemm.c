@@ -41,6 +41,17 @@ static hunze_status check_bias(const hunze_tensor *bias, int64_t m, int64_t n)
                              hunze_shape_text(bias, text), n, n, m);
 }
 
+static hunze_status check_group_bias(const hunze_tensor *bias, int64_t groups, int64_t n)
+{
+    char text[HUNZE_SHAPE_TEXT];
+    const bool fits =
+        bias->ndim == 1 ? bias->shape[0] == n : bias->ndim == 2 && bias->shape[0] == groups && bias->shape[1] == n;
+    return fits ? HUNZE_OK
+                : hunze_fail(HUNZE_ERR_SHAPE,
+                             "bias has shape %s; with offsets it needs (%" PRId64 ",) or (%" PRId64 ", %" PRId64 ")",
+                             hunze_shape_text(bias, text), n, groups, n);
+}
+
 static hunze_status check_residual(const hunze_tensor *residual, const hunze_tensor *d)
 {
     char text[HUNZE_SHAPE_TEXT], d_text[HUNZE_SHAPE_TEXT];
@@ -88,12 +99,41 @@ static bool is_one_matrix(const hunze_tensor *tensor)
     return true;
 }
 
+/* Offsets cut the rows of a, c and d, and b has a matrix for each group of them. */
+static hunze_status check_groups(const hunze_request *request, const hunze_plan *plan, int64_t m)
+{
+    const hunze_tensor *offsets = request->operand[HUNZE_ROLE_OFFSETS], *b = request->operand[HUNZE_ROLE_B],
+                       *d = request->operand[HUNZE_ROLE_D];
+    char text[HUNZE_SHAPE_TEXT];
+    if (plan->packed)
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED, "b is packed; with offsets it is (g, k, n)");
+    if (b->ndim != 3)
+        return hunze_fail(HUNZE_ERR_SHAPE, "b has shape %s; with offsets it is (g, k, n)", hunze_shape_text(b, text));
+    if (d->ndim != 2)
+        return hunze_fail(HUNZE_ERR_SHAPE, "d has shape %s; with offsets it has two axes", hunze_shape_text(d, text));
+    if (hunze_type_of(offsets->dtype) != HUNZE_TYPE_S32)
+        return hunze_fail(HUNZE_ERR_DTYPE, "offsets are %s; they are s32", hunze_dtype_text(offsets->dtype, text));
+    if (offsets->ndim != 1 || offsets->shape[0] - 1 != b->shape[0])
+        return hunze_fail(HUNZE_ERR_SHAPE, "offsets has shape %s; %" PRId64 " matrices of b need (%" PRId64 ",)",
+                          hunze_shape_text(offsets, text), b->shape[0], b->shape[0] + 1);
+    if (b->shape[0] > 0 && hunze_stride(offsets, 0) != 1)
+        return hunze_fail(HUNZE_ERR_STRIDE, "offsets has stride %" PRId64 "; it must be contiguous",
+                          hunze_stride(offsets, 0));
+    if (m > INT32_MAX)
+        return hunze_fail(HUNZE_ERR_OVERFLOW, "a has %" PRId64 " rows; offsets of 32 bits reach %d", m, INT32_MAX);
+    if (plan->device.type != HUNZE_DEVICE_CPU)
+        return hunze_fail(HUNZE_ERR_UNSUPPORTED,
+                          "offsets: no kernel of a device computes grouped products; call hunze_gemm for each group");
+    return HUNZE_OK;
+}
+
 hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
 {
     const hunze_gemm_options *options = request->call->options;
     const hunze_tensor *a = request->operand[HUNZE_ROLE_A], *b = request->operand[HUNZE_ROLE_B],
                        *c = request->operand[HUNZE_ROLE_C], *d = request->operand[HUNZE_ROLE_D],
                        *bias = request->operand[HUNZE_ROLE_BIAS], *residual = request->operand[HUNZE_ROLE_RESIDUAL];
+    const bool grouped = request->operand[HUNZE_ROLE_OFFSETS] != NULL;
     char text[HUNZE_SHAPE_TEXT];
     if (options->transpose_a > 1 || options->transpose_b > 1)
         return hunze_fail(HUNZE_ERR_OPTION, "transpose_a is %u and transpose_b %u; 0 and 1 are known",
@@ -104,6 +144,8 @@ hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
     const int a_m = a->ndim - (options->transpose_a ? 1 : 2);
     const int64_t m = a->shape[a_m], k = a->shape[a->ndim - (options->transpose_a ? 2 : 1)];
     int64_t n = 0;
+    if (grouped)
+        TRY(check_groups(request, plan, m));
     if (!plan->packed)
         TRY(check_b(b, options->transpose_b, a, k, &n));
     else if (options->transpose_b)
@@ -114,7 +156,7 @@ hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
         return hunze_fail(HUNZE_ERR_SHAPE, "d has shape %s; this product needs (…, %" PRId64 ", %" PRId64 ")",
                           hunze_shape_text(d, text), m, n);
     TRY(leading(a, 2, d, "a"));
-    if (!plan->packed)
+    if (!plan->packed && !grouped)
         TRY(leading(b, 2, d, "b"));
     if (c) {
         if (c->ndim < 2 || c->shape[c->ndim - 2] != m || c->shape[c->ndim - 1] != n)
@@ -123,12 +165,12 @@ hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
         TRY(leading(c, 2, d, "c"));
     }
     if (bias)
-        TRY(check_bias(bias, m, n));
+        TRY(grouped ? check_group_bias(bias, b->shape[0], n) : check_bias(bias, m, n));
     if (residual)
         TRY(check_residual(residual, d));
     TRY(hunze_check_activation(options->activation, plan->d_type));
     TRY(hunze_check_quant(request, options->a_quant, HUNZE_ROLE_A_SCALE, a_m, a->ndim, m, plan->a_type));
-    const int b_ndim = plan->packed ? 2 : b->ndim, b_n = b_ndim - (options->transpose_b ? 2 : 1);
+    const int b_ndim = plan->packed ? 2 : b->ndim, b_n = grouped ? -1 : b_ndim - (options->transpose_b ? 2 : 1);
     TRY(hunze_check_quant(request, options->b_quant, HUNZE_ROLE_B_SCALE, b_n, b_ndim, n, plan->b_type));
     TRY(hunze_check_quant(request, options->d_quant, HUNZE_ROLE_D_SCALE, d->ndim - 1, d->ndim, n, plan->d_type));
     TRY(hunze_tensor_check_output(d, "d"));
@@ -144,6 +186,7 @@ hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
         .packed_b = plan->packed,
         .shared_b = plan->packed || is_one_matrix(b),
         .transposed_d = n > 1 && hunze_stride(d, d->ndim - 1) != 1,
+        .groups = grouped ? b->shape[0] : 0,
     };
     int64_t operations;
     if (__builtin_mul_overflow(elements, k, &operations) || __builtin_mul_overflow(operations, 2, &operations))

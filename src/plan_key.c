@@ -11,7 +11,7 @@ enum {
 
 static const char *const role_names[][HUNZE_ROLE_COUNT] = {
     [HUNZE_OP_GEMM] = {"d", "a", "b", "c", "bias", "residual", "a_quant.scale", "a_quant.zero_point", "b_quant.scale",
-                       "b_quant.zero_point", "d_quant.scale", "d_quant.zero_point"},
+                       "b_quant.zero_point", "d_quant.scale", "d_quant.zero_point", "offsets"},
     [HUNZE_OP_CONV] = {"y", "x", "w", "c", "bias", "residual", "x_quant.scale", "x_quant.zero_point", "w_quant.scale",
                        "w_quant.zero_point", "y_quant.scale", "y_quant.zero_point"},
     [HUNZE_OP_CONV_TRANSPOSE] = {"y", "x", "w", "c", "bias", "residual", "x_quant.scale", "x_quant.zero_point",
@@ -44,7 +44,7 @@ int32_t hunze_operand_alignment(const hunze_tensor *tensor)
 
 /* The key's first word holds op and flags, of 8 bits each, in its halves; above them is room for 3 bits per role. */
 static int alignment_shift(int role) { return role < 8 ? 8 + 3 * role : 40 + 3 * (role - 8); }
-const uint64_t hunze_key_alignments = 0x000FFF00FFFFFF00;
+const uint64_t hunze_key_alignments = 0x007FFF00FFFFFF00;
 _Static_assert(CALL_FLAGS < 256 && HUNZE_ROLE_COUNT <= 16, "the first word of a key has room for alignments");
 
 /* An operand that is not simply in the CPU's memory, or wrong.  *place: its kind of memory and its device, as bits that are free in
@@ -184,10 +184,12 @@ static hunze_status put_kernel(hunze_request *request, const char *kernel)
     return HUNZE_OK;
 }
 
-static inline hunze_status check_options(const void *options, size_t known, const char *name, uint32_t flags)
+/* earlier: the struct_size of a header before this one, or known. */
+static inline hunze_status check_options(const void *options, size_t known, size_t earlier, const char *name,
+                                         uint32_t flags)
 {
     const uint32_t size = *(const uint32_t *)options;
-    if (__builtin_expect(size != known, 0)) {
+    if (__builtin_expect(size != known, 0) && size != earlier) {
         const hunze_status status = hunze_struct_check(options, known, name);
         if (status)
             return status;
@@ -209,7 +211,7 @@ static hunze_status put_gemm(hunze_request *request, hunze_context *context, con
 {
     const hunze_call *call = request->call;
     const hunze_gemm_options *options = call->options;
-    TRY(check_options(options, sizeof *options, "hunze_gemm_options", options->flags));
+    TRY(check_options(options, sizeof *options, HUNZE_GEMM_OPTIONS_EARLIER, "hunze_gemm_options", options->flags));
     put_head(request, options->flags);
     put(request, (uint64_t)options->transpose_a << 32 | options->transpose_b);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
@@ -222,6 +224,7 @@ static hunze_status put_gemm(hunze_request *request, hunze_context *context, con
     TRY(put_quant(request, options->a_quant, HUNZE_ROLE_A_SCALE));
     TRY(put_quant(request, options->b_quant, HUNZE_ROLE_B_SCALE));
     TRY(put_quant(request, options->d_quant, HUNZE_ROLE_D_SCALE));
+    TRY(put_optional(request, HUNZE_ROLE_OFFSETS, hunze_gemm_offsets(options)));
     return put_kernel(request, options->kernel);
 }
 
@@ -237,7 +240,7 @@ static hunze_status put_conv(hunze_request *request, hunze_context *context, con
     const hunze_call *call = request->call;
     const hunze_conv_options *options = call->options;
     uint64_t words[CONV_WORDS] = {0};
-    TRY(check_options(options, sizeof *options, "hunze_conv_options", options->flags));
+    TRY(check_options(options, sizeof *options, sizeof *options, "hunze_conv_options", options->flags));
     put_head(request, options->flags);
     put(request, 0);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
@@ -259,7 +262,7 @@ static hunze_status put_quantize(hunze_request *request)
 {
     const hunze_call *call = request->call;
     const hunze_quantize_options *options = call->options;
-    TRY(check_options(options, sizeof *options, "hunze_quantize_options", options->flags));
+    TRY(check_options(options, sizeof *options, sizeof *options, "hunze_quantize_options", options->flags));
     put_head(request, options->flags);
     put(request, (uint64_t)options->reserved << 32 | options->dynamic);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
@@ -272,7 +275,7 @@ static hunze_status put_activate(hunze_request *request)
 {
     const hunze_call *call = request->call;
     const hunze_activation_options *options = call->options;
-    TRY(check_options(options, sizeof *options, "hunze_activation_options", options->flags));
+    TRY(check_options(options, sizeof *options, sizeof *options, "hunze_activation_options", options->flags));
     put_head(request, options->flags);
     put(request, 0);
     TRY(put_required(request, HUNZE_ROLE_D, call->d));
@@ -344,8 +347,8 @@ bool hunze_request_matches(hunze_context *context, const hunze_call *call, const
     const uintptr_t extras = (uintptr_t)o->bias | (uintptr_t)o->residual | (uintptr_t)o->activation |
                              (uintptr_t)o->a_quant | (uintptr_t)o->b_quant | (uintptr_t)o->d_quant |
                              (uintptr_t)o->kernel | (uintptr_t)call->c;
-    if (!plan->plain || extras || o->struct_size != sizeof *o || o->flags & ~(uint32_t)CALL_FLAGS || !call->a ||
-        !call->b || !call->d ||
+    if (!plan->plain || extras || o->struct_size != sizeof *o || o->offsets || o->flags & ~(uint32_t)CALL_FLAGS ||
+        !call->a || !call->b || !call->d ||
         key[0] != ((uint64_t)((context->flags & CALL_FLAGS) | o->flags) << 32 | HUNZE_OP_GEMM) ||
         key[1] != ((uint64_t)o->transpose_a << 32 | o->transpose_b))
         return false;

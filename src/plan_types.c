@@ -98,7 +98,7 @@ static hunze_status check_alike(const hunze_request *request, const hunze_plan *
                           hunze_type_name(plan->b_type), because, hunze_type_name(plan->a_type));
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
         TRY(expect_type(request, same[i], plan->a_type, because));
-    for (int role = HUNZE_ROLE_A_SCALE; role < HUNZE_ROLE_COUNT; role++)
+    for (int role = HUNZE_ROLE_A_SCALE; role <= HUNZE_ROLE_D_ZERO; role++)
         TRY(refuse(request, role, "scales and zero points belong to operands of u8 and s8"));
     return HUNZE_OK;
 }
@@ -121,7 +121,7 @@ static hunze_status check_narrow(const hunze_request *request, const hunze_plan 
     }
     snprintf(because, sizeof because, "beside %s in %s", name_of(request, HUNZE_ROLE_D), hunze_type_name(plan->d_type));
     TRY(expect_type(request, HUNZE_ROLE_C, plan->d_type, because));
-    for (int role = HUNZE_ROLE_A_SCALE; role < HUNZE_ROLE_COUNT; role++)
+    for (int role = HUNZE_ROLE_A_SCALE; role <= HUNZE_ROLE_D_ZERO; role++)
         TRY(refuse(request, role, "scales and zero points belong to integer operands"));
     return HUNZE_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of the CPython module share.  One call flows: arguments.c (keywords) -> matmul.c, conv.c or elementwise.c
+ * What the files of the CPython module share.  One call flows: arguments.c (keywords) -> matmul.c, grouped.c, conv.c or elementwise.c
  * (operands by arrays.c, shapes, result) -> run.c (plan, GIL, Ctrl-C, status) -> libhunze. */
 #ifndef HUNZE_BINDING_H
 #define HUNZE_BINDING_H
@@ -297,6 +297,7 @@ int plan_moves_to(PyObject *plan);
 
 PyObject *binding_matmul(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 PyObject *binding_linear(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
+PyObject *binding_grouped(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 PyObject *binding_conv(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *binding_activate(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 PyObject *binding_quantize(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
@@ -313,6 +314,6 @@ PyObject *binding_set_device_allocator(PyObject *module, PyObject *const *argume
 const hunze_device_allocator *device_allocator(State *state, hunze_device_allocator *allocator);
 extern PyType_Spec context_spec, settings_spec, plan_spec, request_spec, bound_spec, meter_spec, export_spec;
 extern PyType_Spec stream_spec, memory_spec, device_array_spec;
-extern const char matmul_doc[], linear_doc[], activate_doc[];
+extern const char matmul_doc[], linear_doc[], grouped_doc[], activate_doc[];
 
 #endif

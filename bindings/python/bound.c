@@ -73,7 +73,8 @@ static bool keep_operands(BoundObject *self)
         hunze_gemm_options *o = &call->options.gemm;
         o->activation = o->activation ? &call->activation : NULL;
         return keep_tensor(self, &o->bias, -1) && keep_tensor(self, &o->residual, VARIABLE_RESIDUAL) &&
-               keep_quant(self, &o->a_quant) && keep_quant(self, &o->b_quant) && keep_quant(self, &o->d_quant);
+               keep_tensor(self, &o->offsets, -1) && keep_quant(self, &o->a_quant) && keep_quant(self, &o->b_quant) &&
+               keep_quant(self, &o->d_quant);
     }
     case HUNZE_OP_CONV:
     case HUNZE_OP_CONV_TRANSPOSE: {

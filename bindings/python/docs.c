@@ -69,6 +69,32 @@ const char linear_doc[] = "linear(x, w, /, bias=None, *, " PRODUCT_KEYWORDS
                           "w          (n, k), a QArray, or hz.pack(hz.linear, w)\n"
                           "bias       (n,)\n" PRODUCT_REST;
 
+const char grouped_doc[] =
+    "grouped_matmul(a, b, offsets, /, *, bias=None, residual=None, activation=None, out=None, dtype=None, "
+    "threads=None, "
+    "reproducible=None, kernel=None)\n--\n\n"
+    "Groups of rows, each times a matrix of its own, as for the layers of a mixture of experts: rows offsets[i] up to\n"
+    "offsets[i + 1] of the result are hz.matmul of these rows of a and b[i], with the same bits.\n"
+    "\n"
+    ">>> import numpy as np, hunze as hz\n"
+    ">>> a = np.ones((3, 2), 'float32')\n"
+    ">>> b = np.array([[[1], [1]], [[5], [5]], [[10], [10]]], 'float32')\n"
+    ">>> hz.grouped_matmul(a, b, [0, 2, 2, 3]).T\n"
+    "array([[ 2.,  2., 20.]], dtype=float32)\n"
+    "\n"
+    "a          (m, k): the rows of a group stand together\n"
+    "b          (groups, k, n), any strides; matrices of groups without rows are not read\n"
+    "offsets    groups + 1 integers, ascending from 0 to m; of sizes: np.cumsum([0, *sizes])\n"
+    "bias       (n,), or (groups, n): one per group\n"
+    "residual   an array that broadcasts to the result (m, n), added before the activation\n"
+    "activation, out, dtype, threads, reproducible, kernel   as in hz.matmul\n"
+    "\n"
+    "dtypes are those of hz.matmul, but no QArrays and no packed weights.  Threads share all groups.  Raises "
+    "ValueError\n"
+    "for shapes and for offsets that do not ascend from 0 to m, TypeError for dtypes, NotImplementedError for "
+    "operands\n"
+    "on a device; out is then untouched.  Thread-safe.\n";
+
 const char activate_doc[] =
     "activate(x, /, activation, *, out=None, threads=None, kernel=None, device=None, stream=None)\n--\n\n"
     "activation(x), element by element, with the same bits as where a product ends with it.\n"

@@ -122,6 +122,7 @@ static PyObject *binding_bandwidth(PyObject *module, PyObject *arguments)
 
 static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL | METH_KEYWORDS, matmul_doc},
                                 {"linear", FAST(binding_linear), METH_FASTCALL | METH_KEYWORDS, linear_doc},
+                                {"grouped_matmul", FAST(binding_grouped), METH_FASTCALL | METH_KEYWORDS, grouped_doc},
                                 {"activate", FAST(binding_activate), METH_FASTCALL | METH_KEYWORDS, activate_doc},
                                 {"_conv", FAST(binding_conv), METH_FASTCALL, NULL},
                                 {"_quantize", FAST(binding_quantize), METH_FASTCALL, NULL},

@@ -44,6 +44,10 @@ class Tensor
     }
     Tensor(const Tensor &) = delete;
     operator const hunze_tensor *() const { return &view_; }
+    void set_s32(const std::vector<int32_t> &values)
+    {
+        std::memcpy(view_.data, values.data(), values.size() * sizeof values[0]);
+    }
 
   private:
     Extents shape_, strides_;
@@ -166,6 +170,14 @@ static void products(hunze_context *context)
     expect(gemm(across, down, nullptr, d, o),
            "gemm d=f32:3x5 a=f32:7x3@-8,-2 b=f32:5x7 bias=f32:3x1 residual=f32:5 transpose_a=1 "
            "transpose_b=1 activation=10:0.01,0");
+
+    o = options_of<hunze_gemm_options>();
+    Tensor offsets(s32, {4});
+    const Tensor three(f32, {3, 7, 5}), biases(f32, {3, 5});
+    offsets.set_s32({0, 2, 2, 3});
+    o.offsets = offsets;
+    o.bias = biases;
+    expect(gemm(a, three, nullptr, d, o), "gemm d=f32:3x5 a=f32:3x7 b=f32:3x7x5 bias=f32:3x5 offsets=s32:4 rows=2,0,1");
 
     o = options_of<hunze_gemm_options>();
     act = activation(HUNZE_ACT_CLIP, -std::numeric_limits<float>::infinity(), 16777217.0f / 3);

@@ -11,7 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WITH_C = 1, WITH_BIAS = 2, WITH_RESIDUAL = 4, WITH_SCALES = 8, WITH_ZEROS = 16, DYNAMIC = 32, PACKED = 64 };
+enum {
+    WITH_C = 1,
+    WITH_BIAS = 2,
+    WITH_RESIDUAL = 4,
+    WITH_SCALES = 8,
+    WITH_ZEROS = 16,
+    DYNAMIC = 32,
+    PACKED = 64,
+    WITH_OFFSETS = 128
+};
 enum { SMALL, LARGE };
 
 typedef struct example_spec {
@@ -20,7 +29,7 @@ typedef struct example_spec {
     hunze_type a, b, d;
     uint32_t with, groups;
     int ndim;
-    int64_t shapes[2][3][4]; /* SMALL, LARGE: of a, b, d */
+    int64_t shapes[2][3][4]; /* SMALL, LARGE: of a, b, d; with offsets b has another axis in front */
 } example_spec;
 
 static const example_spec specs[] = {
@@ -96,6 +105,15 @@ static const example_spec specs[] = {
      0,
      2,
      {{{5, 7}, {7, 9}, {5, 9}}, {{257, 310}, {310, 300}, {257, 300}}}},
+    {"gemm grouped",
+     HUNZE_OP_GEMM,
+     HUNZE_TYPE_F32,
+     HUNZE_TYPE_F32,
+     HUNZE_TYPE_F32,
+     WITH_C | WITH_BIAS | WITH_RESIDUAL | WITH_OFFSETS,
+     3,
+     2,
+     {{{5, 7}, {3, 7, 9}, {5, 9}}, {{257, 310}, {3, 310, 300}, {257, 300}}}},
     {"conv f32",
      HUNZE_OP_CONV,
      HUNZE_TYPE_F32,
@@ -236,7 +254,8 @@ static inline const char *operand_name(const example *e, int role)
                                        "b_quant.scale",
                                        "b_quant.zero_point",
                                        "d_quant.scale",
-                                       "d_quant.zero_point"};
+                                       "d_quant.zero_point",
+                                       "offsets"};
     static const char *const conv[] = {"y",
                                        "x",
                                        "w",
@@ -329,8 +348,16 @@ static inline void add_gemm_options(example *e)
         e->call.c = add_operand(e, HUNZE_ROLE_C, s->d, 2, d);
         o->beta = &e->beta;
     }
-    if (s->with & WITH_BIAS)
+    if (s->with & WITH_OFFSETS) {
+        const int64_t groups = s->groups, count = groups + 1;
+        o->offsets = add_operand(e, HUNZE_ROLE_OFFSETS, HUNZE_TYPE_S32, 1, &count);
+        int32_t *offsets = e->tensor[HUNZE_ROLE_OFFSETS].data; /* all but the second group have rows */
+        for (int64_t i = 0; i < count; i++)
+            offsets[i] = (int32_t)(d[0] * (i == 2 ? 1 : i) / groups) + (i == 1 || i == 2);
+        o->bias = add_operand(e, HUNZE_ROLE_BIAS, s->d, 2, (const int64_t[]){groups, d[1]});
+    } else if (s->with & WITH_BIAS) {
         o->bias = add_operand(e, HUNZE_ROLE_BIAS, s->b == HUNZE_TYPE_S8 ? HUNZE_TYPE_S32 : s->d, 1, &d[1]);
+    }
     if (s->with & WITH_RESIDUAL)
         o->residual = add_operand(e, HUNZE_ROLE_RESIDUAL, s->d, 2, d);
     if (s->with & (WITH_SCALES | WITH_ZEROS)) {
@@ -392,7 +419,7 @@ static inline void make_example(example *e, int kind, int size, hunze_context *c
         return;
     }
     if (s->b != HUNZE_TYPE_NONE)
-        e->call.b = add_operand(e, HUNZE_ROLE_B, s->b, s->ndim, s->shapes[size][1]);
+        e->call.b = add_operand(e, HUNZE_ROLE_B, s->b, s->ndim + (s->with & WITH_OFFSETS ? 1 : 0), s->shapes[size][1]);
     e->call.d = add_operand(e, HUNZE_ROLE_D, s->d, s->ndim, s->shapes[size][2]);
     if (s->op == HUNZE_OP_GEMM) {
         add_gemm_options(e);

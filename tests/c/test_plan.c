@@ -258,6 +258,8 @@ static void lines_say_the_call(void **state)
         "activation=1",
         "gemm d=u8:5x9 a=s8:5x7 b=s8:7x9 bias=s32:9 a_quant.scale=f32:1 a_quant.zero_point=s8:1 b_quant.scale=f32:9 "
         "b_quant.zero_point=s8:9 d_quant.scale=f32:1 d_quant.zero_point=u8:1 b_quant.axis=1 activation=1",
+        "gemm d=f32:5x9 a=f32:5x7 b=f32:3x7x9 c=f32:5x9 bias=f32:3x9 residual=f32:5x9 offsets=s32:4 alpha=0.5 beta=-2 "
+        "rows=2,0,3 activation=1",
         "conv y=f32:2x6x5x6 x=f32:2x4x5x6 w=f32:6x2x3x3 bias=f32:6 residual=f32:2x6x5x6 groups=2 before=1,1 after=1,1 "
         "activation=1",
         "conv y=f32:2x6x5x6 x=f32:2x4x5x6 w=packed-f32:6x2x3x3 bias=f32:6 groups=2 before=1,1 after=1,1 activation=1",

@@ -116,6 +116,7 @@ def operands():
         "a": (3, 5),
         "b": (5, 4),
         "v": (4, 5),
+        "e": (2, 5, 4),
         "bias": (4,),
         "x": (2, 3, 8, 9),
         "k": (4, 3, 3, 3),
@@ -177,8 +178,8 @@ def torch_functions():
     return Functions
 
 
-def test_there_are_ten_pairs():
-    assert len(pairs()) == 10
+def test_there_are_eleven_pairs():
+    assert len(pairs()) == 11
 
 
 @pytest.mark.parametrize("origin, left, right", pairs())

@@ -12,7 +12,7 @@ the first operand's library, and where the operands live: on the CPU, or on a CU
 
 from . import _hunze, _offload, _settings
 from ._devices import DeviceArray, devices, empty_cache, set_device_allocator, stream, to_device
-from ._hunze import activate, linear, matmul
+from ._hunze import activate, grouped_matmul, linear, matmul
 from ._hunze import version as __version__
 from ._library import get_include, get_library_dir, info, test
 from ._operations import (
@@ -49,6 +49,7 @@ __all__ = [
     "get_include",
     "get_library_dir",
     "get_num_threads",
+    "grouped_matmul",
     "info",
     "linear",
     "matmul",

@@ -156,6 +156,21 @@ def linear(
     device: str | None = None,
     stream: Stream | None = None,
 ) -> Any: ...
+def grouped_matmul(
+    a: Array,
+    b: Array,
+    offsets: ArrayLike,
+    /,
+    *,
+    bias: Array | None = None,
+    residual: Array | None = None,
+    activation: Activation | None = None,
+    out: Array | None = None,
+    dtype: DTypeLike | None = None,
+    threads: int | None = None,
+    reproducible: bool | None = None,
+    kernel: str | None = None,
+) -> Any: ...
 def activate(
     x: Array,
     /,

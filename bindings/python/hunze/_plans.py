@@ -10,6 +10,7 @@ from ._weights import PackedWeights
 _PLANNED = (
     _hunze.matmul,
     _hunze.linear,
+    _hunze.grouped_matmul,
     _hunze.activate,
     _operations.conv1d,
     _operations.conv2d,
