@@ -106,7 +106,8 @@ enum {
     HUNZE_REQUIRE_FAST = 1u << 1,    /* a portable fallback is HUNZE_ERR_SLOW */
     HUNZE_BATCH_INVARIANT = 1u << 2, /* bits do not depend on the batch (no kernel of this version lets them) */
     HUNZE_WIPE = 1u << 3,            /* scratch that held operands is zeroed before it is released */
-    HUNZE_IGNORE_ENVIRONMENT = 1u << 4, /* contexts only: HUNZE_ISA and HUNZE_NUM_THREADS are not read */
+    HUNZE_IGNORE_ENVIRONMENT =
+        1u << 4, /* contexts only: HUNZE_ISA, HUNZE_NUM_THREADS and HUNZE_PROVIDERS are not read */
     /* On a device: an op does not ask the driver whose memory its operands and workspace are.  A pointer that the device cannot reach is then no
      * HUNZE_ERR_DEVICE but a fault of the device: a later call returns HUNZE_ERR_FAULT, and the process has to restart to use the device again. */
     HUNZE_TRUST_POINTERS = 1u << 5
@@ -154,17 +155,27 @@ typedef struct hunze_context_options {
     void *trace_user;
     const hunze_device_allocator *device_allocator; /* NULL: a pool of the library's own per device */
     uint64_t device_pool_bytes;                     /* free bytes that such a pool keeps; 0: 1 GiB */
+    /* Other libraries that products may use, separated by commas: "openblas" (libopenblas.so.0), "onednn" (libdnnl.so.3), each also with "=file",
+     * a path or a soname without a comma; "auto": both.  NULL: HUNZE_PROVIDERS, else none; "": none.  One that is not allowed is never opened, one that
+     * is when a plan could choose it.  Their bits are their own (docs/NUMERICS.md): HUNZE_REPRODUCIBLE, HUNZE_BATCH_INVARIANT and HUNZE_WIPE leave
+     * them out.  They compute in the call's own threads; meanwhile OpenBLAS' own number of threads is 1 in the whole process. */
+    const char *providers;
+    /* What `python -m hunze tune` measured of them: lines "kernel size thousandths version".  Their kernel is chosen for products of that size
+     * ("small", "skinny", "medium" or "large", as explain says) if it took less than 1000 thousandths of the seconds of the library's own, and the
+     * version is that of the library that is opened.  NULL: they are chosen only by name. */
+    const char *measured;
 } hunze_context_options;
 
 /* options may be NULL.  The environment is read here, once.  No thread starts before work needs one.
- * HUNZE_ERR_OPTION for an ISA that is not known, _UNSUPPORTED for one that this CPU or OS does not have.  A context may be shared between threads. */
+ * HUNZE_ERR_OPTION for an ISA or a provider that is not known and for a wrong line in `measured`, _UNSUPPORTED for one that this CPU or OS does not have.  A context may be shared between threads. */
 HUNZE_API hunze_status hunze_context_create(const hunze_context_options *options, hunze_context **context);
 /* Gives the caller's reference back; plans keep their context alive.  NULL is ignored. */
 HUNZE_API void hunze_context_release(hunze_context *context);
 /* Threads per call from now on; 0 restores the default. */
 HUNZE_API hunze_status hunze_context_set_threads(hunze_context *context, int32_t threads);
 HUNZE_API int32_t hunze_context_threads(const hunze_context *context);
-/* JSON: version, CPU, bundles found and allowed, threads, kernels.  *text is freed with hunze_string_free. */
+/* JSON: version, CPU, bundles found and allowed, threads, kernels, providers (allowed, file, version or why there is none: it opens those that
+ * are allowed).  *text is freed with hunze_string_free. */
 HUNZE_API hunze_status hunze_context_info(hunze_context *context, char **text);
 HUNZE_API void hunze_string_free(char *text);
 
@@ -458,7 +469,8 @@ HUNZE_API hunze_status hunze_plan_prepare(const hunze_plan *plan);
 HUNZE_API size_t hunze_plan_workspace(const hunze_plan *plan, int32_t threads);
 /* The chosen row's name; lives as long as the plan. */
 HUNZE_API const char *hunze_plan_kernel(const hunze_plan *plan);
-/* JSON: kernel, isa, why, each refused row and why, operations, bytes, workspace.  Freed with hunze_string_free. */
+/* JSON: kernel, isa, why it won, the driver around it and how that cuts a product, modelled cycles (null where there is no model), operations, bytes,
+ * threads, workspace for these, each refused row and why.  Runs nothing and reads no clock.  Freed with hunze_string_free. */
 HUNZE_API hunze_status hunze_plan_explain(const hunze_plan *plan, char **text);
 
 #ifdef __cplusplus

@@ -139,8 +139,13 @@ hunze_status hunze_context_create(const hunze_context_options *given, hunze_cont
     atomic_store(&context->threads, context->default_threads);
     context->powercap = "/sys/class/powercap";
     hunze_pool_create(&context->pool);
-    status = hunze_cache_create(context, o->plan_cache ? (uint32_t)o->plan_cache : 256);
+    const bool given_providers = o->providers || !environment;
+    status = hunze_providers_create(context, given_providers ? o->providers : getenv("HUNZE_PROVIDERS"),
+                                    given_providers ? "providers" : "HUNZE_PROVIDERS", o->measured);
+    if (status == HUNZE_OK)
+        status = hunze_cache_create(context, o->plan_cache ? (uint32_t)o->plan_cache : 256);
     if (status) {
+        hunze_providers_destroy(context);
         allocator.free(allocator.user, context, sizeof *context);
         return status;
     }
@@ -158,6 +163,7 @@ void hunze_context_release(hunze_context *context)
     hunze_pool_destroy(&context->pool, &context->allocator);
     hunze_cache_destroy(context);
     hunze_energy_destroy(context);
+    hunze_providers_destroy(context);
     for (int i = 0; i < HUNZE_FLIGHTS; i++)
         if (context->flights[i].scratch)
             hunze_deallocate(context, context->flights[i].scratch, context->flights[i].scratch_bytes);
@@ -204,10 +210,13 @@ hunze_status hunze_context_info(hunze_context *context, char **out)
                    hunze_context_threads(context), context->flags);
     for (int i = 0; i < hunze_row_count; i++) {
         const hunze_row *row = &hunze_rows[i];
+        const bool allowed = row->launch || context->allowed & 1u << row->isa || context->providers[row->provider].file;
         hunze_text_add(&text, "%s{\"name\": \"%s\", \"isa\": \"%s\", \"allowed\": %s}", i ? ", " : "", row->name,
-                       hunze_isa_name(row->isa), row->launch || context->allowed & 1u << row->isa ? "true" : "false");
+                       hunze_isa_name(row->isa), allowed ? "true" : "false");
     }
-    hunze_text_add(&text, "], \"device\": \"cpu\", ");
+    hunze_text_add(&text, "], ");
+    hunze_providers_info(context, &text);
+    hunze_text_add(&text, ", \"device\": \"cpu\", ");
     hunze_device_info(&text);
     hunze_text_add(&text, "}");
     return hunze_text_finish(&text, out);

@@ -106,6 +106,15 @@ typedef struct hunze_cache_entry {
     _Atomic(hunze_plan *) plan;
 } hunze_cache_entry;
 
+/* A library that a context may open (providers/library.c). */
+enum { HUNZE_PROVIDER_TEXT = 256 };
+typedef struct hunze_allowed_provider {
+    const char *file;              /* NULL: not allowed */
+    _Atomic bool tried;            /* to open it; then the next two hold */
+    struct hunze_library *library; /* NULL: for the reason */
+    char why[HUNZE_PROVIDER_TEXT];
+} hunze_allowed_provider;
+
 struct hunze_context {
     _Atomic int32_t references;
     uint32_t flags;
@@ -131,6 +140,11 @@ struct hunze_context {
     _Atomic uint32_t cache_turn;
     _Atomic(hunze_plan *) retired; /* replaced in the cache, perhaps still running; linked by next_retired */
 
+    hunze_allowed_provider providers[HUNZE_PROVIDER_COUNT];
+    const char *measured; /* of them, as hunze_context_options has it; or NULL */
+    char *provider_texts; /* what these point into */
+    size_t provider_bytes;
+
     _Atomic size_t kept_bytes; /* scratch in flights */
     hunze_pool pool;
     hunze_flight flights[HUNZE_FLIGHTS];
@@ -145,6 +159,10 @@ static inline void hunze_deallocate(const hunze_context *context, void *pointer,
     context->allocator.free(context->allocator.user, pointer, bytes);
 }
 void hunze_context_retain(hunze_context *context);
+/* providers/library.c: the options `providers`, given or from the environment as `from` says, and `measured`.  Destroy it even if it fails. */
+hunze_status hunze_providers_create(hunze_context *context, const char *providers, const char *from,
+                                    const char *measured);
+void hunze_providers_destroy(hunze_context *context);
 /* Zeroes memory in a way that the compiler keeps. */
 void hunze_wipe(void *memory, size_t bytes);
 
@@ -154,6 +172,7 @@ typedef struct hunze_text {
     char *bytes; /* NULL once memory ran out */
     size_t length, capacity;
 } hunze_text;
+void hunze_providers_info(hunze_context *context, hunze_text *text); /* opens those that are allowed */
 void hunze_text_start(hunze_text *text);
 void hunze_text_add(hunze_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void hunze_text_add_quoted(hunze_text *text, const char *string); /* as a JSON string, or null */

@@ -11,6 +11,7 @@ static const char *const isa_names[HUNZE_ISA_COUNT] = {
     [HUNZE_ISA_AVXVNNI] = "avxvnni",       [HUNZE_ISA_AVX512] = "avx512",
     [HUNZE_ISA_AVX512VNNI] = "avx512vnni", [HUNZE_ISA_AVX512BF16] = "avx512bf16",
     [HUNZE_ISA_CUDA_SM80] = "cuda_sm80",   [HUNZE_ISA_CUDA_SM90A] = "cuda_sm90a",
+    [HUNZE_ISA_PROVIDER] = "provider",
 };
 
 const char *hunze_isa_name(hunze_isa isa) { return isa_names[isa]; }

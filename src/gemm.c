@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hunze_gemm's driver: reads a validated call's operands, runs small products at once and hands the others to gemm_blocked.c. */
 #include "gemm.h"
+#include "plan.h"
 
 #include <string.h>
 
@@ -349,16 +350,40 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
 
 size_t hunze_gemm_workspace(const hunze_plan *plan, int32_t threads)
 {
-    if (hunze_gemm_is_small(plan))
+    if (plan->row->provided || hunze_gemm_is_small(plan))
         return 0;
     hunze_gemm_jobs jobs = jobs_of(NULL, plan);
     return hunze_gemm_jobs_workspace(&jobs, threads);
+}
+
+hunze_gemm_cut hunze_gemm_cut_of(const hunze_plan *plan, int32_t threads)
+{
+    const hunze_gemm_shape *shape = &plan->gemm_shape;
+    const bool direct = plan->driver == hunze_run_gemm_direct;
+    if (plan->row->provided)
+        return (hunze_gemm_cut){.driver = "another library"};
+    if (direct || (plan->driver == hunze_run_gemm && hunze_gemm_is_small(plan)))
+        return (hunze_gemm_cut){.driver = !direct             ? "small"
+                                          : shape->batch == 1 ? "direct"
+                                                              : "batched",
+                                .b = direct ? "read in place" : "read in place, or a panel packed on the stack",
+                                .unit_m = shape->m,
+                                .unit_n = shape->n,
+                                .kc = shape->k,
+                                .lanes = 1};
+    const hunze_gemm_jobs jobs = jobs_of(NULL, plan);
+    hunze_gemm_cut cut = hunze_gemm_jobs_cut(&jobs, threads);
+    if (plan->driver == hunze_run_gemm_offsets)
+        cut.driver = "groups of rows";
+    return cut;
 }
 
 hunze_status hunze_run_gemm(const hunze_plan *plan, const hunze_call *call, hunze_exec *exec)
 {
     const gemm_call g = read_call(plan, call, exec->flags);
     const hunze_gemm_jobs jobs = jobs_of(&g, plan);
+    if (plan->row->provided)
+        return hunze_run_provided(plan, &jobs, exec);
     if (!hunze_gemm_is_small(plan))
         return hunze_gemm_run_jobs(&jobs, exec);
     for (int64_t index = 0; index < jobs.count; index++) {

@@ -113,6 +113,18 @@ extern const double hunze_gemm_phase_operations;
 size_t hunze_gemm_jobs_workspace(const hunze_gemm_jobs *jobs, int32_t threads);
 hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec);
 
+/* How a plan's product is cut, for explain: rows and columns of a unit of work, the length of a K block, and where B comes from. */
+typedef struct hunze_gemm_cut {
+    const char *driver, *b;
+    int64_t unit_m, unit_n, kc;
+    int32_t lanes;
+} hunze_gemm_cut;
+hunze_gemm_cut hunze_gemm_cut_of(const hunze_plan *plan, int32_t threads);
+hunze_gemm_cut hunze_gemm_jobs_cut(const hunze_gemm_jobs *jobs, int32_t threads);
+
+/* The driver of rows that another library computes (providers/product.c). */
+hunze_status hunze_run_provided(const hunze_plan *plan, const hunze_gemm_jobs *jobs, hunze_exec *exec);
+
 /* What surrounds the tiles of a row of bf16 or f16, for rows [i, i + m) and columns [j, j + n) of a job, at most a tile: C, widened, to t; and
  * t by the epilogue and to D, unless D is t. */
 void hunze_gemm_narrow_begin(const hunze_row *row, const hunze_gemm_job *job, int64_t i, int64_t j, int64_t m,

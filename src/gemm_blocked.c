@@ -148,6 +148,22 @@ size_t hunze_gemm_jobs_workspace(const hunze_gemm_jobs *jobs, int32_t threads)
     return bl.shared_bytes + (size_t)bl.lanes * bl.lane_bytes;
 }
 
+hunze_gemm_cut hunze_gemm_jobs_cut(const hunze_gemm_jobs *jobs, int32_t threads)
+{
+    const hunze_gemm_blocking bl = blocking_of(jobs, threads);
+    return (hunze_gemm_cut){.driver = bl.strips   ? "strips of few rows"
+                                      : bl.skinny ? "few rows"
+                                                  : "blocked",
+                            .b = bl.source == HUNZE_B_GIVEN    ? "packed beforehand"
+                                 : bl.source == HUNZE_B_SHARED ? "packed once for all lanes"
+                                 : bl.strips                   ? "read in place"
+                                                               : "read in place, or packed by the lane that needs it",
+                            .unit_m = hunze_least(bl.unit_m, jobs->m),
+                            .unit_n = hunze_least(bl.unit_n, jobs->n),
+                            .kc = bl.k_blocks == 1 ? jobs->k : bl.kc,
+                            .lanes = bl.lanes};
+}
+
 /* ------------------------------------------------------------------ phases */
 
 typedef struct gemm_pass {

@@ -223,6 +223,7 @@ struct hunze_plan {
     /* Below: the runtime's own. */
     uint32_t bundles, allowed; /* masks of bundles: that the CPU or the device has, and that the context allows */
     bool plain;                /* a gemm of three operands, none packed, and no options but transposes and scalars */
+    bool activates;            /* a gemm with an activation */
     bool single;               /* hunze_run_gemm_direct computes one matrix */
     bool writes;               /* has elements to write */
     bool idle;                 /* nothing for the CPU to compute */

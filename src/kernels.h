@@ -24,8 +24,17 @@ typedef enum hunze_isa {
     HUNZE_ISA_CPU_COUNT = 6,
     HUNZE_ISA_CUDA_SM80 = 6,  /* capability 8.0 and up, at most 99 KB of shared memory */
     HUNZE_ISA_CUDA_SM90A = 7, /* 9.0 exactly */
-    HUNZE_ISA_COUNT = 8
+    HUNZE_ISA_PROVIDER = 8,   /* what another library makes of the CPU; in no set */
+    HUNZE_ISA_COUNT = 9
 } hunze_isa;
+
+/* Libraries that rows call; opened at run time, where the context allows it (providers/). */
+typedef enum hunze_provider {
+    HUNZE_PROVIDER_NONE = 0,
+    HUNZE_PROVIDER_OPENBLAS,
+    HUNZE_PROVIDER_ONEDNN,
+    HUNZE_PROVIDER_COUNT
+} hunze_provider;
 
 /* Element types that rows name. */
 typedef enum hunze_type {
@@ -288,6 +297,23 @@ typedef double hunze_cuda_cost_fn(const struct hunze_plan *plan);
 struct hunze_device_weights;
 typedef hunze_status hunze_cuda_pack_fn(const struct hunze_device_weights *weights, const struct hunze_cuda_run *run);
 
+/* ------------------------------------------------------------------ products by another library (providers/)
+ *
+ *     D = alpha * A @ B + beta * D      one matrix, D by rows that lie d_step apart; m, n, k > 0 and alpha is not 0
+ * An operand's rows are contiguous and lie *_step apart, or, where it is transposed, its columns.  Called in a lane, computes in its thread. */
+struct hunze_library;
+typedef struct hunze_provided_product {
+    const struct hunze_library *library;
+    int64_t m, n, k;
+    const void *a, *b;
+    int64_t a_step, b_step;
+    bool a_transposed, b_transposed;
+    void *d;
+    int64_t d_step;
+    double alpha, beta; /* of integers 1 and 0 */
+} hunze_provided_product;
+typedef hunze_status hunze_provided_fn(const hunze_provided_product *product);
+
 /* ------------------------------------------------------------------ the row
  *
  * A GEMM row also serves convolution by blocks and transposed convolution, one of bf16, f16 or integers that wrap does not; a CONV row is a depthwise kernel. */
@@ -320,6 +346,8 @@ typedef struct hunze_row {
     hunze_cuda_pack_fn *launch_pack;           /* NULL: takes no packed weights */
     /* All that it may start, then NULL: hunze_plan_prepare loads them. */
     const struct hunze_cuda_kernel *const *launch_kernels;
+    hunze_provided_fn *provided; /* by `provider`: such a row has no tile; NULL: a kernel of this library */
+    hunze_provider provider;
     uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
     int32_t mc, nc; /* rows and columns of a unit of work, at most */

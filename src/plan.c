@@ -41,21 +41,6 @@ static hunze_driver_fn *driver_of(const hunze_request *request, hunze_plan *plan
     }
 }
 
-/* How a plan runs on the CPU, in words of its explanation. */
-static const char *driver_name(const hunze_plan *plan)
-{
-    hunze_driver_fn *const driver = plan->driver;
-    if (driver == hunze_run_gemm_direct)
-        return plan->gemm_shape.batch == 1 ? "direct" : "batched";
-    if (driver == hunze_run_gemm)
-        return hunze_gemm_is_small(plan) ? "small" : "blocked";
-    return driver == hunze_run_depthwise        ? "depthwise"
-           : driver == hunze_run_conv_planes    ? "planes"
-           : driver == hunze_run_conv           ? "blocked"
-           : driver == hunze_run_conv_transpose ? "transposed"
-                                                : "elementwise";
-}
-
 static bool elementwise(const hunze_plan *plan)
 {
     return plan->op == HUNZE_OP_QUANTIZE || plan->op == HUNZE_OP_DEQUANTIZE || plan->op == HUNZE_OP_ACTIVATION;
@@ -381,10 +366,35 @@ static void add_shape(hunze_text *text, const hunze_plan *plan)
     }
 }
 
+/* The loops around the kernel, and for a product how they cut it. */
+static void add_driver(hunze_text *text, const hunze_plan *plan, int32_t threads)
+{
+    hunze_driver_fn *const driver = plan->driver;
+    if (plan->op == HUNZE_OP_GEMM && driver) {
+        const hunze_gemm_cut cut = hunze_gemm_cut_of(plan, threads);
+        const hunze_row *row = plan->row;
+        hunze_text_add(text, "\"driver\": \"%s\", ", cut.driver);
+        if (!row->provided)
+            hunze_text_add(text,
+                           "\"blocks\": {\"tile\": [%d, %d], \"unit\": [%lld, %lld], \"k\": %lld, \"lanes\": %d, "
+                           "\"b\": \"%s\"}, ",
+                           row->mr, row->nr, (long long)cut.unit_m, (long long)cut.unit_n, (long long)cut.kc, cut.lanes,
+                           cut.b);
+        return;
+    }
+    hunze_text_add(text, "\"driver\": \"%s\", ",
+                   !driver                              ? "device"
+                   : driver == hunze_run_depthwise      ? "depthwise"
+                   : driver == hunze_run_conv_planes    ? "planes"
+                   : driver == hunze_run_conv           ? "gathered rows"
+                   : driver == hunze_run_conv_transpose ? "residues"
+                                                        : "elementwise");
+}
+
 static void add_device(hunze_text *text, const hunze_plan *plan)
 {
     if (plan->device.type == HUNZE_DEVICE_CPU) {
-        hunze_text_add(text, "\"device\": \"cpu\", \"driver\": \"%s\", ", driver_name(plan));
+        hunze_text_add(text, "\"device\": \"cpu\", ");
         return;
     }
     char name[HUNZE_DEVICE_TEXT];
@@ -415,16 +425,16 @@ hunze_status hunze_plan_explain(const hunze_plan *plan, char **out)
                    "\"%s\", \"%s\"], ",
                    op_names[plan->op], row->name, hunze_isa_name(row->isa), orders[row->order],
                    hunze_type_name(plan->a_type), hunze_type_name(plan->b_type), hunze_type_name(plan->d_type));
-    hunze_text_add(&text, "\"why\": \"%s\", ",
-                   plan->forced               ? "forced by name"
-                   : row->launch              ? "the kernel of the operands' device that takes the call"
-                   : row->op == HUNZE_OP_CONV ? "a depthwise convolution, on the widest bundle allowed"
-                   : plan->op == HUNZE_OP_GEMM || row->op == HUNZE_OP_GEMM
-                       ? "fewest modelled cycles of the kernels that take the call"
-                       : "the widest bundle allowed");
+    hunze_text_add(&text, "\"why\": \"");
+    hunze_explain_choice(plan, &text);
+    hunze_text_add(&text, "\", ");
+    const int32_t threads = hunze_plan_threads(plan, 0);
+    add_driver(&text, plan, threads);
     add_device(&text, plan);
     add_shape(&text, plan);
-    const int32_t threads = hunze_plan_threads(plan, 0);
+    const double cycles = hunze_modelled_cycles(plan);
+    hunze_text_add(&text, ", \"cycles\": ");
+    hunze_text_add(&text, cycles > 0 ? "%.0f" : "null", cycles);
     hunze_text_add(&text,
                    ", \"packed\": %s, \"reproducible\": %s, \"operations\": %llu, \"bytes\": %llu, \"threads\": %d, "
                    "\"workspace_bytes\": %zu, \"refused\": ",

@@ -66,6 +66,19 @@ hunze_status hunze_check_quant(const hunze_request *request, const hunze_quant *
 hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text);
 hunze_status hunze_force_row(hunze_plan *plan, const char *name);
 
+/* Why the plan's row won: words that need no quoting. */
+void hunze_explain_choice(const hunze_plan *plan, hunze_text *text);
+/* Of its row on one core, or a device's multiprocessor; 0: has no model. */
+double hunze_modelled_cycles(const hunze_plan *plan);
+
+/* ------------------------------------------------------------------ providers/product.c: rows that another library computes
+ * NULL if the row takes the plan's call, else why not; `text` may hold it.  Opens the library only if the row could win. */
+const char *hunze_provided_refusal(const hunze_plan *plan, const hunze_row *row, char *text, size_t size);
+/* Of the seconds of our own kernel, as measured for products of the plan's size and this version of the library; 0: nothing was. */
+long hunze_provided_thousandths(const hunze_plan *plan, const hunze_row *row);
+/* The same in words; returns text. */
+const char *hunze_provided_rank(const hunze_plan *plan, const hunze_row *row, char *text, size_t size);
+
 /* ------------------------------------------------------------------ plan.c */
 /* A plan with one reference, which is not in the cache. */
 hunze_status hunze_plan_make(hunze_context *context, const hunze_request *request, hunze_plan **plan);

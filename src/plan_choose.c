@@ -51,6 +51,8 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
         return text;
     }
     const bool on_cpu = plan->device.type == HUNZE_DEVICE_CPU;
+    if (row->provided && on_cpu)
+        return hunze_provided_refusal(plan, row, text, size);
     if (on_cpu != !row->launch)
         return on_cpu ? "computes on a device, and the operands live on the CPU"
                       : "computes on the CPU, and the operands live on a device";
@@ -152,6 +154,36 @@ static bool better(const hunze_row *row, double row_cost, const hunze_row *best,
                                                                                                : row->isa > best->isa;
 }
 
+void hunze_explain_choice(const hunze_plan *plan, hunze_text *text)
+{
+    char reason[320];
+    const hunze_row *row = plan->row, *next = NULL;
+    const double row_cost = cost(plan, row);
+    if (plan->forced) {
+        hunze_text_add(text, "forced by name");
+    } else if (row->provided) {
+        hunze_text_add(text, "%s", hunze_provided_rank(plan, row, reason, sizeof reason));
+    } else if (row->launch) {
+        hunze_text_add(text, "the kernel of the operands' device that takes the call");
+    } else if (row->op == HUNZE_OP_CONV) {
+        hunze_text_add(text, "a depthwise convolution, on the widest bundle allowed");
+    } else if (row_cost == 0) {
+        hunze_text_add(text, "the widest bundle allowed");
+    } else {
+        for (int i = 0; i < hunze_row_count; i++) {
+            const hunze_row *other = &hunze_rows[i];
+            if (other != row && !other->provided && other->order == row->order && serves(other, plan->op) &&
+                !refusal(plan, other, reason, sizeof reason) && (!next || cost(plan, other) < cost(plan, next)))
+                next = other;
+        }
+        hunze_text_add(text, "fewest modelled cycles of the kernels that take the call");
+        if (next)
+            hunze_text_add(text, "; the next is %s with %.2f times as many", next->name, cost(plan, next) / row_cost);
+    }
+}
+
+double hunze_modelled_cycles(const hunze_plan *plan) { return cost(plan, plan->row); }
+
 static const hunze_row *row_named(const hunze_plan *plan, const char *name)
 {
     for (int i = 0; i < hunze_row_count; i++)
@@ -177,15 +209,34 @@ hunze_status hunze_force_row(hunze_plan *plan, const char *name)
                       name, names);
 }
 
-hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
+/* The row of another library that was measured to take least of our own kernel's seconds, if that is less than all of them; else `own`. */
+static const hunze_row *least_measured(const hunze_plan *plan, const hunze_row *own)
 {
     char reason[256];
+    const hunze_row *best = own;
+    long least = 1000;
+    for (int i = 0; i < hunze_row_count; i++) {
+        const hunze_row *row = &hunze_rows[i];
+        if (!row->provided || !serves(row, plan->op) || refusal(plan, row, reason, sizeof reason))
+            continue;
+        const long thousandths = hunze_provided_thousandths(plan, row);
+        if (thousandths > 0 && thousandths < least) {
+            least = thousandths;
+            best = row;
+        }
+    }
+    return best;
+}
+
+hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
+{
+    char reason[320];
     const hunze_row *best = NULL;
     double best_cost = 0;
     for (int i = 0; i < hunze_row_count; i++) {
         const hunze_row *row = &hunze_rows[i];
-        if (!serves(row, plan->op) || refusal(plan, row, reason, sizeof reason) ||
-            (plan->forced && plan->forced != row))
+        if (!serves(row, plan->op) || (row->provided && plan->forced != row) ||
+            refusal(plan, row, reason, sizeof reason) || (plan->forced && plan->forced != row))
             continue;
         const double row_cost = cost(plan, row);
         if (better(row, row_cost, best, best_cost)) {
@@ -193,6 +244,8 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
             best_cost = row_cost;
         }
     }
+    if (best && !plan->forced && plan->context->measured)
+        best = least_measured(plan, best);
     if (text) {
         hunze_text_add(text, "[");
         for (int i = 0, first = 1; i < hunze_row_count; i++) {
@@ -202,9 +255,13 @@ hunze_status hunze_choose_row(hunze_plan *plan, hunze_text *text)
             const char *why = refusal(plan, row, reason, sizeof reason);
             if (!why && plan->forced) {
                 why = "another kernel is forced by name";
+            } else if (!why && row->provided) {
+                why = hunze_provided_rank(plan, row, reason, sizeof reason);
             } else if (!why) {
                 if (best->op != row->op)
                     why = "a depthwise kernel takes the call";
+                else if (best->provided)
+                    snprintf(reason, sizeof reason, "%s was measured to be faster", best->name);
                 else if (best->order == row->order && best_cost > 0 && cost(plan, row) > 0)
                     snprintf(reason, sizeof reason, "modelled at %.2f times the cycles", cost(plan, row) / best_cost);
                 else if (best->isa == row->isa)

@@ -169,6 +169,7 @@ hunze_status hunze_check_gemm(const hunze_request *request, hunze_plan *plan)
     if (residual)
         TRY(check_residual(residual, d));
     TRY(hunze_check_activation(options->activation, plan->d_type));
+    plan->activates = options->activation && options->activation->kind != HUNZE_ACT_NONE;
     TRY(hunze_check_quant(request, options->a_quant, HUNZE_ROLE_A_SCALE, a_m, a->ndim, m, plan->a_type));
     const int b_ndim = plan->packed ? 2 : b->ndim, b_n = grouped ? -1 : b_ndim - (options->transpose_b ? 2 : 1);
     TRY(hunze_check_quant(request, options->b_quant, HUNZE_ROLE_B_SCALE, b_n, b_ndim, n, plan->b_type));

@@ -33,6 +33,7 @@
     hunze_minmax_fn minmax_;
 #define HUNZE_DEQUANTIZE(name_, isa_, codes_, quantize_) hunze_quantize_fn quantize_;
 #define HUNZE_ACTIVATION(name_, isa_, type_, float_epilogue_) hunze_float_epilogue_fn float_epilogue_;
+#define HUNZE_GEMM_PROVIDER(name_, provider_, a_, b_, d_, provided_, ...) hunze_provided_fn provided_;
 #define HUNZE_CUDA(name_, op_, needs_, a_, b_, d_, launch_, ...) hunze_cuda_launch_fn launch_;
 #include "kernels.def"
 
@@ -71,6 +72,9 @@
 #define HUNZE_ACTIVATION(name_, isa_, type_, float_epilogue_)                                                          \
     {.name = name_, .op = HUNZE_OP_ACTIVATION, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##type_,                       \
      .d = HUNZE_TYPE_##type_, .order = HUNZE_ORDER_EXACT, .bound = HUNZE_BOUND_EXACT, .float_epilogue = float_epilogue_},
+#define HUNZE_GEMM_PROVIDER(name_, provider_, a_, b_, d_, provided_, ...)                                              \
+    {.name = name_, .op = HUNZE_OP_GEMM, .isa = HUNZE_ISA_PROVIDER, .a = HUNZE_TYPE_##a_, .b = HUNZE_TYPE_##b_,        \
+     .d = HUNZE_TYPE_##d_, .provider = HUNZE_PROVIDER_##provider_, .provided = provided_, __VA_ARGS__},
 #define HUNZE_CUDA(name_, op_, needs_, a_, b_, d_, launch_, ...)                                                       \
     {.name = name_, .op = HUNZE_OP_##op_, .isa = HUNZE_ISA_CUDA_##needs_, .a = HUNZE_TYPE_##a_,                        \
      .b = HUNZE_TYPE_##b_, .d = HUNZE_TYPE_##d_, .launch = launch_, __VA_ARGS__},

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MARKERS = "<!-- kernels: made by tools/kernel_table.py -->\n", "<!-- end of kernels -->\n"
 BUNDLES = ("PORTABLE", "AVX2", "AVXVNNI", "AVX512", "AVX512VNNI", "AVX512BF16")
 DEVICES = ("CUDA_SM80", "CUDA_SM90A")  # columns once they have rows
+PROVIDERS = "OTHER LIBRARIES"  # a column, too
 OPERATIONS = {
     "HUNZE_GEMM_FLOAT": "gemm, conv, conv_transpose",
     "HUNZE_GEMM_NARROW": "gemm",
@@ -52,6 +53,10 @@ def rows(text):
             if needs == "SM80" and macro == "HUNZE_GEMM_NARROW":
                 more = ["conv, conv_transpose"]
             rest = ", ".join([d] if operation == "QUANTIZE" else [a, b, d])
+        if macro == "HUNZE_GEMM_PROVIDER":
+            a, b, d = re.split(r",\s*", rest)[:3]
+            yield "gemm", "%s × %s → %s" % (a.lower(), b.lower(), d.lower()), PROVIDERS, bundle.lower()
+            continue
         types = [
             word.lower()
             for word in re.split(r"[,\s]+", rest)
@@ -82,7 +87,7 @@ def table():
         marks = cells.setdefault((operation, types), {}).setdefault(bundle, [])
         if mark not in marks:
             marks.append(mark)
-    bundles = BUNDLES + tuple(name for name in DEVICES if any(name in marks for marks in cells.values()))
+    bundles = BUNDLES + tuple(name for name in (*DEVICES, PROVIDERS) if any(name in marks for marks in cells.values()))
     merged = {}  # types whose marks are alike share a line
     for (operation, types), marks in cells.items():
         line = tuple(", ".join(marks.get(bundle, [])) for bundle in bundles)

@@ -64,6 +64,7 @@ typedef struct State {
     PyObject *quantized_type, *packed_type, *device_type; /* hunze.QArray, hunze.PackedWeights, hunze.DeviceArray */
     struct DeviceHooks *device_hooks;                     /* the user's allocator; NULL: the library's own pool */
     PyObject *choose;                                     /* hunze._offload: whether a device is sooner; or NULL */
+    char *measured;                                       /* of providers, for the default context, or NULL */
     int64_t slice_bytes;                                  /* of what goes over to a device at a time */
     PyObject *keywords[KEYWORD_COUNT];
     PyObject *attributes[ATTRIBUTE_COUNT];

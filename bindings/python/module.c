@@ -37,6 +37,20 @@ static PyObject *binding_use_settings(PyObject *module, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
+/* _set_measured(text): what was measured of providers, for the default context, which is still to be made. */
+static PyObject *binding_set_measured(PyObject *module, PyObject *text)
+{
+    State *state = state_of(module);
+    const char *bytes = PyUnicode_AsUTF8AndSize(text, NULL);
+    char *copy = bytes ? PyMem_Malloc(strlen(bytes) + 1) : NULL;
+    if (!copy)
+        return bytes ? PyErr_NoMemory() : NULL;
+    strcpy(copy, bytes);
+    PyMem_Free(state->measured);
+    state->measured = copy;
+    Py_RETURN_NONE;
+}
+
 static PyObject *binding_info(PyObject *module, PyObject *nothing)
 {
     Active active;
@@ -59,6 +73,14 @@ static PyObject *binding_get_threads(PyObject *module, PyObject *nothing)
     if (!active_settings(state_of(module), &active))
         return NULL;
     return PyLong_FromLong(active.threads ? active.threads : hunze_context_threads(active.context));
+}
+
+/* _context_threads(): those of the context, which plans are explained with. */
+static PyObject *binding_context_threads(PyObject *module, PyObject *nothing)
+{
+    Active active;
+    (void)nothing;
+    return active_settings(state_of(module), &active) ? PyLong_FromLong(hunze_context_threads(active.context)) : NULL;
 }
 
 static PyObject *binding_set_threads(PyObject *module, PyObject *value)
@@ -137,8 +159,10 @@ static PyMethodDef methods[] = {{"matmul", FAST(binding_matmul), METH_FASTCALL |
                                 {"_register", FAST(binding_register), METH_FASTCALL, NULL},
                                 {"_offload", FAST(binding_offload_register), METH_FASTCALL, NULL},
                                 {"_use_settings", binding_use_settings, METH_NOARGS, NULL},
+                                {"_set_measured", binding_set_measured, METH_O, NULL},
                                 {"_info", binding_info, METH_NOARGS, NULL},
                                 {"_get_threads", binding_get_threads, METH_NOARGS, NULL},
+                                {"_context_threads", binding_context_threads, METH_NOARGS, NULL},
                                 {"_set_threads", binding_set_threads, METH_O, NULL},
                                 {"_peak", binding_peak, METH_VARARGS, NULL},
                                 {"_peak_all", binding_peak_all, METH_VARARGS, NULL},
@@ -246,6 +270,8 @@ static void module_free(void *module)
     Py_CLEAR(state->dlpack_version);
     hunze_context_release(state->context);
     state->context = NULL;
+    PyMem_Free(state->measured);
+    state->measured = NULL;
 }
 
 /* Filled in PyInit: CPython 3.11 and 3.12 refuse a slot that they do not know, so Py_mod_gil (4) joins from 3.13 on. */

@@ -50,9 +50,9 @@ static PyObject *allocate(PyTypeObject *type)
 
 static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    const char *isa = NULL;
+    const char *isa = NULL, *providers = NULL, *measured = NULL;
     (void)keywords;
-    if (!PyArg_ParseTuple(arguments, "|z:_Context", &isa))
+    if (!PyArg_ParseTuple(arguments, "|zzz:_Context", &isa, &providers, &measured))
         return NULL;
     ContextObject *self = (ContextObject *)allocate(type);
     if (!self)
@@ -60,6 +60,8 @@ static PyObject *context_new(PyTypeObject *type, PyObject *arguments, PyObject *
     hunze_device_allocator allocator;
     hunze_context_options options = {.struct_size = sizeof options,
                                      .isa = isa,
+                                     .providers = providers,
+                                     .measured = measured,
                                      .device_allocator = device_allocator(PyType_GetModuleState(type), &allocator)};
     hunze_status status = hunze_context_create(&options, &self->context);
     if (status) {
@@ -84,6 +86,14 @@ static PyObject *context_set_threads(PyObject *self, PyObject *value)
     return status ? raise_status(status, "set_num_threads") : Py_NewRef(Py_None);
 }
 
+static PyObject *context_info(PyObject *self, PyObject *nothing)
+{
+    char *text = NULL;
+    (void)nothing;
+    const hunze_status status = hunze_context_info(((ContextObject *)self)->context, &text);
+    return text_result(status, &text, "info");
+}
+
 static PyObject *context_trim(PyObject *self, PyObject *nothing)
 {
     (void)nothing;
@@ -91,8 +101,10 @@ static PyObject *context_trim(PyObject *self, PyObject *nothing)
     return status ? raise_status(status, "empty_cache") : Py_NewRef(Py_None);
 }
 
-static PyMethodDef context_methods[] = {
-    {"set_threads", context_set_threads, METH_O, NULL}, {"trim", context_trim, METH_NOARGS, NULL}, {0}};
+static PyMethodDef context_methods[] = {{"set_threads", context_set_threads, METH_O, NULL},
+                                        {"info", context_info, METH_NOARGS, NULL},
+                                        {"trim", context_trim, METH_NOARGS, NULL},
+                                        {0}};
 static PyType_Slot context_slots[] = {
     {Py_tp_new, context_new}, {Py_tp_dealloc, context_dealloc}, {Py_tp_methods, context_methods}, {0, NULL}};
 PyType_Spec context_spec = {"hunze._hunze._Context", sizeof(ContextObject), 0,
@@ -102,9 +114,10 @@ PyType_Spec context_spec = {"hunze._hunze._Context", sizeof(ContextObject), 0,
 
 typedef struct SettingsObject {
     PyObject ob_base;
-    PyObject *context; /* a _Context, or None: the default */
-    PyObject *isa;     /* its name, or None */
-    PyObject *stream;  /* a hunze.stream, or None */
+    PyObject *context;   /* a _Context, or None: the default */
+    PyObject *isa;       /* its name, or None */
+    PyObject *providers; /* as _Context takes them, or None */
+    PyObject *stream;    /* a hunze.stream, or None */
     unsigned flags;
     int threads;
     PyObject *device; /* as device= has it, or None */
@@ -113,11 +126,12 @@ typedef struct SettingsObject {
 
 static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
-    PyObject *context, *isa, *device = Py_None, *stream = Py_None;
+    PyObject *context, *isa, *device = Py_None, *stream = Py_None, *providers = Py_None;
     unsigned flags;
     int threads, offload;
     (void)keywords;
-    if (!PyArg_ParseTuple(arguments, "OOIi|OO:_Settings", &context, &isa, &flags, &threads, &device, &stream) ||
+    if (!PyArg_ParseTuple(arguments, "OOIi|OOO:_Settings", &context, &isa, &flags, &threads, &device, &stream,
+                          &providers) ||
         !offload_parse(device, &offload))
         return NULL;
     SettingsObject *self = (SettingsObject *)allocate(type);
@@ -126,6 +140,7 @@ static PyObject *settings_new(PyTypeObject *type, PyObject *arguments, PyObject 
     self->context = Py_NewRef(context);
     self->isa = Py_NewRef(isa);
     self->stream = Py_NewRef(stream);
+    self->providers = Py_NewRef(providers);
     self->flags = flags;
     self->threads = threads;
     self->device = Py_NewRef(device);
@@ -139,16 +154,19 @@ static void settings_dealloc(PyObject *self)
     Py_XDECREF(((SettingsObject *)self)->isa);
     Py_XDECREF(((SettingsObject *)self)->device);
     Py_XDECREF(((SettingsObject *)self)->stream);
+    Py_XDECREF(((SettingsObject *)self)->providers);
     free_self(self);
 }
 
-static PyMemberDef settings_members[] = {{"context", T_OBJECT_EX, offsetof(SettingsObject, context), READONLY, NULL},
-                                         {"stream", T_OBJECT_EX, offsetof(SettingsObject, stream), READONLY, NULL},
-                                         {"device", T_OBJECT_EX, offsetof(SettingsObject, device), READONLY, NULL},
-                                         {"isa", T_OBJECT_EX, offsetof(SettingsObject, isa), READONLY, NULL},
-                                         {"flags", T_UINT, offsetof(SettingsObject, flags), READONLY, NULL},
-                                         {"threads", T_INT, offsetof(SettingsObject, threads), READONLY, NULL},
-                                         {0}};
+static PyMemberDef settings_members[] = {
+    {"context", T_OBJECT_EX, offsetof(SettingsObject, context), READONLY, NULL},
+    {"stream", T_OBJECT_EX, offsetof(SettingsObject, stream), READONLY, NULL},
+    {"providers", T_OBJECT_EX, offsetof(SettingsObject, providers), READONLY, NULL},
+    {"device", T_OBJECT_EX, offsetof(SettingsObject, device), READONLY, NULL},
+    {"isa", T_OBJECT_EX, offsetof(SettingsObject, isa), READONLY, NULL},
+    {"flags", T_UINT, offsetof(SettingsObject, flags), READONLY, NULL},
+    {"threads", T_INT, offsetof(SettingsObject, threads), READONLY, NULL},
+    {0}};
 
 static PyType_Slot settings_slots[] = {
     {Py_tp_new, settings_new}, {Py_tp_dealloc, settings_dealloc}, {Py_tp_members, settings_members}, {0, NULL}};
@@ -162,6 +180,7 @@ hunze_context *default_context(State *state)
         return context;
     hunze_device_allocator allocator;
     hunze_context_options options = {.struct_size = sizeof options,
+                                     .measured = state->measured,
                                      .device_allocator = device_allocator(state, &allocator)};
     hunze_status status = hunze_context_create(&options, &context);
     if (status) {

@@ -69,7 +69,7 @@ static inline hunze_context *counted_context(allocations *a, hunze_context_optio
 
 /* ------------------------------------------------------------------ the C library's: these definitions take the place of its own */
 
-static _Thread_local int library_allocations;
+static _Thread_local int library_allocations __attribute__((unused));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 enum { SEES_LIBRARY_ALLOCATIONS = 1 };
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_memalign(size_t, size_t);

@@ -189,9 +189,9 @@ static void calls_of_another_plan(void **state)
 static void plans_explain_themselves(void **state)
 {
     (void)state;
-    static const char *const members[] = {"op",         "kernel", "isa",     "order",           "dtypes",
-                                          "why",        "shape",  "packed",  "driver",          "reproducible",
-                                          "operations", "bytes",  "threads", "workspace_bytes", "refused"};
+    static const char *const members[] = {
+        "op",           "kernel",     "isa",   "order",   "dtypes",          "why",     "shape",  "packed",
+        "reproducible", "operations", "bytes", "threads", "workspace_bytes", "refused", "driver", "cycles"};
     for (int kind = 0; kind < EXAMPLES; kind++)
         for (int reproducible = 0; has_plans(kind) && reproducible < 2; reproducible++) {
             hunze_plan *plan;
@@ -230,7 +230,8 @@ static void plans_explain_themselves(void **state)
     char *info = NULL;
     harness_case("info");
     assert_int_equal(hunze_context_info(plain, &info), HUNZE_OK);
-    harness_check(json_is_valid(info) && json_member(info, "kernels") && json_says(info, "version", HUNZE_VERSION),
+    harness_check(json_is_valid(info) && json_member(info, "kernels") && json_member(info, "providers") &&
+                      json_says(info, "version", HUNZE_VERSION),
                   "%s", info);
     hunze_string_free(info);
 }

@@ -42,9 +42,10 @@ COLUMNS = [column for _, column, _ in WORLDS]
 
 
 def table_rows():
-    """(name, bundle) of every row of the kernel table that CPUs run; tests/cuda proves the others."""
+    """(name, bundle) of every row of the kernel table that is a kernel of the CPU; tests/cuda proves those of devices,
+    test_providers what calls other libraries."""
     text = re.sub(r"/\*.*?\*/", "", (ROOT / "src" / "kernels.def").read_text(), flags=re.S)
-    return re.findall(r'^HUNZE_(?!CUDA\()\w+\("(\w+)",\s*(\w+)', text, flags=re.M)
+    return re.findall(r'^HUNZE_(?!CUDA\(|GEMM_PROVIDER\()\w+\("(\w+)",\s*(\w+)', text, flags=re.M)
 
 
 def read_records(folder):

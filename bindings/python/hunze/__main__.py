@@ -51,7 +51,9 @@ def _run(argv):
     commands.add_parser("test", help="check this installation against NumPy").set_defaults(run=_test)
     commands.add_parser("demo", help="read a photographed page and write a report", add_help=False)
     commands.add_parser("bench", help="ratios to this machine's limits and to other libraries", add_help=False)
-    commands.add_parser("tune", help="measure this machine's limits once, for hunze.explain", add_help=False)
+    commands.add_parser(
+        "tune", help="measure this machine's limits and other libraries once, for hunze.explain", add_help=False
+    )
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 

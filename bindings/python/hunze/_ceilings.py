@@ -1,4 +1,5 @@
-"""This machine's ceilings as python -m hunze tune stored them, and the floor that follows for a call.
+"""What python -m hunze tune stored of this machine: ceilings, the floor that follows for a call, and what was measured
+of other libraries.
 
 One file per machine in $XDG_CACHE_HOME/hunze, so that a home that several machines share keeps them apart.  Nothing
 here measures, and only `store` and `forget`, which tune calls, change a file.
@@ -50,9 +51,9 @@ def _flags():
 @functools.cache
 def machine():
     """What a file belongs to: {"cpu", "cores", "flags"}, the flags as a digest."""
-    from . import info
+    from . import _hunze
 
-    about = info()
+    about = json.loads(_hunze._Context(None, "").info())  # without providers, so that none is opened
     flags = hashlib.sha256(" ".join(_flags()).encode()).hexdigest()[:16]
     return {"cpu": about["cpu"], "cores": about["cores"], "flags": flags}
 
@@ -80,6 +81,11 @@ def _checked(entry):
         rates += ceiling["one"], ceiling["all"]
         if not ceiling["name"].isprintable() or ceiling["unit"] not in UNITS:
             raise ValueError("a name or a unit is none")
+    for kernel in entry.get("providers", []):
+        rates.append(kernel["thousandths"] + 0)
+        fields = kernel["kernel"], kernel["size"], kernel["version"]
+        if not all(field.isprintable() and field for field in fields) or " " in kernel["kernel"] + kernel["size"]:
+            raise ValueError("a kernel of a provider is none")
     for device in entry.get("devices", []):  # of python -m hunze tune where there was a GPU
         for ceiling in device["ceilings"]:
             rates.append(ceiling["rate"])
@@ -126,6 +132,18 @@ def load():
         why = f"{_shown(file)} holds no ceilings ({type(error).__name__}: {error}); {TUNE} writes it anew"
     _read[file] = state, entry, why
     return entry, why
+
+
+def measured():
+    """What the library takes as `measured`: a line per kernel of a provider and size of products; None if nothing was,
+    or beside other kernels of Hunze's own."""
+    from . import __version__
+
+    entry, _ = load()
+    if entry is None or entry.get("version") != __version__:
+        return None
+    lines = [f"{k['kernel']} {k['size']} {int(k['thousandths'])} {k['version']}" for k in entry.get("providers", ())]
+    return "\n".join(lines) or None
 
 
 def prepare():
@@ -196,6 +214,12 @@ def is_sooner(here, there, threads, once, over, back, slices):
     return _chosen(here, there, threads, once, over, back, slices, _read[path()][0])
 
 
+def _allowed():
+    from . import info
+
+    return info()["allowed"]
+
+
 def floor(explained, threads):
     """The least seconds that the explained call can take with so many threads, by the stored ceilings: a dict.
 
@@ -213,12 +237,15 @@ def floor(explained, threads):
     if product and explained["isa"] == "portable":
         return {"seconds": None, "why": "ceilings are of vector instructions; there is none for a portable kernel"}
     memory = "read" if product else "copy"
+    isa = explained["isa"]
     parts = {memory: explained["bytes"]}
     if product:
         type_ = _ARITHMETIC.get(tuple(explained["dtypes"][:2]), " × ".join(explained["dtypes"][:2]))
         if type_ == "u8s8" and explained["kernel"].endswith("_safe"):
             type_ = "u8s8_safe"
-        parts = {f"{type_} {explained['isa']}": explained["operations"], **parts}
+        if isa == "provider":  # what another library makes of this CPU
+            isa = next((i for i in reversed(_allowed()) if rate_of(entry, f"{type_} {i}", threads)), isa)
+        parts = {f"{type_} {isa}": explained["operations"], **parts}
     seconds = {}
     for name, amount in parts.items():
         rate = rate_of(entry, name, threads)

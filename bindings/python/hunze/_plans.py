@@ -1,6 +1,9 @@
 """Plans: which kernel a call gets, why, and the call bound to it."""
 
+import inspect
 import json
+import statistics
+import time
 
 from . import _hunze, _operations
 from ._settings import _current
@@ -69,13 +72,18 @@ class Plan:
         captured: with out=, as nothing is allocated then."""
         self._handle.prepare()
 
-    def explain(self):
-        """What the library says about its choice: kernel, why, what was refused, operations and bytes.
+    def explain(self, *, run=None):
+        """What the library says about its choice: kernel, why, what was refused, operations and bytes; the loops around
+        the kernel ("driver"), how they cut a product ("blocks", with the context's threads), and modelled cycles of one
+        core.
 
         "floor" is the least time that this machine's ceilings leave for it, in seconds: operations by the kernel's
         multiply-add, or bytes by memory, with the threads in force.  Where `python -m hunze tune` has not measured
         them, its seconds are None, and it says why.  "transfer" is there where device= brings the operands to a device:
         the bytes that go over and back, in how many slices, and the seconds of each part by the device's ceilings.
+
+        run=(operands) runs the plan on them for about a tenth of a second: "achieved" has the median of its seconds,
+        and which fraction of that is the floor (with device=, the transfer).  Without run no clock is read.
         """
         from . import _ceilings, _transfer
 
@@ -86,16 +94,42 @@ class Plan:
             explained["transfer"] = _transfer.transfer(
                 explained, self._options.get("threads") or _hunze._get_threads(), *self._handle.moves[1:]
             )
+        if run is not None:
+            least = explained.get("transfer", explained["floor"])
+            explained["achieved"] = _achieved(self, tuple(run), least, explained["device"])
         return Explanation({**explained, "refused": refused})
 
     def _threads(self, planned):
         """How many threads a call would use, where the library has planned with those of its context."""
         threads = self._options.get("threads") or _hunze._get_threads()
         # Fewer than the context has: the call is too small for more.
-        return min(threads, planned) if planned < json.loads(_hunze._info())["threads"] else threads
+        return min(threads, planned) if planned < _hunze._context_threads() else threads
 
     def __repr__(self):
         return f"<hunze.Plan of {self._op.__name__}: {self.kernel}>"
+
+
+def _achieved(chosen, operands, least, device):
+    """What runs on these operands take, beside the least seconds."""
+    from ._settings import meter
+
+    result = chosen(*operands)  # what the first run loads is not counted
+    keep = {"out": result} if "out" in inspect.signature(chosen._op).parameters else {}
+    seconds, begin = [], time.perf_counter()
+    while len(seconds) < 5 or (time.perf_counter() - begin < 0.1 and len(seconds) < 1000):
+        if device != "cpu" and chosen._handle.moves is None:  # the call returns before the device is done
+            with meter() as figures:
+                chosen(*operands, **keep)
+            seconds.append(figures["seconds"])
+        else:
+            start = time.perf_counter()
+            chosen(*operands, **keep)
+            seconds.append(time.perf_counter() - start)
+    median = statistics.median(seconds)
+    achieved = {"seconds": median, "runs": len(seconds)}
+    if least["seconds"] is None:
+        return {**achieved, "fraction": None, "why": least["why"]}
+    return {**achieved, "fraction": least["seconds"] / median if median else None}
 
 
 def plan(op, /, *operands, **options):
@@ -121,11 +155,12 @@ def plan(op, /, *operands, **options):
     return Plan(handle, op, options)
 
 
-def explain(op, /, *operands, **options):
+def explain(op, /, *operands, run=False, **options):
     """Which kernel op(*operands, **options) would run, and why: a dict that prints as a table and shows as HTML.
 
     "floor" is the least time that this machine's ceilings leave for the call, "transfer" what device="cuda" moves:
-    Plan.explain.  With device="auto", "auto" says what is taken, and why.
+    Plan.explain.  With device="auto", "auto" says what is taken, and why.  run=True runs the call on the operands for
+    about a tenth of a second, and "achieved" says how near to the floor that came.
 
     >>> import numpy as np, hunze as hz
     >>> a = np.ones((64, 64), "float32")
@@ -133,7 +168,7 @@ def explain(op, /, *operands, **options):
     524288
     """
     chosen = plan(op, *operands, **options)
-    explained = chosen.explain()
+    explained = chosen.explain(run=operands if run else None)
     settings = _current.get()
     if (options.get("device") or (settings.device if settings is not None else None)) == "auto":
         refused = explained.pop("refused")

@@ -1,5 +1,7 @@
 """Settings of a block of code: hunze.options, threads and the meter."""
 
+import contextlib
+import os
 from contextvars import ContextVar
 
 from . import _hunze
@@ -9,21 +11,45 @@ _current = ContextVar("hunze.options", default=None)
 _streams = ContextVar(
     "hunze.stream", default=None
 )  # (token of the innermost stream block, the same of those around it)
-_contexts = {}  # by name of the instruction set
+_contexts = {}  # by name of the instruction set, by providers, and by what was measured of them
 _retired = []  # memory of devices goes back through the context it came from
 _threads = 0
 
 
-def _context(isa):
-    """The library's context that is held to this instruction set; made once per process."""
-    if isa is None:
+def _context(isa, providers):
+    """The library's context that is held to this instruction set and these providers; made once per process."""
+    if isa is None and providers is None:
         return None
-    if isa not in _contexts:
-        context = _hunze._Context(isa)
+    measured = None
+    if os.environ.get("HUNZE_PROVIDERS") if providers is None else providers:
+        from . import _ceilings
+
+        measured = _ceilings.measured()
+    key = isa, providers, measured
+    if key not in _contexts:
+        context = _hunze._Context(*key)
         if _threads:
             context.set_threads(_threads)
-        _contexts.setdefault(isa, context)
-    return _contexts[isa]
+        _contexts.setdefault(key, context)
+    return _contexts[key]
+
+
+def measure_environment():
+    """What was measured of the providers that HUNZE_PROVIDERS allows, for the default context."""
+    from . import _ceilings
+
+    with contextlib.suppress(ValueError, NotImplementedError):  # of the environment: the first call says it
+        measured = _ceilings.measured()
+        if measured is not None:
+            _hunze._set_measured(measured)
+
+
+def _providers(given):
+    """providers= of options as the library takes it."""
+    given = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(item, str) for item in given):
+        raise TypeError(f"providers={given!r}: each is a name such as 'openblas', with or without =file")
+    return ",".join(given)
 
 
 def current_isa():
@@ -33,7 +59,7 @@ def current_isa():
 
 
 def contexts():
-    """The contexts that are held to an instruction set."""
+    """The contexts that are held to an instruction set or to providers."""
     return list(_contexts.values())
 
 
@@ -52,7 +78,9 @@ def enter_stream(stream):
     if outer is None:
         settings = _hunze._Settings(None, None, 0, 0, None, stream)
     else:
-        settings = _hunze._Settings(outer.context, outer.isa, outer.flags, outer.threads, outer.device, stream)
+        settings = _hunze._Settings(
+            outer.context, outer.isa, outer.flags, outer.threads, outer.device, stream, outer.providers
+        )
     _hunze._use_settings()
     _streams.set((_current.set(settings), _streams.get()))
 
@@ -84,14 +112,36 @@ class options:
                   True: the driver is not asked whose memory a device's operands are, one call less for each.  Where
                   an imported array is wrong about its memory, that is then no ValueError: the device faults, and
                   later calls raise RuntimeError until the process restarts
+    providers     other libraries that products may use: "openblas", "onednn", "auto" (both), each of the former also as
+                  "openblas=/a/path/libopenblas.so"; several in a sequence; (): none.  None keeps the outer block's, or
+                  HUNZE_PROVIDERS.  One is used where kernel= names its row, and where `python -m hunze tune` measured
+                  it to be faster than the library's own kernel.  Its bits are its own
 
     Raises ValueError or NotImplementedError when the block is entered, if this CPU has no such instruction set.
     """
 
-    __slots__ = ("_entered", "_token", "device", "isa", "reproducible", "require_fast", "threads", "trust_pointers")
+    __slots__ = (
+        "_entered",
+        "_token",
+        "device",
+        "isa",
+        "providers",
+        "reproducible",
+        "require_fast",
+        "threads",
+        "trust_pointers",
+    )
 
     def __init__(
-        self, *, threads=None, isa=None, reproducible=None, require_fast=None, device=None, trust_pointers=None
+        self,
+        *,
+        threads=None,
+        isa=None,
+        reproducible=None,
+        require_fast=None,
+        device=None,
+        trust_pointers=None,
+        providers=None,
     ):
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads={threads!r} is not a positive integer")
@@ -107,10 +157,11 @@ class options:
         _hunze._Settings(None, None, 0, 0, device)  # ValueError for what is no device
         self.device, self.trust_pointers = device, trust_pointers
         self.threads, self.isa, self.reproducible, self.require_fast = threads, isa, reproducible, require_fast
+        self.providers = providers if providers is None else _providers(providers)
         self._entered, self._token = False, None
 
     def __repr__(self):
-        names = ("threads", "isa", "reproducible", "require_fast", "device", "trust_pointers")
+        names = ("threads", "isa", "reproducible", "require_fast", "device", "trust_pointers", "providers")
         given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name) is not None]
         return f"hunze.options({', '.join(given)})"
 
@@ -127,9 +178,11 @@ class options:
             if value is not None:
                 flags = flags | flag if value else flags & ~flag
         isa = self.isa or (outer.isa if outer else None)
+        providers = self.providers if self.providers is not None else outer.providers if outer else None
         threads = self.threads or (outer.threads if outer else 0)
         device = self.device or (outer.device if outer else None)
-        settings = _hunze._Settings(_context(isa), isa, flags, threads, device, outer.stream if outer else None)
+        stream = outer.stream if outer else None
+        settings = _hunze._Settings(_context(isa, providers), isa, flags, threads, device, stream, providers)
         _hunze._use_settings()
         self._token, self._entered = _current.set(settings), True
         return self
