@@ -119,7 +119,7 @@ static void gemm(void **unused)
                      (long long)k);
         make_weights(&p.w, &rng, p.w_type, 2, (int64_t[]){k, n});
         make_weights(&p.a, &rng, p.a_type == HUNZE_TYPE_U8 ? HUNZE_TYPE_S8 : p.a_type, 3, (int64_t[]){2, m, k});
-        p.a.tensor.dtype = dtype_of(p.a_type);
+        p.a.tensor.dtype = harness_dtype(p.a_type);
         make(&p.d, &rng, p.d_type, 3, (int64_t[]){2, m, n});
         hunze_tensor given = p.w.tensor; /* the same elements as (n, k) */
         const int64_t shape[2] = {n, k}, strides[2] = {p.w.strides[1], p.w.strides[0]};
@@ -176,7 +176,7 @@ static void conv(void **unused)
         p.plain.shape[0] = transposed ? c : n;
         make_weights(&p.a, &rng, p.a_type == HUNZE_TYPE_U8 ? HUNZE_TYPE_S8 : p.a_type, 4,
                      (int64_t[]){2, groups * c, in, in});
-        p.a.tensor.dtype = dtype_of(p.a_type);
+        p.a.tensor.dtype = harness_dtype(p.a_type);
         make(&p.d, &rng, p.d_type, 4, (int64_t[]){2, groups * n, out[0], out[1]});
         const hunze_pack_options how = {.struct_size = sizeof how,
                                         .op = transposed ? HUNZE_OP_CONV_TRANSPOSE : HUNZE_OP_CONV,
@@ -217,7 +217,7 @@ static void depthwise(void **unused)
         harness_case("%s with %s", hunze_type_name(p.a_type), hunze_type_name(p.w_type));
         make_weights(&p.w, &rng, p.w_type, 4, (int64_t[]){C, 1, ROWS, COLUMNS});
         make_weights(&p.a, &rng, p.a_type == HUNZE_TYPE_U8 ? HUNZE_TYPE_S8 : p.a_type, 4, (int64_t[]){2, C, IN, IN});
-        p.a.tensor.dtype = dtype_of(p.a_type);
+        p.a.tensor.dtype = harness_dtype(p.a_type);
         make(&p.d, &rng, p.d_type, 4, (int64_t[]){2, C, IN - ROWS + 1, IN - COLUMNS + 1});
         const hunze_pack_options how = {
             .struct_size = sizeof how, .op = HUNZE_OP_CONV, .groups = C, .a_unsigned = p.a_type == HUNZE_TYPE_U8};
