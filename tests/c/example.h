@@ -267,7 +267,10 @@ static inline const char *operand_name(const example *e, int role)
                                        "w_quant.scale",
                                        "w_quant.zero_point",
                                        "y_quant.scale",
-                                       "y_quant.zero_point"};
+                                       "y_quant.zero_point",
+                                       ""};
+    _Static_assert(sizeof gemm / sizeof *gemm == HUNZE_ROLE_COUNT, "every role has its name");
+    _Static_assert(sizeof conv / sizeof *conv == HUNZE_ROLE_COUNT, "every role has its name");
     if (role >= HUNZE_ROLE_A_SCALE && (e->spec->op == HUNZE_OP_QUANTIZE || e->spec->op == HUNZE_OP_DEQUANTIZE))
         return (role - HUNZE_ROLE_A_SCALE) % 2 ? "quant.zero_point" : "quant.scale";
     switch (e->spec->op) {
