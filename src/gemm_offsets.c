@@ -107,6 +107,7 @@ static hunze_gemm_jobs jobs_of(const grouped *g, const hunze_plan *plan, int64_t
                              .k = shape->k,
                              .alpha = 1,
                              .lane_b = !goes_alone(plan, rows),
+                             .unsigned_b = plan->b_type == HUNZE_TYPE_U8,
                              .transposed_d = shape->transposed_d,
                              .narrow_d = plan->row->widen && plan->d_type == plan->row->a};
 }

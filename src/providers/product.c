@@ -50,6 +50,8 @@ const char *hunze_provided_refusal(const hunze_plan *plan, const hunze_row *row,
         return "computes products, not convolutions";
     if (shape->groups > 0)
         return "multiplies matrices, not groups of rows";
+    if (plan->b_type == HUNZE_TYPE_U8)
+        return "multiplies by s8, not by u8";
     if (!plan->context->providers[row->provider].file) {
         snprintf(text, size, "the context does not allow %s", name);
         return text;

@@ -71,8 +71,8 @@ static __attribute__((noinline)) void batch_scale(const hunze_float_batch *batch
     for (int64_t i = 0; i < batch->m;
          i++, sums += BATCH_NV * VF_LANES, d += batch->d_row, from = c ? from + batch->c_row : NULL)
         for (int64_t j = 0; j < batch->n; j += VF_LANES) {
-            const vf s = vf_load(sums + j),
-                     addend = c ? vf_mul(beta, vf_load_first(from + j, batch->n - j)) : vf_set1((scalar)-0.0);
+            const vf s = vf_load_first(sums + j, batch->n - j), /* beyond are no sums */
+                addend = c ? vf_mul(beta, vf_load_first(from + j, batch->n - j)) : vf_set1((scalar)-0.0);
             vf_store_first(d + j, vf_fma(alpha, s, addend), batch->n - j);
         }
 }

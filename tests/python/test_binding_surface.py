@@ -129,7 +129,7 @@ def test_library_is_small_and_self_contained():
     assert fatbins <= 4 << 20
     assert bool(fatbins) == ("built without CUDA" not in str(hz.info()["cuda_reason"]))
     assert (Path(hz.get_include()) / "hunze.h").read_text().count("HUNZE_VERSION")
-    loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libhunze" in line}
+    loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libhunze.so" in line}
     assert {Path(path).resolve().name for path in loaded} == {library.resolve().name}
 
 
