@@ -14,9 +14,24 @@ set_tests_properties(kernel_names PROPERTIES LABELS fast)
 # The world "own intrinsics": avx2/ and avx512/ built for the base instruction set, with tests/worlds/intrinsics in the place of the
 # compiler's header.  Linked before the library, these kernels take the place of the library's, so every row runs on every CPU, and
 # in the sanitizer builds too.
+# In sanitizer builds only those that this CPU cannot run as they are: the others are tested as they are, with the same sanitizers, and take minutes to compile.
 set(own_sources)
 set(own_tests)
+set(native_flags)
+if(HUNZE_SANITIZE AND EXISTS /proc/cpuinfo)
+  file(STRINGS /proc/cpuinfo native_flags REGEX "^flags" LIMIT_COUNT 1)
+endif()
 foreach(source IN LISTS HUNZE_AVX2_SOURCES HUNZE_AVX512_SOURCES)
+  if(source MATCHES "_avxvnni\\.c$")
+    set(needed " avx_vnni( |$)")
+  elseif(source MATCHES "^avx2/")
+    set(needed " avx2 ")
+  else()
+    set(needed " avx512_bf16( |$)") # a CPU that has it has all bundles of AVX-512
+  endif()
+  if(native_flags MATCHES "${needed}")
+    continue()
+  endif()
   set(copy ${CMAKE_BINARY_DIR}/own_intrinsics/${source}) # by an include: the source itself has its instruction set's flags
   file(CONFIGURE OUTPUT ${copy} CONTENT "#include \"${CMAKE_SOURCE_DIR}/${source}\"\n")
   if(source MATCHES "_avxvnni\\.c$")
@@ -28,7 +43,7 @@ foreach(source IN LISTS HUNZE_AVX2_SOURCES HUNZE_AVX512_SOURCES)
   endif()
   list(APPEND own_sources ${copy})
 endforeach()
-if(HUNZE_X86 AND NOT HUNZE_SANITIZE STREQUAL "thread") # the rows start none
+if(own_sources AND HUNZE_X86 AND NOT HUNZE_SANITIZE STREQUAL "thread") # the rows start none
   add_library(own_intrinsics SHARED ${own_sources})
   target_include_directories(own_intrinsics PRIVATE ${worlds}/intrinsics include)
   # More than -O1 takes minutes to compile and gains little; wide vectors are passed in memory, within one file.
