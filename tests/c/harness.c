@@ -68,6 +68,20 @@ uint32_t harness_bundles(void)
     return found;
 }
 
+void harness_serially(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user)
+{
+    (void)user;
+    for (int64_t i = 0; i < count; i++)
+        task(task_user, i);
+}
+
+void harness_reversed(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user)
+{
+    (void)user;
+    for (int64_t i = count; i-- > 0;)
+        task(task_user, i);
+}
+
 /* ------------------------------------------------------------------ slots */
 
 static unsigned char *slots[HARNESS_SLOTS], *remembered[HARNESS_SLOTS];

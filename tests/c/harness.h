@@ -50,6 +50,10 @@ int64_t harness_scale(void);
 uint32_t
 harness_bundles(void); /* bundles that rows may use here, as hunze_cpu_bundles() but found independently of it */
 
+/* parallel_for of callers that run all tasks themselves, one after the other: from the first on, and from the last. */
+void harness_serially(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user);
+void harness_reversed(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user);
+
 /* ------------------------------------------------------------------ leaf calls */
 
 typedef void harness_leaf(void);

@@ -44,20 +44,6 @@ static int close_contexts(void **state)
     return 0;
 }
 
-static void serially(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
-{
-    (void)user;
-    for (int64_t i = 0; i < count; i++)
-        task(task_user, i);
-}
-
-static void reversed(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
-{
-    (void)user;
-    for (int64_t i = count; i-- > 0;)
-        task(task_user, i);
-}
-
 /* ------------------------------------------------------------------ comparison */
 
 /* A part of a case: extent `length` from `start` on along an axis of a and of d. */
@@ -252,9 +238,9 @@ static void check_case(const bits_case *c, const part *pieces)
                     baseline, native, NULL, 0, NULL, &run, NULL);
     }
     run.threads = 3;
-    run.parallel_for = serially;
+    run.parallel_for = harness_serially;
     expect_same(c, "a serial parallel_for", baseline, native, NULL, 0, NULL, &run, NULL);
-    run.parallel_for = reversed;
+    run.parallel_for = harness_reversed;
     expect_same(c, "a reversed parallel_for", baseline, native, NULL, 0, NULL, &run, NULL);
     run.parallel_for = NULL;
     run.threads = 2;

@@ -217,20 +217,6 @@ static void reference_wrapping(gemm_case *g)
 
 /* ------------------------------------------------------------------ running the driver */
 
-static void serial(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
-{
-    (void)user;
-    for (int64_t i = 0; i < count; i++)
-        task(task_user, i);
-}
-
-static void backwards(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
-{
-    (void)user;
-    for (int64_t i = count; i-- > 0;)
-        task(task_user, i);
-}
-
 static hunze_status drive(gemm_case *g, const hunze_tensor *packed, int32_t threads, const hunze_run *run)
 {
     struct hunze_plan plan = {.context = context, .op = HUNZE_OP_GEMM, .row = g->row, .d_type = g->d.type};
@@ -312,7 +298,8 @@ static bool check_case(gemm_case *g)
         for (int variant = 0; variant < 4; variant++) {
             if (variant == 3 && !packed.data)
                 continue;
-            const hunze_run run = {.struct_size = sizeof run, .parallel_for = variant == 1 ? serial : backwards};
+            const hunze_run run = {.struct_size = sizeof run,
+                                   .parallel_for = variant == 1 ? harness_serially : harness_reversed};
             memcpy(g->d.memory, before, g->d.bytes);
             snprintf(how, sizeof how, "%d threads, %s", thread_counts[t],
                      (const char *[]){"pool", "serial parallel_for", "reversed parallel_for", "packed"}[variant]);

@@ -194,13 +194,6 @@ static void products(void **state)
 
 /* ------------------------------------------------------------------ whose threads */
 
-static void serially(void *user, int64_t count, void (*task)(void *task_user, int64_t index), void *task_user)
-{
-    (void)user;
-    for (int64_t i = count - 1; i >= 0; i--)
-        task(task_user, i);
-}
-
 static int stop_at_once(void *user)
 {
     (void)user;
@@ -226,7 +219,7 @@ static void threads(void **state)
             *most_inside = *most = *calls = 0;
             harness_case("%s, way %d", row->name, way);
             if (way == 2)
-                run.parallel_for = serially;
+                run.parallel_for = harness_reversed;
             if (way == 3) {
                 run.cancel = stop_at_once;
                 p.options.kernel = row->name;

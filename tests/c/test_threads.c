@@ -114,15 +114,13 @@ typedef struct caller {
 static void serially(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
 {
     ((caller *)user)->tasks = count;
-    for (int64_t i = 0; i < count; i++)
-        task(task_user, i);
+    harness_serially(NULL, count, task, task_user);
 }
 
 static void reversed(void *user, int64_t count, void (*task)(void *, int64_t), void *task_user)
 {
     ((caller *)user)->tasks = count;
-    for (int64_t i = count; i-- > 0;)
-        task(task_user, i);
+    harness_reversed(NULL, count, task, task_user);
 }
 
 typedef struct one_task {

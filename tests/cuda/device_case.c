@@ -3,12 +3,6 @@
 
 static const hunze_dtype bytes_of_memory = {HUNZE_UINT, 8, 1};
 
-static hunze_dtype dtype_of(hunze_type type)
-{
-    const uint8_t code = type == HUNZE_TYPE_BF16 ? HUNZE_BFLOAT : HUNZE_FLOAT;
-    return (hunze_dtype){code, (uint8_t)(8 * harness_bytes(type)), 1};
-}
-
 /* ------------------------------------------------------------------ operands */
 
 static void copy_memory(hunze_context *context, const device_operand *o, bool to_gpu, void *memory)
@@ -51,7 +45,8 @@ void device_place(device_operand *o, hunze_context *context, harness_rng *rng, h
     o->memory = malloc(o->bytes);
     check(o->memory, "no memory for an operand");
     harness_fill(rng, type, o->memory, end, values);
-    o->tensor = (hunze_tensor){o->memory + (size_t)first * size, cpu, ndim, dtype_of(type), o->shape, o->strides, 0};
+    o->tensor =
+        (hunze_tensor){o->memory + (size_t)first * size, cpu, ndim, harness_dtype(type), o->shape, o->strides, 0};
     OK(hunze_memory_alloc(context, cuda0, o->bytes, NULL, &o->gpu));
     copy_memory(context, o, true, o->memory);
 }
