@@ -220,28 +220,29 @@ static void gemm_job(const void *user, int64_t index, hunze_gemm_job *out)
         move(&out->int_epilogue.residual, g->options->residual, call->d, index);
 }
 
+hunze_gemm_jobs hunze_gemm_plan_jobs(const hunze_plan *plan, const hunze_gemm_options *options)
+{
+    const hunze_gemm_shape *shape = &plan->gemm_shape;
+    return (hunze_gemm_jobs){.row = plan->row,
+                             .m = shape->m,
+                             .n = shape->n,
+                             .k = shape->k,
+                             .alpha = options && options->alpha ? *options->alpha : 1,
+                             .beta = options && options->beta ? *options->beta : 0,
+                             .unsigned_b = plan->b_type == HUNZE_TYPE_U8,
+                             .transposed_d = shape->transposed_d,
+                             .narrow_d = plan->row->widen && plan->d_type == plan->row->a};
+}
+
 static hunze_gemm_jobs jobs_of(const gemm_call *g, const hunze_plan *plan)
 {
     const hunze_gemm_shape *shape = &plan->gemm_shape;
-    hunze_gemm_jobs jobs = {.row = plan->row,
-                            .count = shape->batch,
-                            .job = gemm_job,
-                            .user = g,
-                            .m = shape->m,
-                            .n = shape->n,
-                            .k = shape->k,
-                            .alpha = 1,
-                            .unsigned_b = plan->b_type == HUNZE_TYPE_U8,
-                            .packed_b = shape->packed_b,
-                            .shared_b = shape->shared_b,
-                            .transposed_d = shape->transposed_d,
-                            .narrow_d = plan->row->widen && plan->d_type == plan->row->a};
-    if (g && g->options) {
-        if (g->options->alpha)
-            jobs.alpha = *g->options->alpha;
-        if (g->options->beta)
-            jobs.beta = *g->options->beta;
-    }
+    hunze_gemm_jobs jobs = hunze_gemm_plan_jobs(plan, g ? g->options : NULL);
+    jobs.count = shape->batch;
+    jobs.job = gemm_job;
+    jobs.user = g;
+    jobs.packed_b = shape->packed_b;
+    jobs.shared_b = shape->shared_b;
     return jobs;
 }
 

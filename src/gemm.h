@@ -104,6 +104,8 @@ hunze_scalar hunze_scalar_of(const hunze_row *row, double value);
 
 /* The length of a K block of a row's type. */
 int64_t hunze_gemm_kc(const hunze_row *row);
+/* What holds for every list of a plan's products; who runs it adds the jobs.  options may be NULL. */
+hunze_gemm_jobs hunze_gemm_plan_jobs(const struct hunze_plan *plan, const hunze_gemm_options *options);
 /* The first product of a validated gemm. */
 hunze_gemm_job hunze_gemm_first_job(const struct hunze_plan *plan, const hunze_call *call, uint32_t flags);
 /* Lanes that are worth it, at most `threads`. */

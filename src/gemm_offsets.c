@@ -97,19 +97,13 @@ static bool goes_alone(const hunze_plan *plan, int64_t rows)
 
 static hunze_gemm_jobs jobs_of(const grouped *g, const hunze_plan *plan, int64_t rows, int64_t count)
 {
-    const hunze_gemm_shape *shape = &plan->gemm_shape;
-    return (hunze_gemm_jobs){.row = plan->row,
-                             .count = count,
-                             .job = group_job,
-                             .user = g,
-                             .m = rows,
-                             .n = shape->n,
-                             .k = shape->k,
-                             .alpha = 1,
-                             .lane_b = !goes_alone(plan, rows),
-                             .unsigned_b = plan->b_type == HUNZE_TYPE_U8,
-                             .transposed_d = shape->transposed_d,
-                             .narrow_d = plan->row->widen && plan->d_type == plan->row->a};
+    hunze_gemm_jobs jobs = hunze_gemm_plan_jobs(plan, g ? g->options : NULL);
+    jobs.count = count;
+    jobs.job = group_job;
+    jobs.user = g;
+    jobs.m = rows;
+    jobs.lane_b = !goes_alone(plan, rows);
+    return jobs;
 }
 
 static size_t order_bytes(const hunze_plan *plan)
@@ -156,7 +150,6 @@ static void sort_by_rows(int32_t *order, int64_t count, const int32_t *offsets)
 /* The groups of g's list, of which the first has the most rows.  As they are if there is workspace for it, else as more groups of more rows. */
 static hunze_status run_list(const grouped *g, hunze_exec *exec, size_t workspace)
 {
-    const hunze_gemm_options *options = g->options;
     const int64_t rows = rows_of(g->offsets, g->order[0]);
     hunze_gemm_jobs jobs = jobs_of(g, g->plan, rows, g->count);
     if (hunze_gemm_jobs_workspace(&jobs, exec->threads) > workspace) {
@@ -165,8 +158,6 @@ static hunze_status run_list(const grouped *g, hunze_exec *exec, size_t workspac
             count *= 2;
         jobs = jobs_of(g, g->plan, standing_for(g->plan, rows), count);
     }
-    jobs.alpha = options->alpha ? *options->alpha : 1;
-    jobs.beta = options->beta ? *options->beta : 0;
     return hunze_gemm_run_jobs(&jobs, exec);
 }
 

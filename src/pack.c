@@ -450,9 +450,9 @@ hunze_status hunze_pack(hunze_context *context, const hunze_tensor *w, const hun
                        .run = run,
                        .threads = run && run->threads ? run->threads : hunze_context_threads(context)};
     const hunze_float_state saved = hunze_float_enter();
-    if (hunze_type_wraps(v.plan.b_type) || v.plan.b_type == HUNZE_TYPE_U8)
-        v.header.flags = HUNZE_PACKED_FINITE;
-    else if (v.plan.b_type != HUNZE_TYPE_S8 && hunze_weights_are_finite(w, lanes_for(v.header.bytes, &exec), &exec))
+    const bool integers = hunze_type_wraps(v.plan.b_type) || v.plan.b_type == HUNZE_TYPE_U8;
+    if (integers ||
+        (v.plan.b_type != HUNZE_TYPE_S8 && hunze_weights_are_finite(w, lanes_for(v.header.bytes, &exec), &exec)))
         v.header.flags = HUNZE_PACKED_FINITE;
     hunze_status status = pack_into(&v, hunze_data(packed), &exec);
     hunze_float_leave(saved);

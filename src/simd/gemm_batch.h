@@ -6,6 +6,7 @@
 #define HUNZE_SIMD_GEMM_BATCH_H
 
 #include "../kernels.h"
+#include "by_rows.h"
 
 enum { BATCH_NV = MR3 ? 3 : 2, BATCH_MR = MR1 > MR2 ? MR1 : MR2 };
 
@@ -142,30 +143,6 @@ SIMD_INLINE void batch_body(const hunze_float_batch *batch, const int m, const i
     }
 }
 
-#define BATCH_ROWS_CASE(count, most, vectors, last)                                                                    \
-    case count:                                                                                                        \
-        if (count <= most)                                                                                             \
-            batch_body(batch, count <= most ? count : 1, vectors, last);                                               \
-        break
-#define BATCH_BY_ROWS(most, vectors, last)                                                                             \
-    switch (batch->m) {                                                                                                \
-        BATCH_ROWS_CASE(1, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(2, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(3, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(4, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(5, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(6, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(7, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(8, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(9, most, vectors, last);                                                                       \
-        BATCH_ROWS_CASE(10, most, vectors, last);                                                                      \
-        BATCH_ROWS_CASE(11, most, vectors, last);                                                                      \
-        BATCH_ROWS_CASE(12, most, vectors, last);                                                                      \
-        BATCH_ROWS_CASE(13, most, vectors, last);                                                                      \
-        BATCH_ROWS_CASE(14, most, vectors, last);                                                                      \
-    }                                                                                                                  \
-    break
-
 static __attribute__((noinline)) void batch_tile(const hunze_float_batch *batch, int64_t vectors)
 {
     const int64_t n = batch->n - (vectors - 1) * VF_LANES;
@@ -175,17 +152,17 @@ static __attribute__((noinline)) void batch_tile(const hunze_float_batch *batch,
         last = BATCH_HALF;
 #endif
     switch (3 * vectors + last) {
-    case 3: BATCH_BY_ROWS(MR1, 1, BATCH_WHOLE);
-    case 4: BATCH_BY_ROWS(MR1, 1, BATCH_PART);
-    case 6: BATCH_BY_ROWS(MR2, 2, BATCH_WHOLE);
-    case 7: BATCH_BY_ROWS(MR2, 2, BATCH_PART);
+    case 3: BY_ROWS(MR1, batch->m, batch_body, batch, 1, BATCH_WHOLE) break;
+    case 4: BY_ROWS(MR1, batch->m, batch_body, batch, 1, BATCH_PART) break;
+    case 6: BY_ROWS(MR2, batch->m, batch_body, batch, 2, BATCH_WHOLE) break;
+    case 7: BY_ROWS(MR2, batch->m, batch_body, batch, 2, BATCH_PART) break;
 #ifdef SIMD_HALVES
-    case 5: BATCH_BY_ROWS(MR1, 1, BATCH_HALF);
-    case 8: BATCH_BY_ROWS(MR2, 2, BATCH_HALF);
+    case 5: BY_ROWS(MR1, batch->m, batch_body, batch, 1, BATCH_HALF) break;
+    case 8: BY_ROWS(MR2, batch->m, batch_body, batch, 2, BATCH_HALF) break;
 #endif
 #if MR3
-    case 9: BATCH_BY_ROWS(MR3, 3, BATCH_WHOLE);
-    case 10: BATCH_BY_ROWS(MR3, 3, BATCH_PART);
+    case 9: BY_ROWS(MR3, batch->m, batch_body, batch, 3, BATCH_WHOLE) break;
+    case 10: BY_ROWS(MR3, batch->m, batch_body, batch, 3, BATCH_PART) break;
 #endif
     }
 }

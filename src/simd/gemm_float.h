@@ -7,6 +7,7 @@
 #define HUNZE_SIMD_GEMM_FLOAT_H
 
 #include "../kernels.h"
+#include "by_rows.h"
 
 #include <string.h>
 
@@ -163,33 +164,10 @@ SIMD_INLINE void gemm_float_rows(const hunze_float_tile *tile, const int m)
 #undef BODY
 }
 
-/* rows(tile, m) with m as a constant: of as many rows as the tile has. */
-#define GEMM_ROWS_CASE(rows, tile, count)                                                                              \
-    case count:                                                                                                        \
-        if (count <= MR)                                                                                               \
-            rows(tile, count <= MR ? count : MR);                                                                      \
-        break
-#define GEMM_BY_ROWS(rows, tile)                                                                                       \
-    switch ((tile)->m) {                                                                                               \
-        GEMM_ROWS_CASE(rows, tile, 1);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 2);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 3);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 4);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 5);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 6);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 7);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 8);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 9);                                                                                 \
-        GEMM_ROWS_CASE(rows, tile, 10);                                                                                \
-        GEMM_ROWS_CASE(rows, tile, 11);                                                                                \
-        GEMM_ROWS_CASE(rows, tile, 12);                                                                                \
-        GEMM_ROWS_CASE(rows, tile, 13);                                                                                \
-        GEMM_ROWS_CASE(rows, tile, 14);                                                                                \
-    }
 _Static_assert(MR <= 14, "every m up to MR has its case");
 _Static_assert(NV == 2, "n needs one vector or two");
 
-SIMD_INLINE void gemm_float_tile(const hunze_float_tile *tile){GEMM_BY_ROWS(gemm_float_rows, tile)}
+SIMD_INLINE void gemm_float_tile(const hunze_float_tile *tile){BY_ROWS(MR, tile -> m, gemm_float_rows, tile)}
 
 /* One row of B to one of a panel, columns from n on zero. */
 SIMD_INLINE void gemm_float_pack_row(int64_t n, const b_scalar *b, b_scalar *panel)

@@ -103,7 +103,7 @@ SIMD_INLINE void gemm_pairs_rows(const hunze_float_tile *tile, const int m)
         panel ? gemm_pairs_body(tile, m, 1, true) : gemm_pairs_body(tile, m, 1, false);
 }
 
-SIMD_INLINE void gemm_pairs_tile(const hunze_float_tile *tile){GEMM_BY_ROWS(gemm_pairs_rows, tile)}
+SIMD_INLINE void gemm_pairs_tile(const hunze_float_tile *tile){BY_ROWS(MR, tile -> m, gemm_pairs_rows, tile)}
 
 /* Panel [ceil(k/2)][NR][2], columns from n on and a last row's partner zero. */
 SIMD_INLINE void gemm_pairs_pack_b(int64_t k, int64_t n, const narrow *b, int64_t b_row, int64_t b_col, narrow *panel)

@@ -30,8 +30,7 @@ from ._weights import PackedWeights, QArray
 
 _hunze._register(QArray, PackedWeights, DeviceArray, _settings._current.get)
 _hunze._offload(_offload.choose, _offload.SLICE_BYTES)
-if _settings.os.environ.get("HUNZE_PROVIDERS"):
-    _settings.measure_environment()
+_settings.measure_environment()
 
 __all__ = [
     "DeviceArray",

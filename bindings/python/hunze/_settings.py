@@ -35,7 +35,9 @@ def _context(isa, providers):
 
 
 def measure_environment():
-    """What was measured of the providers that HUNZE_PROVIDERS allows, for the default context."""
+    """What was measured of the providers that HUNZE_PROVIDERS allows, for the default context; nothing without any."""
+    if not os.environ.get("HUNZE_PROVIDERS"):
+        return
     from . import _ceilings
 
     with contextlib.suppress(ValueError, NotImplementedError):  # of the environment: the first call says it
