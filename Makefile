@@ -6,7 +6,7 @@ help:
 	@echo 'make demo        build, install into .venv, read a photographed page, write demo/report.html'
 	@echo 'make check       every test: gcc, clang, sanitizers, emulated CPUs, Python, installed use (20 minutes on 2 cores)'
 	@echo 'make check-fast  the inner loop: one build, fast C and Python tests (2 minutes)'
-	@echo 'make check-long  what takes hours: all 2^32 inputs of every activation'
+	@echo 'make check-long  what takes hours: all 2^32 inputs of every activation, every kernel under sanitizers'
 	@echo 'make bench       every kernel beside the limits of this machine and other libraries; FULL=1 all rows, RECORD=1 keeps the result'
 	@echo 'make wheel       dist/hunze-*.whl, with CUDA unless CUDA=0'
 	@echo 'make emulated-demo  the page of make demo on the emulated GPU too: the same text and bits (a minute after the build)'

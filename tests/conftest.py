@@ -1,5 +1,6 @@
 """What several folders of tests share."""
 
+import fcntl
 import signal
 import subprocess
 from pathlib import Path
@@ -15,8 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def release_build():
-    """build/gcc, up to date: the libraries as they are installed, and the tests."""
-    for command in (["cmake", "--preset", "gcc"], ["cmake", "--build", "build/gcc"]):
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert result.returncode == 0, result.stdout + result.stderr
-    return ROOT / "build" / "gcc"
+    """build/gcc, up to date: the libraries as they are installed, and the tests; one process at a time builds."""
+    build = ROOT / "build" / "gcc"
+    build.mkdir(parents=True, exist_ok=True)
+    with open(build / "pytest.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (["cmake", "--preset", "gcc"], ["cmake", "--build", "build/gcc"]):
+            result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert result.returncode == 0, result.stdout + result.stderr
+    return build

@@ -7,7 +7,9 @@ import sys
 from steps import NINJA, PYTHON, ROOT, Steps, forget_foreign_cache, run, say
 from wheel import install_wheel
 
-JOBS = "-j%d" % len(os.sched_getaffinity(0))
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+CORES = len(os.sched_getaffinity(0))
+JOBS = "-j%d" % CORES
 
 
 def build(steps, preset, what, *targets):
@@ -15,10 +17,10 @@ def build(steps, preset, what, *targets):
     steps.run("%s: build%s, warnings are errors" % (preset, what), *command, quiet=True, progress=NINJA)
 
 
-def configure_and_build(steps, preset, *targets):
-    """The targets, by default all."""
+def configure_and_build(steps, preset, *targets, options=()):
+    """The targets, by default all; options: of the configuration, over the preset's."""
     forget_foreign_cache(ROOT / "build" / preset)
-    steps.run("%s: configure" % preset, "cmake", "--preset", preset, quiet=True)
+    steps.run("%s: configure" % " ".join([preset, *options]), "cmake", "--preset", preset, *options, quiet=True)
     if preset == "gcc":
         for what, target in ((" the GPU's code", "hunze_device_code"), (" emulated kernels", "hunze_standin")):
             build(steps, preset, what, target)
@@ -31,7 +33,7 @@ def ctest(steps, preset, *selection, env=None):
     command = ["ctest", "--test-dir", "build/" + preset, "--output-on-failure", "--no-tests=error", JOBS, *selection]
     output = steps.run("%s: C tests %s" % (preset, " ".join(selection)), *command, env=env)
     for name, seconds in re.findall(r"^(cuda) +=\s+([\d.]+) sec\*proc", output, re.M):
-        steps.count(name, float(seconds) / len(os.sched_getaffinity(0)))
+        steps.count(name, float(seconds) / CORES)
     lines = output.splitlines()
     first = next((i for i, line in enumerate(lines) if "tests passed" in line), 0)
     return "\n".join(line for line in lines[first:] if line.strip())
@@ -58,15 +60,7 @@ def style(steps):
 
 def sanitizers(steps):
     configure_and_build(steps, "asan")
-    ctest(
-        steps,
-        "asan",
-        "-LE",
-        "long",
-        "-E",
-        "world|kernel_names|wide_instructions",
-        env={"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"},
-    )
+    ctest(steps, "asan", "-LE", "long", env=SANITIZERS)
     configure_and_build(steps, "tsan", "test_threads")
     ctest(steps, "tsan", "-R", "^test_threads$")
 
@@ -77,12 +71,12 @@ def check(steps):
     os.environ["HUNZE_TEST_EVERY_WORLD"] = "1"
     style(steps)
     configure_and_build(steps, "clang")
-    ctest(steps, "clang", "-L", "fast", "-LE", "cuda")  # those run by gcc's build
+    ctest(steps, "clang", "-L", "fast")
     sanitizers(steps)
     configure_and_build(steps, "gcc")
     closing = [ctest(steps, "gcc", "-LE", "long")]
     install_wheel(steps, ROOT / "build" / "gcc" / "fatbins")
-    closing.append(pytest(steps, "tests"))
+    closing.append(pytest(steps, "-n", str(CORES), "--dist", "loadfile", "tests"))
     return closing
 
 
@@ -95,8 +89,13 @@ def check_fast(steps):
 
 
 def check_long(steps):
+    """What make check has no time for."""
+    configure_and_build(steps, "clang", options=["-DHUNZE_CUDA=ON", "-DHUNZE_CUDA_EMULATED_ONLY=ON"])
+    closing = [ctest(steps, "clang", "-L", "cuda")]
+    configure_and_build(steps, "asan", options=["-DHUNZE_TEST_WORLDS=ON"])
+    closing.append(ctest(steps, "asan", "-R", "^own_intrinsics", env=SANITIZERS))
     configure_and_build(steps, "gcc")
-    return [ctest(steps, "gcc", "-L", "long")]
+    return [*closing, ctest(steps, "gcc", "-L", "long")]
 
 
 def main():

@@ -34,8 +34,8 @@ WORLDS = (
     (
         "own intrinsics",
         "own intrinsics",
-        "the kernel's C compiled for any CPU with `tests/worlds/intrinsics/immintrin.h`; also under AddressSanitizer "
-        "and UndefinedBehaviorSanitizer",
+        "the kernel's C compiled for any CPU with `tests/worlds/intrinsics/immintrin.h`; in `make check-long` "
+        "also under AddressSanitizer and UndefinedBehaviorSanitizer",
     ),
 )
 COLUMNS = [column for _, column, _ in WORLDS]

@@ -10,28 +10,16 @@ set(worlds ${CMAKE_SOURCE_DIR}/tests/worlds)
 
 add_test(NAME kernel_names COMMAND ${python} ${worlds}/names.py)
 set_tests_properties(kernel_names PROPERTIES LABELS fast)
+if(NOT HUNZE_TEST_WORLDS OR NOT HUNZE_X86)
+  return()
+endif()
 
 # The world "own intrinsics": avx2/ and avx512/ built for the base instruction set, with tests/worlds/intrinsics in the place of the
 # compiler's header.  Linked before the library, these kernels take the place of the library's, so every row runs on every CPU, and
-# in the sanitizer builds too.
-# In sanitizer builds only those that this CPU cannot run as they are: the others are tested as they are, with the same sanitizers, and take minutes to compile.
+# in the sanitizer builds of make check-long.
 set(own_sources)
 set(own_tests)
-set(native_flags)
-if(HUNZE_SANITIZE AND EXISTS /proc/cpuinfo)
-  file(STRINGS /proc/cpuinfo native_flags REGEX "^flags" LIMIT_COUNT 1)
-endif()
 foreach(source IN LISTS HUNZE_AVX2_SOURCES HUNZE_AVX512_SOURCES)
-  if(source MATCHES "_avxvnni\\.c$")
-    set(needed " avx_vnni( |$)")
-  elseif(source MATCHES "^avx2/")
-    set(needed " avx2 ")
-  else()
-    set(needed " avx512_bf16( |$)") # a CPU that has it has all bundles of AVX-512
-  endif()
-  if(native_flags MATCHES "${needed}")
-    continue()
-  endif()
   set(copy ${CMAKE_BINARY_DIR}/own_intrinsics/${source}) # by an include: the source itself has its instruction set's flags
   file(CONFIGURE OUTPUT ${copy} CONTENT "#include \"${CMAKE_SOURCE_DIR}/${source}\"\n")
   if(source MATCHES "_avxvnni\\.c$")
@@ -43,24 +31,22 @@ foreach(source IN LISTS HUNZE_AVX2_SOURCES HUNZE_AVX512_SOURCES)
   endif()
   list(APPEND own_sources ${copy})
 endforeach()
-if(own_sources AND HUNZE_X86 AND NOT HUNZE_SANITIZE STREQUAL "thread") # the rows start none
-  add_library(own_intrinsics SHARED ${own_sources})
-  target_include_directories(own_intrinsics PRIVATE ${worlds}/intrinsics include)
-  # More than -O1 takes minutes to compile and gains little; wide vectors are passed in memory, within one file.
-  target_compile_options(own_intrinsics PRIVATE -O1 -Wno-psabi)
-  target_link_libraries(own_intrinsics PRIVATE m)
-  foreach(name IN LISTS HUNZE_ROW_TESTS)
-    add_executable(own_${name} $<TARGET_OBJECTS:${name}_objects>)
-    target_link_options(own_${name} PRIVATE -Wl,--no-as-needed)
-    target_link_libraries(own_${name} PRIVATE hunze_harness own_intrinsics hunze_test cmocka m)
-    add_test(NAME own_intrinsics_${name} COMMAND own_${name} avx)
-    list(APPEND own_tests own_intrinsics_${name})
-    set_tests_properties(own_intrinsics_${name} PROPERTIES LABELS slow TIMEOUT 600
-      ENVIRONMENT "HUNZE_TEST_RECORD=${CMAKE_BINARY_DIR}/worlds;HUNZE_TEST_WORLD=own intrinsics;HUNZE_TEST_EVERY_ROW=1")
-  endforeach()
-endif()
-if(HUNZE_SANITIZE OR NOT HUNZE_X86)
-  return() # what follows runs programs on other CPUs, or reads x86 objects
+add_library(own_intrinsics SHARED ${own_sources})
+target_include_directories(own_intrinsics PRIVATE ${worlds}/intrinsics include)
+# More than -O1 takes minutes to compile and gains little; wide vectors are passed in memory, within one file.
+target_compile_options(own_intrinsics PRIVATE -O1 -Wno-psabi)
+target_link_libraries(own_intrinsics PRIVATE m)
+foreach(name IN LISTS HUNZE_ROW_TESTS)
+  add_executable(own_${name} $<TARGET_OBJECTS:${name}_objects>)
+  target_link_options(own_${name} PRIVATE -Wl,--no-as-needed)
+  target_link_libraries(own_${name} PRIVATE hunze_harness own_intrinsics hunze_test cmocka m)
+  add_test(NAME own_intrinsics_${name} COMMAND own_${name} avx)
+  list(APPEND own_tests own_intrinsics_${name})
+  set_tests_properties(own_intrinsics_${name} PROPERTIES LABELS slow TIMEOUT 600
+    ENVIRONMENT "HUNZE_TEST_RECORD=${CMAKE_BINARY_DIR}/worlds;HUNZE_TEST_WORLD=own intrinsics;HUNZE_TEST_EVERY_ROW=1")
+endforeach()
+if(HUNZE_SANITIZE)
+  return() # what follows runs programs on other CPUs, or reads objects as they are installed
 endif()
 add_test(NAME wide_instructions COMMAND ${python} ${worlds}/instructions.py ${CMAKE_BINARY_DIR})
 set_tests_properties(wide_instructions PROPERTIES LABELS slow)
