@@ -63,21 +63,6 @@ SIMD_INLINE vf batch_set1(scalar x, const bool half)
     return vf_set1(x);
 }
 
-/* d of one tile from its sums, where it is not the sums alone. */
-static __attribute__((noinline)) void batch_scale(const hunze_float_batch *batch, const scalar *sums, const void *c,
-                                                  scalar *d)
-{
-    const scalar *from = c;
-    const vf alpha = vf_set1(*(const scalar *)batch->alpha), beta = vf_set1(c ? *(const scalar *)batch->beta : 1);
-    for (int64_t i = 0; i < batch->m;
-         i++, sums += BATCH_NV * VF_LANES, d += batch->d_row, from = c ? from + batch->c_row : NULL)
-        for (int64_t j = 0; j < batch->n; j += VF_LANES) {
-            const vf s = vf_load_first(sums + j, batch->n - j), /* beyond are no sums */
-                addend = c ? vf_mul(beta, vf_load_first(from + j, batch->n - j)) : vf_set1((scalar)-0.0);
-            vf_store_first(d + j, vf_fma(alpha, s, addend), batch->n - j);
-        }
-}
-
 /* One tile of m rows in each of batch->count matrices. */
 SIMD_INLINE void batch_body(const hunze_float_batch *batch, const int m, const int vectors, const int last)
 {
@@ -89,9 +74,8 @@ SIMD_INLINE void batch_body(const hunze_float_batch *batch, const int m, const i
     const char *a_first = batch->a, *c = batch->c;
     const scalar *b_first = batch->b;
     scalar *d = batch->d;
-    _Alignas(64) scalar sums[BATCH_MR * BATCH_NV * VF_LANES];
-    bool scaled = c || *(const scalar *)batch->alpha != 1;
-    BATCH_OPAQUE(scaled);
+    const scalar alpha = *(const scalar *)batch->alpha, beta = c ? *(const scalar *)batch->beta : 0;
+    const bool scaled = alpha != 1;
     for (int64_t left = batch->count; left > 0; left--) {
         const char *group[(BATCH_MR + 4) / 5];
 #pragma GCC unroll 8
@@ -123,20 +107,35 @@ SIMD_INLINE void batch_body(const hunze_float_batch *batch, const int m, const i
             for (int g = 0; g < (m + 4) / 5; g++)
                 group[g] += a_step;
         }
-        scalar *to = scaled ? sums : d;
-        const int64_t to_row = scaled ? BATCH_NV * VF_LANES : d_row;
+        if (c) {
+            const vf beta_v = vf_set1(beta), alpha_v = vf_set1(alpha);
+            const scalar *from = (const scalar *)c;
 #pragma GCC unroll 16
-        for (int i = 0; i < m; i++, to += to_row)
+            for (int i = 0; i < m; i++, from += batch->c_row)
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) {
+                    const scalar *at = from + v * VF_LANES;
+                    const vf c_v = v + 1 < vectors ? vf_load(at) : batch_load_last(at, n, last);
+                    acc[i][v] = vf_fma(alpha_v, acc[i][v], vf_mul(beta_v, c_v));
+                }
+            c += batch->c_next;
+        } else if (scaled) {
+            const vf alpha_v = vf_set1(alpha);
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++)
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    acc[i][v] = vf_mul(alpha_v, acc[i][v]);
+        }
+        scalar *to = d;
+#pragma GCC unroll 16
+        for (int i = 0; i < m; i++, to += d_row)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
                 if (v + 1 < vectors)
                     vf_store(to + v * VF_LANES, acc[i][v]);
                 else
                     batch_store_last(to + v * VF_LANES, acc[i][v], n, last);
-        if (scaled) {
-            batch_scale(batch, sums, c, d);
-            c = c ? c + batch->c_next : NULL;
-        }
         a_first += batch->a_next;
         b_first = (const scalar *)((const char *)b_first + batch->b_next);
         d = (scalar *)((char *)d + batch->d_next);
