@@ -49,11 +49,9 @@ static hunze_status check_pointers(const hunze_plan *plan, const hunze_request *
 {
     if (plan->flags & HUNZE_TRUST_POINTERS)
         return HUNZE_OK;
-    for (uint32_t left = plan->roles; left; left &= left - 1) {
+    for (uint32_t left = plan->operands.filled; left; left &= left - 1) {
         const int role = __builtin_ctz(left);
-        const hunze_extent *extent = &plan->operands.extent[role];
-        if (extent->low != extent->high)
-            TRY(hunze_pointer_check(scope, hunze_role_name(plan->op, role), hunze_data(request->operand[role])));
+        TRY(hunze_pointer_check(scope, hunze_role_name(plan->op, role), hunze_data(request->operand[role])));
     }
     return HUNZE_OK;
 }

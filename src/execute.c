@@ -7,34 +7,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool same_view(const hunze_tensor *a, const hunze_tensor *b)
-{
-    if (hunze_data(a) != hunze_data(b) || a->ndim != b->ndim)
-        return false;
-    for (int i = 0; i < a->ndim; i++)
-        if (a->shape[i] != b->shape[i] || (a->shape[i] > 1 && hunze_stride(a, i) != hunze_stride(b, i)))
-            return false;
-    return true;
-}
-
 /* What an output may be besides itself: gemm's C, and the input of an activation. */
 static bool may_be_output(const hunze_plan *plan, int role)
 {
     return role == HUNZE_ROLE_C || (role == HUNZE_ROLE_A && plan->op == HUNZE_OP_ACTIVATION);
 }
 
-static bool meets(const hunze_plan *plan, const hunze_request *request, int a, int b)
+/* As hunze_data, of tensors that may have no data. */
+static inline uintptr_t address_of(const hunze_tensor *tensor) { return (uintptr_t)tensor->data + tensor->byte_offset; }
+
+/* Whether the operand is D, element by element. */
+static bool is_d(const hunze_plan *plan, const hunze_request *request, int role)
 {
-    const char *first_a = hunze_data(request->operand[a]), *first_b = hunze_data(request->operand[b]);
-    const hunze_extent *x = &plan->operands.extent[a], *y = &plan->operands.extent[b];
-    return x->low != x->high && y->low != y->high && first_a + x->low < first_b + y->high &&
-           first_b + y->low < first_a + x->high;
+    return plan->operands.like_d >> role & 1 &&
+           hunze_data(request->operand[role]) == hunze_data(request->operand[HUNZE_ROLE_D]);
 }
+
+/* The bytes between the ends of an operand that has elements, and whether those of two meet: one comparison. */
+typedef struct span {
+    uintptr_t start, bytes;
+} span;
+
+static inline span span_of(const hunze_tensor *tensor, const hunze_extent *extent)
+{
+    return (span){address_of(tensor) + (uintptr_t)extent->low, (uintptr_t)(extent->high - extent->low)};
+}
+
+static inline bool meet(span a, span b) { return b.start + b.bytes - 1 - a.start < b.bytes - 1 + a.bytes; }
 
 static hunze_status check_overlap(const hunze_plan *plan, const hunze_request *request, int output, int role)
 {
     const hunze_tensor *d = request->operand[output], *tensor = request->operand[role];
-    if ((may_be_output(plan, role) && same_view(tensor, d)) || !hunze_tensors_overlap(tensor, d))
+    if ((output == HUNZE_ROLE_D && may_be_output(plan, role) && is_d(plan, request, role)) ||
+        !hunze_tensors_overlap(tensor, d))
         return HUNZE_OK;
     const char *name = hunze_role_name(plan->op, output), *other = hunze_role_name(plan->op, role);
     return hunze_fail(HUNZE_ERR_ALIAS, "%s overlaps %s%s", name, other,
@@ -45,32 +50,43 @@ static hunze_status check_overlap(const hunze_plan *plan, const hunze_request *r
 /* Dynamic quantisation writes its scale and zero point too. */
 static hunze_status check_parameters(const hunze_plan *plan, const hunze_request *request)
 {
+    const hunze_operands *operands = &plan->operands;
     for (int output = HUNZE_ROLE_D_SCALE; output <= HUNZE_ROLE_D_ZERO; output++)
         for (int role = 0; role < HUNZE_ROLE_COUNT; role++)
-            if (role != output && request->operand[output] && request->operand[role] &&
-                meets(plan, request, output, role))
+            if (role != output && operands->filled >> output & operands->filled >> role & 1 &&
+                meet(span_of(request->operand[output], &operands->extent[output]),
+                     span_of(request->operand[role], &operands->extent[role])))
                 TRY(check_overlap(plan, request, output, role));
     return HUNZE_OK;
 }
 
-static inline hunze_status check_operands(const hunze_plan *plan, const hunze_request *request)
+static __attribute__((noinline)) hunze_status refuse_data(const hunze_plan *plan, const hunze_tensor *tensor, int role)
 {
-    for (uint32_t left = plan->roles; left; left &= left - 1) {
-        const int role = __builtin_ctz(left);
-        const hunze_tensor *tensor = request->operand[role];
-        const uintptr_t first = (uintptr_t)tensor->data + tensor->byte_offset;
-        const hunze_extent *extent = &plan->operands.extent[role];
-        if (extent->low == extent->high)
-            continue;
-        if (__builtin_expect(!tensor->data || (first & plan->operands.misaligned[role]), 0)) {
-            if (role == HUNZE_ROLE_B && plan->packed)
-                return hunze_fail(HUNZE_ERR_ALIGN, "packed %s is not aligned to 64 bytes",
-                                  hunze_role_name(plan->op, role));
-            return hunze_tensor_check_data(tensor, hunze_role_name(plan->op, role));
-        }
-        if (role != HUNZE_ROLE_D && __builtin_expect(meets(plan, request, role, HUNZE_ROLE_D), 0))
-            TRY(check_overlap(plan, request, HUNZE_ROLE_D, role));
-    }
+    const char *name = hunze_role_name(plan->op, role);
+    if (role == HUNZE_ROLE_B && plan->packed)
+        return hunze_fail(HUNZE_ERR_ALIGN, "packed %s is not aligned to 64 bytes", name);
+    return hunze_tensor_check_data(tensor, name);
+}
+
+/* d: that of D, if it has elements. */
+static inline __attribute__((always_inline)) hunze_status check_operand(const hunze_plan *plan,
+                                                                        const hunze_request *request, int role, span d)
+{
+    const hunze_operands *operands = &plan->operands;
+    const hunze_tensor *tensor = request->operand[role];
+    if (__builtin_expect(!tensor->data || address_of(tensor) & operands->misaligned[role], 0))
+        return refuse_data(plan, tensor, role);
+    if (role != HUNZE_ROLE_D && __builtin_expect(meet(span_of(tensor, &operands->extent[role]), d), 0) &&
+        operands->filled & 1u << HUNZE_ROLE_D)
+        return check_overlap(plan, request, HUNZE_ROLE_D, role);
+    return HUNZE_OK;
+}
+
+static hunze_status check_operands(const hunze_plan *plan, const hunze_request *request)
+{
+    const span d = span_of(request->operand[HUNZE_ROLE_D], &plan->operands.extent[HUNZE_ROLE_D]);
+    for (uint32_t left = plan->operands.filled; left; left &= left - 1)
+        TRY(check_operand(plan, request, __builtin_ctz(left), d));
     if (plan->op == HUNZE_OP_QUANTIZE && plan->quantize.dynamic)
         return check_parameters(plan, request);
     return HUNZE_OK;
@@ -98,19 +114,22 @@ static __attribute__((noinline)) hunze_status check_offsets(const hunze_plan *pl
 
 static bool is_whole(double x) { return x >= -0x1p63 && x < 0x1p63 && (double)(int64_t)x == x; }
 
-/* alpha and beta are read when the plan runs. */
-static inline hunze_status check_scalars(const hunze_plan *plan, const hunze_gemm_options *options)
+static hunze_status check_exact_scalars(const hunze_plan *plan, const hunze_gemm_options *options)
 {
     const double alpha = options->alpha ? *options->alpha : 1, beta = options->beta ? *options->beta : 0;
-    if (beta != 0 && !(plan->roles & 1u << HUNZE_ROLE_C))
-        return hunze_fail(HUNZE_ERR_NULL, "c is NULL and beta is %g", beta);
-    if (plan->row->order != HUNZE_ORDER_EXACT)
-        return HUNZE_OK;
     if (!hunze_row_wraps(plan->row) && (alpha != 1 || beta != 0))
         return hunze_fail(HUNZE_ERR_UNSUPPORTED, "alpha is %g and beta %g; integer products take 1 and 0", alpha, beta);
     if (!is_whole(alpha) || !is_whole(beta))
         return hunze_fail(HUNZE_ERR_OPTION, "alpha is %g and beta %g; with %s they are whole numbers below 2^63", alpha,
                           beta, hunze_type_name(plan->d_type));
+    return HUNZE_OK;
+}
+
+/* alpha and beta are read when the plan runs. */
+static inline hunze_status check_beta(const hunze_plan *plan, const hunze_gemm_options *options)
+{
+    if (__builtin_expect(options->beta && *options->beta != 0, 0) && !(plan->roles & 1u << HUNZE_ROLE_C))
+        return hunze_fail(HUNZE_ERR_NULL, "c is NULL and beta is %g", *options->beta);
     return HUNZE_OK;
 }
 
@@ -355,7 +374,7 @@ static void call_line(const hunze_plan *plan, const hunze_request *request, char
         if (plan->roles & 1u << role) {
             const hunze_tensor *tensor = request->operand[role];
             add_operand(&to, plan, role, tensor);
-            in_place |= may_be_output(plan, role) && same_view(tensor, request->operand[HUNZE_ROLE_D]);
+            in_place |= may_be_output(plan, role) && is_d(plan, request, role);
         }
     add_options(&to, plan, request);
     if (in_place)
@@ -391,33 +410,27 @@ static bool is_told(hunze_context *context)
     return context->trace || atomic_load_explicit(&context->meters, memory_order_relaxed) > 0;
 }
 
-static inline hunze_status check_run(const hunze_plan *plan, const hunze_request *request)
+hunze_status hunze_check_run(const hunze_plan *plan, const hunze_request *request)
 {
     TRY(check_operands(plan, request));
     if (plan->op == HUNZE_OP_GEMM) {
-        TRY(check_scalars(plan, request->call->options));
+        TRY(check_beta(plan, request->call->options));
+        if (plan->row->order == HUNZE_ORDER_EXACT)
+            TRY(check_exact_scalars(plan, request->call->options));
         if (plan->roles & 1u << HUNZE_ROLE_OFFSETS)
             TRY(check_offsets(plan, request->operand[HUNZE_ROLE_OFFSETS]));
     }
     return HUNZE_OK;
 }
 
-hunze_status hunze_check_run(const hunze_plan *plan, const hunze_request *request) { return check_run(plan, request); }
-
-hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
-                           hunze_flight *flight)
+static __attribute__((noinline)) hunze_status execute(const hunze_plan *plan, const hunze_request *request,
+                                                      const hunze_run *run, hunze_flight *flight,
+                                                      hunze_float_state saved)
 {
     hunze_context *context = plan->context;
-    const hunze_float_state saved = hunze_float_read(); /* long before it is looked at: reading it takes a while */
     if (run)
         TRY(hunze_run_check(run, plan->device));
-    TRY(check_run(plan, request));
-    if (plan->single && !run && !is_told(context)) { /* the call may take no longer than what is left out here */
-        hunze_float_set(saved);
-        const hunze_status status = hunze_run_gemm_direct(plan, request->call, NULL);
-        hunze_float_leave(saved);
-        return status;
-    }
+    TRY(hunze_check_run(plan, request));
     if (plan->idle)
         return plan->writes ? hunze_device_execute(plan, request, run) : HUNZE_OK;
     hunze_exec exec = {
@@ -458,5 +471,26 @@ hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request,
         hunze_wipe(exec.workspace, exec.workspace_bytes);
     if (!keep)
         hunze_deallocate(context, exec.workspace, exec.workspace_bytes);
+    return status;
+}
+
+hunze_status hunze_execute(const hunze_plan *plan, const hunze_request *request, const hunze_run *run,
+                           hunze_flight *flight)
+{
+    const hunze_float_state saved = hunze_float_read(); /* long before it is looked at: reading it takes a while */
+    if (!plan->single || run || is_told(plan->context))
+        return execute(plan, request, run, flight, saved);
+    /* One small product: the call may take no longer than what is left out here. */
+    const span d = span_of(request->operand[HUNZE_ROLE_D], &plan->operands.extent[HUNZE_ROLE_D]);
+    TRY(check_operand(plan, request, HUNZE_ROLE_D, d));
+    TRY(check_operand(plan, request, HUNZE_ROLE_A, d));
+    TRY(check_operand(plan, request, HUNZE_ROLE_B, d));
+    if (plan->roles & 1u << HUNZE_ROLE_C)
+        TRY(check_operand(plan, request, HUNZE_ROLE_C, d));
+    else
+        TRY(check_beta(plan, request->call->options));
+    hunze_float_set(saved);
+    const hunze_status status = hunze_run_gemm_direct(plan, request->call, NULL);
+    hunze_float_leave(saved);
     return status;
 }

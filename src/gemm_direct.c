@@ -71,7 +71,8 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
     static const double one_f64 = 1;
     batch->alpha = f64 ? (const void *)&one_f64 : &one_f32;
     find_runs(request, batch);
-    plan->single = shape->batch == 1;
+    const uint32_t operands = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_D;
+    plan->single = shape->batch == 1 && !(operands & ~plan->operands.filled);
     return true;
 }
 

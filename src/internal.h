@@ -150,7 +150,7 @@ typedef struct hunze_quantize_shape {
 } hunze_quantize_shape;
 
 /* The tensors of a call, by role; [HUNZE_ROLE_D] is the output.  What a plan knows of them beforehand: where each touches memory, from its
- * first element, and the mask of address bits that must be 0. */
+ * first element, the mask of address bits that must be 0, and the masks of those that have elements, and D's shape and strides. */
 enum {
     HUNZE_ROLE_D,
     HUNZE_ROLE_A,
@@ -170,6 +170,7 @@ enum {
 typedef struct hunze_operands {
     hunze_extent extent[HUNZE_ROLE_COUNT];
     uint8_t misaligned[HUNZE_ROLE_COUNT];
+    uint32_t filled, like_d;
 } hunze_operands;
 
 /* What a row of a device chose for a plan: rows and columns of D that a block of threads has; K blocks that have blocks of threads of their own, or
@@ -222,12 +223,12 @@ struct hunze_plan {
     uint8_t alignment[HUNZE_ROLE_COUNT]; /* of operands, on a device: bytes that divide their addresses, at most 16 */
     /* Below: the runtime's own. */
     uint32_t bundles, allowed; /* masks of bundles: that the CPU or the device has, and that the context allows */
-    bool plain;                /* a gemm of three operands, none packed, and no options but transposes and scalars */
-    bool activates;            /* a gemm with an activation */
-    bool single;               /* hunze_run_gemm_direct computes one matrix */
-    bool writes;               /* has elements to write */
-    bool idle;                 /* nothing for the CPU to compute */
-    hunze_float_batch direct;  /* hunze_run_gemm_direct: the kernel's arguments but for pointers to data */
+    bool plain;     /* a gemm of A, B, D and perhaps C, none packed, and no options but transposes and scalars */
+    bool activates; /* a gemm with an activation */
+    bool single;    /* hunze_run_gemm_direct computes one matrix, of operands that have elements */
+    bool writes;    /* has elements to write */
+    bool idle;      /* nothing for the CPU to compute */
+    hunze_float_batch direct;          /* hunze_run_gemm_direct: the kernel's arguments but for pointers to data */
     hunze_type a_type, b_type, d_type; /* of the operands; those of rows: d is s32 for integer products */
     bool packed;                       /* b is a packed weight, of the layout and with the flags below */
     uint16_t packed_layout;

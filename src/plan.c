@@ -108,16 +108,30 @@ static hunze_status find_device(const hunze_request *request, hunze_plan *plan)
     return HUNZE_OK;
 }
 
+static bool same_strides(const hunze_tensor *a, const hunze_tensor *b)
+{
+    if (a->ndim != b->ndim)
+        return false;
+    for (int i = 0; i < a->ndim; i++)
+        if (a->shape[i] != b->shape[i] || (a->shape[i] > 1 && hunze_stride(a, i) != hunze_stride(b, i)))
+            return false;
+    return true;
+}
+
 static void note_operands(const hunze_request *request, hunze_plan *plan)
 {
+    hunze_operands *operands = &plan->operands;
     for (int role = 0; role < HUNZE_ROLE_COUNT; role++) {
         const hunze_tensor *tensor = request->operand[role];
         if (!tensor)
             continue;
         plan->roles |= 1u << role;
-        plan->operands.extent[role] = hunze_tensor_extent(tensor);
-        plan->operands.misaligned[role] =
-            (uint8_t)(role == HUNZE_ROLE_B && plan->packed ? 63 : tensor->dtype.bits / 8 - 1);
+        operands->extent[role] = hunze_tensor_extent(tensor);
+        operands->misaligned[role] = (uint8_t)(role == HUNZE_ROLE_B && plan->packed ? 63 : tensor->dtype.bits / 8 - 1);
+        if (operands->extent[role].low != operands->extent[role].high)
+            operands->filled |= 1u << role;
+        if (same_strides(tensor, request->operand[HUNZE_ROLE_D]))
+            operands->like_d |= 1u << role;
         plan->bytes += distinct_bytes(tensor);
     }
 }
@@ -150,12 +164,12 @@ static hunze_status fill(const hunze_request *request, hunze_plan *plan)
     TRY(hunze_choose_row(plan, NULL));
     if (plan->packed)
         TRY(hunze_packed_fits(&request->packed, plan->row));
-    const uint32_t three = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_D;
+    const uint32_t plain = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_C | 1u << HUNZE_ROLE_D;
     const bool on_cpu = plan->device.type == HUNZE_DEVICE_CPU;
-    plan->plain = on_cpu && plan->op == HUNZE_OP_GEMM && plan->roles == three && !plan->packed && !request->kernel &&
+    plan->plain = on_cpu && plan->op == HUNZE_OP_GEMM && !(plan->roles & ~plain) && !plan->packed && !request->kernel &&
                   !((const hunze_gemm_options *)request->call->options)->activation;
-    const hunze_extent *d = &plan->operands.extent[HUNZE_ROLE_D];
-    plan->writes = d->low != d->high || (plan->op == HUNZE_OP_QUANTIZE && plan->quantize.dynamic);
+    plan->writes =
+        plan->operands.filled & 1u << HUNZE_ROLE_D || (plan->op == HUNZE_OP_QUANTIZE && plan->quantize.dynamic);
     plan->idle = !plan->writes || !on_cpu;
     if (!on_cpu) {
         plan->useful_threads = 1;

@@ -26,7 +26,7 @@ hunze_status hunze_request_build(hunze_context *context, const hunze_call *call,
                                  const hunze_run *run, hunze_request *request);
 /* The one place where the operands that the request has so far live, pinned memory being everywhere; else HUNZE_ERR_DEVICE. */
 hunze_status hunze_request_device(const hunze_request *request, hunze_device *device);
-/* Whether the call is a gemm of three operands and nothing else whose key is the plan's: compared in place, nothing stored or hashed.  Of the
+/* Whether the call is a gemm of a plain plan's operands and nothing else whose key is the plan's: compared in place, nothing stored or hashed.  Of the
  * request it fills what hunze_execute reads.  False says nothing about errors. */
 bool hunze_request_matches(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
                            hunze_request *request);

@@ -315,28 +315,34 @@ static inline uint64_t hash_words(const uint64_t *words, uint32_t count)
     return (hash ^ hash >> 32) | 1; /* never 0, which marks an empty entry */
 }
 
-/* Whether an operand's words stand at key; *key moves behind them. */
-static inline bool operand_matches(const hunze_tensor *tensor, int role, const uint64_t **key)
+/* Whether `count` words stand at key: that behind them, else NULL. */
+static const uint64_t *match_words(const uint64_t *key, const int64_t *words, int32_t count)
 {
-    const uint64_t *expected = *key;
-    const int32_t ndim = tensor->ndim;
-    if (*expected++ != operand_word(tensor, role) || (uint32_t)ndim > HUNZE_MAX_NDIM ||
+    for (int32_t i = 0; i < count; i++)
+        if (key[i] != (uint64_t)words[i])
+            return NULL;
+    return key + count;
+}
+
+static __attribute__((noinline)) const uint64_t *match_any(const uint64_t *key, const hunze_tensor *tensor, int role)
+{
+    if (*key++ != operand_word(tensor, role) || (uint32_t)tensor->ndim > HUNZE_MAX_NDIM ||
         tensor->device.type != HUNZE_DEVICE_CPU || !tensor->shape)
-        return false;
-    int32_t i = 0;
-    do {
-        if (expected[i] != (uint64_t)tensor->shape[i])
-            return false;
-    } while (++i < ndim);
-    expected += ndim;
-    if (tensor->strides) {
-        for (i = 0; i < ndim; i++)
-            if (expected[i] != (uint64_t)tensor->strides[i])
-                return false;
-        expected += ndim;
-    }
-    *key = expected;
-    return true;
+        return NULL;
+    key = match_words(key, tensor->shape, tensor->ndim);
+    return key && tensor->strides ? match_words(key, tensor->strides, tensor->ndim) : key;
+}
+
+/* Whether an operand's words stand at key: that behind them, else NULL.  Of a matrix with strides by one branch. */
+static inline const uint64_t *match_operand(const uint64_t *key, const hunze_tensor *tensor, int role)
+{
+    const int64_t *shape = tensor->shape, *strides = tensor->strides;
+    if (__builtin_expect(tensor->ndim != 2 || !shape || !strides, 0))
+        return match_any(key, tensor, role);
+    const uint64_t difference = (key[0] ^ operand_word(tensor, role)) | (key[1] ^ (uint64_t)shape[0]) |
+                                (key[2] ^ (uint64_t)shape[1]) | (key[3] ^ (uint64_t)strides[0]) |
+                                (key[4] ^ (uint64_t)strides[1]) | (uint64_t)(tensor->device.type ^ HUNZE_DEVICE_CPU);
+    return difference ? NULL : key + 5;
 }
 
 bool hunze_request_matches(hunze_context *context, const hunze_call *call, const hunze_plan *plan,
@@ -346,20 +352,20 @@ bool hunze_request_matches(hunze_context *context, const hunze_call *call, const
     const uint64_t *key = plan->key;
     const uintptr_t extras = (uintptr_t)o->bias | (uintptr_t)o->residual | (uintptr_t)o->activation |
                              (uintptr_t)o->a_quant | (uintptr_t)o->b_quant | (uintptr_t)o->d_quant |
-                             (uintptr_t)o->kernel | (uintptr_t)call->c;
-    if (!plan->plain || extras || o->struct_size != sizeof *o || o->offsets || o->flags & ~(uint32_t)CALL_FLAGS ||
-        !call->a || !call->b || !call->d ||
+                             (uintptr_t)o->kernel;
+    if (!plan->plain || o->struct_size != sizeof *o || extras || o->offsets || o->flags & ~(uint32_t)CALL_FLAGS ||
+        !call->a || !call->b || !call->d || (call->c != NULL) != (plan->roles >> HUNZE_ROLE_C & 1) ||
         key[0] != ((uint64_t)((context->flags & CALL_FLAGS) | o->flags) << 32 | HUNZE_OP_GEMM) ||
         key[1] != ((uint64_t)o->transpose_a << 32 | o->transpose_b))
         return false;
-    key += 2;
-    if (!operand_matches(call->d, HUNZE_ROLE_D, &key) || !operand_matches(call->a, HUNZE_ROLE_A, &key) ||
-        !operand_matches(call->b, HUNZE_ROLE_B, &key))
+    if (!(key = match_operand(key + 2, call->d, HUNZE_ROLE_D)) || !(key = match_operand(key, call->a, HUNZE_ROLE_A)) ||
+        !(key = match_operand(key, call->b, HUNZE_ROLE_B)) || (call->c && !match_operand(key, call->c, HUNZE_ROLE_C)))
         return false;
     request->call = call;
     request->operand[HUNZE_ROLE_D] = call->d;
     request->operand[HUNZE_ROLE_A] = call->a;
     request->operand[HUNZE_ROLE_B] = call->b;
+    request->operand[HUNZE_ROLE_C] = call->c;
     return true;
 }
 

@@ -166,15 +166,11 @@ static __attribute__((noinline)) void batch_tile(const hunze_float_batch *batch,
     }
 }
 
-SIMD_INLINE void gemm_float_batch(const hunze_float_batch *batch)
+/* Rows and columns that are more than a tile. */
+static __attribute__((noinline)) void batch_tiles(const hunze_float_batch *batch, const int32_t *most)
 {
     enum { SIZE = sizeof(scalar) };
-    static const int32_t most[] = {0, MR1, MR2, MR3};
-    const int64_t m = batch->m, n = batch->n, all = (n + VF_LANES - 1) / VF_LANES;
-    if (all <= BATCH_NV && m <= most[all]) {
-        batch_tile(batch, all);
-        return;
-    }
+    const int64_t m = batch->m, n = batch->n;
     hunze_float_batch tile = *batch;
     tile.count = 1;
     for (int64_t matrix = 0; matrix < batch->count; matrix++) {
@@ -182,7 +178,7 @@ SIMD_INLINE void gemm_float_batch(const hunze_float_batch *batch)
         const char *b = (const char *)batch->b + matrix * batch->b_next;
         const char *c = batch->c ? (const char *)batch->c + matrix * batch->c_next : NULL;
         char *d = (char *)batch->d + matrix * batch->d_next;
-        for (int64_t j = 0, left = all; j < n; j += tile.n) {
+        for (int64_t j = 0, left = (n + VF_LANES - 1) / VF_LANES; j < n; j += tile.n) {
             const int64_t vectors = left <= BATCH_NV ? left : 2;
             left -= vectors;
             tile.n = left ? vectors * VF_LANES : n - j;
@@ -197,6 +193,16 @@ SIMD_INLINE void gemm_float_batch(const hunze_float_batch *batch)
             }
         }
     }
+}
+
+SIMD_INLINE void gemm_float_batch(const hunze_float_batch *batch)
+{
+    static const int32_t most[] = {0, MR1, MR2, MR3}; /* rows, by vectors */
+    const int64_t vectors = (batch->n + VF_LANES - 1) / VF_LANES;
+    if (vectors <= BATCH_NV && batch->m <= most[vectors])
+        batch_tile(batch, vectors);
+    else
+        batch_tiles(batch, most);
 }
 
 #endif
