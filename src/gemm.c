@@ -367,7 +367,9 @@ hunze_gemm_cut hunze_gemm_cut_of(const hunze_plan *plan, int32_t threads)
         return (hunze_gemm_cut){.driver = !direct             ? "small"
                                           : shape->batch == 1 ? "direct"
                                                               : "batched",
-                                .b = direct ? "read in place" : "read in place, or a panel packed on the stack",
+                                .b = !direct                   ? "read in place, or a panel packed on the stack"
+                                     : plan->direct_b_col == 1 ? "read in place"
+                                                               : "a panel packed on the stack",
                                 .unit_m = shape->m,
                                 .unit_n = shape->n,
                                 .kc = shape->k,

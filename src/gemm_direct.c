@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small floating-point products whose operands the kernel reads and writes in place: one K block, nothing behind the sum; one matrix, or a batch of
- * them.  The plan holds the kernel's arguments but for pointers to data, so that a call is little more than the kernel.  The bits are those of
- * hunze_run_gemm. */
+/* Small floating-point products whose operands the kernel reads and writes in place, but for a B whose columns are packed on the stack: one K block,
+ * nothing behind the sum; one matrix, or a batch of them.  The plan holds the kernel's arguments but for pointers to data, so that a call is
+ * little more than the kernel.  The bits are those of hunze_run_gemm. */
 #include "gemm.h"
 #include "plan.h"
 
-enum { ITEM_PRODUCTS = 1 << 16 }; /* of the matrices that a lane takes at a time */
+enum {
+    ITEM_PRODUCTS = 1 << 16, /* of the matrices that a lane takes at a time */
+    PANEL_BYTES = 16384
+};
 
 /* The strides of a matrix by rows and columns; an axis of one index has none. */
 static void strides_of(const hunze_tensor *tensor, bool transposed, int64_t *row, int64_t *col)
@@ -56,16 +59,17 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
         (double)shape->m * (double)shape->n * (double)hunze_most(shape->k, 1) > HUNZE_GEMM_DIRECT_PRODUCTS)
         return false;
     hunze_float_batch *batch = &plan->direct;
-    int64_t b_col, d_col, c_col = 1;
+    int64_t d_col, c_col = 1;
     batch->m = shape->m;
     batch->n = shape->n;
     batch->k = shape->k;
     strides_of(request->operand[HUNZE_ROLE_A], options->transpose_a, &batch->a_row, &batch->a_col);
-    strides_of(request->operand[HUNZE_ROLE_B], options->transpose_b, &batch->b_row, &b_col);
+    strides_of(request->operand[HUNZE_ROLE_B], options->transpose_b, &batch->b_row, &plan->direct_b_col);
     strides_of(request->operand[HUNZE_ROLE_D], false, &batch->d_row, &d_col);
     if (request->operand[HUNZE_ROLE_C])
         strides_of(request->operand[HUNZE_ROLE_C], false, &batch->c_row, &c_col);
-    if (b_col != 1 || d_col != 1 || c_col != 1)
+    const int64_t panel_bytes = shape->k * plan->row->nr * (f64 ? (int64_t)sizeof(double) : (int64_t)sizeof(float));
+    if (d_col != 1 || c_col != 1 || (plan->direct_b_col != 1 && panel_bytes > PANEL_BYTES))
         return false;
     static const float one_f32 = 1;
     static const double one_f64 = 1;
@@ -74,6 +78,36 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
     const uint32_t operands = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_D;
     plan->single = shape->batch == 1 && !(operands & ~plan->operands.filled);
     return true;
+}
+
+/* Columns of B that lie apart are packed, a panel at a time. */
+static __attribute__((noinline)) void run_packed(const hunze_row *row, const hunze_float_batch *batch, int64_t b_col)
+{
+    _Alignas(64) char panel[PANEL_BYTES];
+    const int64_t bytes = (int64_t)hunze_type_bytes(row->d), nr = row->nr;
+    hunze_float_batch part = *batch;
+    part.count = 1;
+    part.b = panel;
+    part.b_row = nr;
+    for (int64_t matrix = 0; matrix < batch->count; matrix++)
+        for (int64_t j = 0; j < batch->n; j += nr) {
+            part.n = hunze_least(nr, batch->n - j);
+            if (matrix == 0 || batch->b_next || batch->n > nr)
+                row->pack_b(batch->k, part.n, (const char *)batch->b + matrix * batch->b_next + j * b_col * bytes,
+                            batch->b_row, b_col, panel, NULL);
+            part.a = (const char *)batch->a + matrix * batch->a_next;
+            part.c = batch->c ? (const char *)batch->c + matrix * batch->c_next + j * bytes : NULL;
+            part.d = (char *)batch->d + matrix * batch->d_next + j * bytes;
+            row->float_batch(&part);
+        }
+}
+
+static inline void run_matrices(const hunze_plan *plan, const hunze_float_batch *batch)
+{
+    if (plan->direct_b_col == 1)
+        plan->row->float_batch(batch);
+    else
+        run_packed(plan->row, batch, plan->direct_b_col);
 }
 
 typedef struct batch_phase {
@@ -89,9 +123,8 @@ static void compute_phase(void *user, int32_t lane, int32_t lanes)
     (void)lane, (void)lanes;
     batch_phase *phase = user;
     const hunze_call *call = phase->call;
-    const hunze_row *row = phase->plan->row;
     const hunze_float_batch *whole = phase->batch;
-    const int64_t bytes = (int64_t)hunze_type_bytes(row->d);
+    const int64_t bytes = (int64_t)hunze_type_bytes(phase->plan->row->d);
     hunze_float_batch batch = *whole;
     for (int64_t item; hunze_take_item(&phase->items, &item);) {
         int64_t index = item * phase->item;
@@ -103,7 +136,7 @@ static void compute_phase(void *user, int32_t lane, int32_t lanes)
             batch.d = (char *)whole->d + hunze_batch_offset(call->d, call->d, index) * bytes;
             if (batch.c)
                 batch.c = (const char *)whole->c + hunze_batch_offset(call->c, call->d, index) * bytes;
-            row->float_batch(&batch);
+            run_matrices(phase->plan, &batch);
         }
     }
 }
@@ -123,9 +156,7 @@ static hunze_status run_batch(const hunze_plan *plan, const hunze_call *call, co
 hunze_status hunze_run_gemm_direct(const hunze_plan *plan, const hunze_call *call, hunze_exec *exec)
 {
     const hunze_gemm_options *options = call->options;
-    const bool f64 = plan->row->d == HUNZE_TYPE_F64;
-    float alpha_f32, beta_f32;
-    double alpha_f64;
+    hunze_scalar alpha, beta;
     hunze_float_batch batch = plan->direct;
     batch.a = hunze_data(call->a);
     batch.b = hunze_data(call->b);
@@ -133,17 +164,16 @@ hunze_status hunze_run_gemm_direct(const hunze_plan *plan, const hunze_call *cal
     if (options->alpha) {
         if (*options->alpha == 0) /* A and B are not read */
             batch.k = 0;
-        alpha_f64 = batch.k == 0 ? 0 : *options->alpha;
-        alpha_f32 = (float)alpha_f64;
-        batch.alpha = f64 ? (const void *)&alpha_f64 : &alpha_f32;
+        alpha = hunze_scalar_of(plan->row, batch.k == 0 ? 0 : *options->alpha);
+        batch.alpha = &alpha;
     }
     if (options->beta && *options->beta != 0) {
-        beta_f32 = (float)*options->beta;
-        batch.beta = f64 ? (const void *)options->beta : &beta_f32;
+        beta = hunze_scalar_of(plan->row, *options->beta);
+        batch.beta = &beta;
         batch.c = hunze_data(call->c);
     }
     if (!plan->single)
         return run_batch(plan, call, &batch, exec);
-    plan->row->float_batch(&batch);
+    run_matrices(plan, &batch);
     return HUNZE_OK;
 }

@@ -229,6 +229,7 @@ struct hunze_plan {
     bool writes;    /* has elements to write */
     bool idle;      /* nothing for the CPU to compute */
     hunze_float_batch direct;          /* hunze_run_gemm_direct: the kernel's arguments but for pointers to data */
+    int64_t direct_b_col;              /* elements between columns of B; other than 1: they are packed */
     hunze_type a_type, b_type, d_type; /* of the operands; those of rows: d is s32 for integer products */
     bool packed;                       /* b is a packed weight, of the layout and with the flags below */
     uint16_t packed_layout;

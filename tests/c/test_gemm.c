@@ -257,6 +257,7 @@ static bool drive_direct(gemm_case *g, int32_t threads, const hunze_run *run, hu
     for (int i = 0; i < 6; i++) {
         request.operand[roles[i]] = operands[i];
         plan.roles |= operands[i] ? 1u << roles[i] : 0;
+        plan.operands.filled |= operands[i] && hunze_count(operands[i]) ? 1u << roles[i] : 0;
     }
     plan.gemm_shape = (hunze_gemm_shape){.m = g->m, .n = g->n, .k = g->k, .batch = g->batch[0] * g->batch[1]};
     plan.operations = UINT64_MAX; /* worth any number of threads */
@@ -347,7 +348,7 @@ static void make_operand_shape(const gemm_case *g, harness_rng *rng, int64_t row
     *ndim = axes + 2;
 }
 
-/* in_place: rows of B, C and D are contiguous, nothing stands behind the sum, and batches are larger.  Returns what check_case does. */
+/* in_place: rows of B (or its columns), C and D are contiguous, nothing stands behind the sum, and batches are larger.  Returns what check_case does. */
 static bool any_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t n, int64_t k, bool in_place)
 {
     gemm_case g = {.row = row, .m = m, .n = n, .k = k, .batch = {1, 1}, .alpha = 1};
@@ -361,7 +362,7 @@ static bool any_case(const hunze_row *row, harness_rng *rng, int64_t m, int64_t 
             g.batch[MAX_BATCH_AXES - 1 - i] = harness_between(rng, 1, in_place ? 9 : 3);
     }
     g.transpose_a = harness_between(rng, 0, 1);
-    g.transpose_b = harness_between(rng, 0, in_place ? 0 : 1);
+    g.transpose_b = harness_between(rng, 0, 1);
     make_operand_shape(&g, rng, g.transpose_a ? k : m, g.transpose_a ? m : k, shape, &ndim, true);
     make(&g.a, rng, type, ndim, shape, false, values);
     make_operand_shape(&g, rng, g.transpose_b ? n : k, g.transpose_b ? k : n, shape, &ndim, true);

@@ -184,6 +184,99 @@ static void calls_of_another_plan(void **state)
     }
 }
 
+/* ------------------------------------------------------------------ small products in turn
+ * A call is compared with the plan that ran last.  Here it differs from that in one thing, and its result shows which plan it got. */
+
+enum { SIDE = 3, WIDE = 5, TENSORS = HUNZE_ROLE_C + 1, HAS_C = TENSORS, TRANSPOSE_A, TRANSPOSE_B, CHOICES };
+/* How a tensor lies: strides NULL; row-major; rows WIDE apart; the same with two leading axes of 1. */
+enum { NO_STRIDES, STRIDES, GAPS, LEADING, LEADING_NO_STRIDES = LEADING, LEADING_STRIDES, LEADING_GAPS, FORMS };
+
+static int64_t row_of(const int *choice, int role)
+{
+    return choice[role] == GAPS || choice[role] == LEADING_GAPS ? WIDE : SIDE;
+}
+
+static void check_small_product(const int *choice, float (*data)[SIDE * WIDE])
+{
+    const float *a = data[HUNZE_ROLE_A], *b = data[HUNZE_ROLE_B], *c = data[HUNZE_ROLE_C], *d = data[HUNZE_ROLE_D];
+    const int64_t a_row = row_of(choice, HUNZE_ROLE_A), b_row = row_of(choice, HUNZE_ROLE_B);
+    for (int64_t i = 0; i < SIDE; i++)
+        for (int64_t j = 0; j < SIDE; j++) {
+            float sum = choice[HAS_C] ? 2 * c[i * row_of(choice, HUNZE_ROLE_C) + j] : 0;
+            for (int64_t p = 0; p < SIDE; p++)
+                sum += a[choice[TRANSPOSE_A] ? p * a_row + i : i * a_row + p] *
+                       b[choice[TRANSPOSE_B] ? j * b_row + p : p * b_row + j];
+            const float got = d[i * row_of(choice, HUNZE_ROLE_D) + j];
+            harness_check(got == sum, "d[%lld,%lld] is %g, not %g", (long long)i, (long long)j, (double)got,
+                          (double)sum);
+        }
+}
+
+static void small_calls_get_their_own_plans(void **state)
+{
+    (void)state;
+    static float data[TENSORS][SIDE * WIDE], untouched[SIDE * WIDE];
+    harness_rng rng = {0x2545F4914F6CDD1D};
+    hunze_plan *plan = NULL;
+    int choice[CHOICES] = {0};
+    for (int role = HUNZE_ROLE_A; role <= HUNZE_ROLE_C; role++)
+        for (int i = 0; i < SIDE * WIDE; i++)
+            data[role][i] = (float)harness_between(&rng, -9, 9);
+    memset(untouched, 0x55, sizeof untouched);
+    for (int turn = 0; turn < 2000; turn++) {
+        const int changed = (int)harness_between(&rng, 0, CHOICES - 1), before = choice[changed];
+        choice[changed] = (int)harness_between(&rng, 0, changed < TENSORS ? FORMS - 1 : 1);
+        const bool same = choice[changed] == before || (changed == HUNZE_ROLE_C && !choice[HAS_C]);
+        int64_t shape[TENSORS][4] = {{0}}, strides[TENSORS][4] = {{0}};
+        hunze_tensor tensor[TENSORS];
+        for (int role = 0; role < TENSORS; role++) {
+            const int form = choice[role], first = form >= LEADING ? 2 : 0;
+            shape[role][0] = shape[role][1] = strides[role][0] = strides[role][1] = 1;
+            shape[role][first] = shape[role][first + 1] = SIDE;
+            strides[role][first] = row_of(choice, role);
+            strides[role][first + 1] = 1;
+            tensor[role] = (hunze_tensor){.data = data[role],
+                                          .device = {HUNZE_DEVICE_CPU, 0},
+                                          .ndim = first + 2,
+                                          .dtype = dtype_of(HUNZE_TYPE_F32),
+                                          .shape = shape[role]};
+            if (form != NO_STRIDES && form != LEADING_NO_STRIDES)
+                tensor[role].strides = strides[role];
+        }
+        const double beta = 2;
+        const hunze_gemm_options options = {.struct_size = sizeof options,
+                                            .beta = choice[HAS_C] ? &beta : NULL,
+                                            .transpose_a = (uint32_t)choice[TRANSPOSE_A],
+                                            .transpose_b = (uint32_t)choice[TRANSPOSE_B]};
+        const hunze_tensor *c = choice[HAS_C] ? &tensor[HUNZE_ROLE_C] : NULL;
+        const hunze_call call = {sizeof call,           HUNZE_OP_GEMM, &tensor[HUNZE_ROLE_A], &tensor[HUNZE_ROLE_B], c,
+                                 &tensor[HUNZE_ROLE_D], &options};
+        harness_case("turn %d, %d changes", turn, changed);
+        /* D has as many leading axes as another operand. */
+        const int most = choice[HUNZE_ROLE_A] >= LEADING || choice[HUNZE_ROLE_B] >= LEADING || (c && c->ndim > 2);
+        if (most && choice[HUNZE_ROLE_D] < LEADING) {
+            choice[changed] = before;
+            continue;
+        }
+        if (plan) {
+            memcpy(data[HUNZE_ROLE_D], untouched, sizeof untouched);
+            const hunze_status status = hunze_plan_run(plan, &call, NULL);
+            harness_check((status == HUNZE_OK) == same, "the plan before: %s, %s", hunze_status_name(status),
+                          hunze_last_error());
+            if (same)
+                check_small_product(choice, data);
+            else
+                harness_check(memcmp(data[HUNZE_ROLE_D], untouched, sizeof untouched) == 0, "D changed");
+            hunze_plan_release(plan);
+        }
+        const hunze_status status = hunze_gemm(plain, call.a, call.b, call.c, call.d, &options, NULL);
+        harness_check(status == HUNZE_OK, "%s", hunze_last_error());
+        check_small_product(choice, data);
+        assert_int_equal(hunze_plan_create(plain, &call, &plan), HUNZE_OK);
+    }
+    hunze_plan_release(plan);
+}
+
 /* ------------------------------------------------------------------ what a plan tells */
 
 static void plans_explain_themselves(void **state)
@@ -344,6 +437,7 @@ int main(void)
                                        cmocka_unit_test(a_plan_runs_without_allocation),
                                        cmocka_unit_test(plans_are_shared_and_keep_their_context),
                                        cmocka_unit_test(calls_of_another_plan),
+                                       cmocka_unit_test(small_calls_get_their_own_plans),
                                        cmocka_unit_test(plans_explain_themselves),
                                        cmocka_unit_test(lines_say_the_call),
                                        cmocka_unit_test(lines_are_cut)};
