@@ -8,6 +8,8 @@
 #include "gemm_unit.h"
 
 enum { UNITS_PER_LANE = 4, PANELS_PER_LANE = 4, TILES_TO_SPLIT = 8 };
+/* Of D's rows in a unit of all rows, where lanes have enough of them: shorter pieces are written more slowly (at k = 64, 90 in place of 155 Gop/s). */
+enum { ALL_ROWS_BYTES = 4096 };
 /* Operations below which a further lane costs more than it brings. */
 static const double lane_operations = 2e6;
 const double hunze_gemm_phase_operations = 3e7;
@@ -23,6 +25,12 @@ int32_t hunze_gemm_lanes(double operations, int32_t threads)
 {
     double lanes = operations / lane_operations;
     return lanes < 2 ? 1 : lanes < threads ? (int32_t)lanes : threads;
+}
+
+/* Where part `index` starts of `whole` things in `parts` parts, alike but for one thing, the larger ones first. */
+static int64_t part_start(int64_t whole, int64_t parts, int64_t index)
+{
+    return index * (whole / parts) + hunze_least(index, whole % parts);
 }
 
 /* Depends on what workspace is computed from, and on nothing else: not on alpha. */
@@ -94,6 +102,9 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     if (bl.lanes > 1) {
         const int64_t units = bl.skinny && bl.jobs_per_pass == 1 ? bl.lanes : bl.lanes * UNITS_PER_LANE;
         while (bl.jobs_per_pass * blocks_m * blocks_n < units) {
+            const int64_t row_bytes = pass_panels / blocks_n * row->nr * (int64_t)hunze_type_bytes(row->d);
+            if (all_rows && bl.jobs_per_pass * blocks_n >= bl.lanes && row_bytes < 2 * ALL_ROWS_BYTES)
+                break;
             if (!all_rows && !jobs->lane_b && tiles / blocks_m >= TILES_TO_SPLIT)
                 blocks_m *= 2;
             else if (pass_panels / blocks_n >= 2)
@@ -103,11 +114,20 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
             else
                 break;
         }
+        /* As many for each lane, where that can be had. */
+        int64_t *cuts = all_rows || jobs->lane_b ? &blocks_n : &blocks_m;
+        const int64_t most = all_rows || jobs->lane_b ? pass_panels : tiles;
+        const int64_t others = bl.jobs_per_pass * blocks_m * blocks_n / *cuts;
+        for (int64_t more = *cuts; more <= most && more < *cuts + bl.lanes; more++)
+            if (others * more % bl.lanes == 0) {
+                *cuts = more;
+                break;
+            }
     }
     bl.unit_m = hunze_ceil_div(tiles, blocks_m) * row->mr;
     bl.unit_n = hunze_ceil_div(pass_panels, blocks_n) * row->nr;
-    bl.units_m = hunze_ceil_div(m, bl.unit_m);
-    bl.units_n = hunze_ceil_div(bl.pass_n, bl.unit_n);
+    bl.units_m = blocks_m;
+    bl.units_n = blocks_n;
     bl.lanes = (int32_t)hunze_least(bl.lanes, bl.jobs_per_pass * bl.units_m * bl.units_n);
 
     /* Lane scratch: A (a unit's rows where gathered, a tile's where copied), the panels of B, t, and what integers need. */
@@ -220,16 +240,19 @@ static void compute_phase(void *user, int32_t lane, int32_t lanes)
             pass->jobs->job(pass->jobs->user, pass->first_job + job_index, &unit.job);
         }
         int64_t in_job = index % units_per_job;
-        unit.i0 = in_job / bl->units_n * bl->unit_m;
-        unit.i1 = hunze_least(unit.i0 + bl->unit_m, unit.job.m);
-        unit.j0 = pass->first_panel * row->nr + in_job % bl->units_n * bl->unit_n;
-        unit.j1 = hunze_least(hunze_least(unit.j0 + bl->unit_n, pass->first_panel * row->nr + bl->pass_n), unit.job.n);
+        const int64_t tiles = hunze_ceil_div(unit.job.m, row->mr), i = in_job / bl->units_n, j = in_job % bl->units_n;
+        const int64_t panels =
+            hunze_least(bl->pass_n / row->nr, hunze_ceil_div(unit.job.n, row->nr) - pass->first_panel);
+        unit.i0 = part_start(tiles, bl->units_m, i) * row->mr;
+        unit.i1 = hunze_least(part_start(tiles, bl->units_m, i + 1) * row->mr, unit.job.m);
+        unit.j0 = (pass->first_panel + part_start(panels, bl->units_n, j)) * row->nr;
+        unit.j1 = hunze_least((pass->first_panel + part_start(panels, bl->units_n, j + 1)) * row->nr, unit.job.n);
         if (unit.i0 >= unit.i1 || unit.j0 >= unit.j1)
             continue;
-        const char *panels = bl->source == HUNZE_B_GIVEN    ? unit.job.packed_b
+        const char *packed = bl->source == HUNZE_B_GIVEN    ? unit.job.packed_b
                              : bl->source == HUNZE_B_SHARED ? pass->shared - (size_t)pass->first_panel * bl->panel_bytes
                                                             : NULL;
-        unit.panels = panels ? panels + (size_t)(unit.j0 / row->nr) * bl->panel_bytes : NULL;
+        unit.panels = packed ? packed + (size_t)(unit.j0 / row->nr) * bl->panel_bytes : NULL;
         hunze_gemm_run_unit(&unit);
     }
 }

@@ -355,10 +355,10 @@ static void groups_that_others_stand_for(void **state)
     for (int i = 0; !found && i < TRIES; i++) {
         rows = harness_between(&rng, 2 * row->mc, 500);
         n = harness_between(&rng, 100, 1200);
-        k = harness_between(&rng, 20, 150);
-        threads = (int32_t)harness_between(&rng, 2, 14);
+        k = harness_between(&rng, 20, 500);
+        threads = (int32_t)harness_between(&rng, 2, 64);
         const double operations = 2.0 * (double)rows * (double)n * (double)k;
-        if (operations < hunze_gemm_phase_operations || operations > 5e7)
+        if (operations < hunze_gemm_phase_operations || operations > 2e8)
             continue;
         const hunze_plan plan = {
             .row = row,
