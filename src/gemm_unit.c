@@ -52,11 +52,12 @@ typedef struct a_rows {
     int64_t row, col;
 } a_rows;
 
-/* Rows whose starts are a multiple of 4 KB apart share one set of L1, and a tile has more rows than the set has ways. */
+/* Rows whose starts are a multiple of 4 KB apart, or nearly, share one set of L1, and a tile has more rows than the set has ways.  From 16
+ * bytes more or less on, no more than four share one. */
 static bool rows_collide(int64_t row, size_t size)
 {
     uint64_t bytes = (uint64_t)(row < 0 ? -row : row) * size % 4096;
-    return bytes < 128 || bytes > 4096 - 128;
+    return bytes < 16 || bytes > 4096 - 16;
 }
 
 static bool gathers_by_columns(const hunze_gemm_unit *unit)

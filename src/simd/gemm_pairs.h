@@ -48,9 +48,7 @@ SIMD_INLINE void gemm_pairs_body(const hunze_float_tile *tile, const int m, cons
 #pragma GCC unroll 8
     for (int g = 0; g < (m + 4) / 5; g++)
         group[g] = (const char *)tile->a + 5 * g * row_bytes;
-    for (int i = 0; i < m; i++) /* t comes from beyond L2 while the sums form */
-        for (int v = 0; v < vectors; v++)
-            __builtin_prefetch((const scalar *)tile->t + i * tile->t_row + v * VF_LANES, 1, 2);
+    gemm_float_fetch_t(tile, m, vectors);
     const char *ahead = tile->ahead ? tile->ahead : (const char *)b;
     const int64_t ahead_bytes = tile->ahead_bytes;
     vf acc[MR][NV];
