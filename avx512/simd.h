@@ -117,6 +117,44 @@ SIMD_INLINE vf64 vf64_select_nan(vf64 a, vf64 x, vf64 y)
 SIMD_INLINE vi64 vf64_bits(vf64 v) { return _mm512_castpd_si512(v); }
 SIMD_INLINE vf64 vf64_from_bits(vi64 v) { return _mm512_castsi512_pd(v); }
 
+/* Pairs of rows, of even lanes and of odd ones; then, of four such, each 128 bits. */
+SIMD_INLINE void vf64_transpose(vf64 v[VF64_LANES])
+{
+    vf64 pair[8];
+    SIMD_UNROLL(4)
+    for (int i = 0; i < 4; i++) {
+        pair[i] = _mm512_unpacklo_pd(v[2 * i], v[2 * i + 1]);
+        pair[i + 4] = _mm512_unpackhi_pd(v[2 * i], v[2 * i + 1]);
+    }
+    SIMD_UNROLL(2)
+    for (int odd = 0; odd < 2; odd++) {
+        const vf64 *p = pair + 4 * odd;
+        const vf64 low = _mm512_shuffle_f64x2(p[0], p[1], 0x88), low_next = _mm512_shuffle_f64x2(p[2], p[3], 0x88);
+        const vf64 high = _mm512_shuffle_f64x2(p[0], p[1], 0xDD), high_next = _mm512_shuffle_f64x2(p[2], p[3], 0xDD);
+        v[odd] = _mm512_shuffle_f64x2(low, low_next, 0x88);
+        v[odd + 2] = _mm512_shuffle_f64x2(high, high_next, 0x88);
+        v[odd + 4] = _mm512_shuffle_f64x2(low, low_next, 0xDD);
+        v[odd + 6] = _mm512_shuffle_f64x2(high, high_next, 0xDD);
+    }
+}
+/* Pairs of rows, of lanes 0, 1, 4, 5, … and of 2, 3, 6, 7, … */
+SIMD_INLINE void vf32_transpose(vf32 v[VF32_LANES])
+{
+    vf64 low[8], high[8];
+    SIMD_UNROLL(8)
+    for (int i = 0; i < 8; i++) {
+        low[i] = _mm512_castps_pd(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]));
+        high[i] = _mm512_castps_pd(_mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+    }
+    vf64_transpose(low);
+    vf64_transpose(high);
+    SIMD_UNROLL(8)
+    for (int i = 0; i < 8; i++) {
+        v[i / 2 * 4 + i % 2] = _mm512_castpd_ps(low[i]);
+        v[i / 2 * 4 + i % 2 + 2] = _mm512_castpd_ps(high[i]);
+    }
+}
+
 SIMD_INLINE vi32 vi32_set1(int32_t x) { return _mm512_set1_epi32(x); }
 SIMD_INLINE vi32 vi32_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 SIMD_INLINE void vi32_store(int32_t *p, vi32 v) { _mm512_storeu_si512(p, v); }

@@ -141,7 +141,10 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     if (bl.source == HUNZE_B_LANE)
         bl.b_bytes = hunze_align64((size_t)(bl.unit_n / row->nr) * lane_panel_bytes);
     if (bl.strips) {
-        const size_t a_bytes = hunze_gemm_skinny_a_bytes(row, m, bl.kc_longest);
+        const int64_t block_bytes = hunze_most(m, 1) * bl.kc * (int64_t)bl.element;
+        bl.strip_blocks = hunze_least(hunze_most(HUNZE_GEMM_STRIP_A_BYTES / block_bytes, 1), bl.k_blocks);
+        const int64_t strip_k = hunze_least(k, bl.strip_blocks * bl.kc + bl.kc / 2);
+        const size_t a_bytes = hunze_align64((size_t)(m * hunze_gemm_strip_a_row(strip_k)) * bl.element);
         bl.a_bytes = bl.a_bytes > a_bytes ? bl.a_bytes : a_bytes;
     }
     if (bl.skinny) { /* sums of the unit, or one panel of B */

@@ -78,19 +78,25 @@ static a_rows a_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1)
     return (a_rows){unit->a_scratch, 1, bl->unit_m};
 }
 
-/* m rows of bf16, columns [0, k), for tiles that read them by pairs: where they are, or copied. */
-static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
+/* m rows, columns [0, k), into scratch: each contiguous, their starts no multiple of 4 KB apart. */
+static a_rows copied_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k, int64_t copied_row)
 {
     const size_t size = unit->blocking->element;
-    const a_rows copied = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
-    if (k <= 1 || (rows.col == 1 && !(m > 8 && rows_collide(rows.row, size))))
-        return rows;
+    const a_rows copied = {unit->a_scratch, copied_row, 1};
     if (rows.col == 1)
         for (int64_t r = 0; r < m; r++)
             memcpy(at(copied.a, size, r, copied.row, 0, 0), at(rows.a, size, r, rows.row, 0, 0), (size_t)k * size);
     else
         copy_strided(size, m, k, rows.a, rows.row, rows.col, unit->a_scratch, copied.row, 1);
     return copied;
+}
+
+/* m rows of bf16, columns [0, k), for tiles that read them by pairs: where they are, or copied. */
+static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
+{
+    if (k <= 1 || (rows.col == 1 && !(m > 8 && rows_collide(rows.row, unit->blocking->element))))
+        return rows;
+    return copied_rows(unit, rows, m, k, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD);
 }
 
 /* m rows of bf16 or f16, columns [0, k), as tiles read them. */
@@ -136,19 +142,13 @@ static a_rows a_of_tile(const hunze_gemm_unit *unit, a_rows block, int64_t i, in
         copy = bl->copy_a && (copy || (m > 8 && rows_collide(rows.row, size)));
     if (!copy)
         return rows;
-    a_rows copied = {unit->a_scratch, bl->kc_longest + HUNZE_GEMM_A_PAD, 1};
-    if (rows.col == 1) {
-        for (int64_t r = 0; r < m; r++)
-            memcpy(at(copied.a, size, r, copied.row, 0, 0), at(rows.a, size, r, rows.row, 0, 0), (size_t)k * size);
-    } else if (rows.row == 1 && row->float_tile) {
-        copied.row = 1;
-        copied.col = row->mr;
+    if (rows.col != 1 && rows.row == 1 && row->float_tile) {
+        const a_rows copied = {unit->a_scratch, 1, row->mr};
         for (int64_t p = 0; p < k; p++)
             memcpy(at(copied.a, size, 0, 0, p, copied.col), at(rows.a, size, 0, 0, p, rows.col), (size_t)m * size);
-    } else {
-        copy_strided(size, m, k, rows.a, rows.row, rows.col, unit->a_scratch, copied.row, 1);
+        return copied;
     }
-    return copied;
+    return copied_rows(unit, rows, m, k, bl->kc_longest + HUNZE_GEMM_A_PAD);
 }
 
 /* What holds for all tiles of a unit. */
@@ -316,22 +316,31 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
     }
 }
 
-/* One K block of few rows by strips: the sums first, then D of them, tile by tile. */
-static void float_strips(const unit_state *s, hunze_float_tile tile, int64_t p0, bool last)
+/* Few rows over k values of p from p0 on: A as strips read it. */
+static a_rows a_of_strips(const hunze_gemm_unit *unit, int64_t p0, int64_t k)
 {
-    const hunze_gemm_unit *unit = s->unit;
-    const hunze_row *row = unit->jobs->row;
-    const hunze_float_strip strip = hunze_gemm_skinny_sums(unit, p0, tile.k);
+    const hunze_gemm_job *job = &unit->job;
+    const a_rows rows = {at(job->a, unit->blocking->element, unit->i0, job->a_row, p0, job->a_col), job->a_row,
+                         job->a_col};
+    return copied_rows(unit, rows, unit->i1 - unit->i0, k, hunze_gemm_strip_a_row(k));
+}
+
+/* Over one K block by a strip, which starts at column j of the unit: the sums first, then D of them, tile by tile. */
+static void float_strip(const unit_state *s, hunze_float_tile tile, const hunze_float_strip *strip, int64_t j,
+                        bool last)
+{
+    const hunze_row *row = s->unit->jobs->row;
+    row->float_strip(strip);
     tile.k = 0;
-    tile.a = strip.a;
-    tile.b = strip.b;
-    tile.start_row = strip.sums_row;
-    for (int64_t j = 0; j < strip.n; j += row->nr) {
-        tile.n = (int32_t)hunze_least(row->nr, strip.n - j);
-        for (int64_t i = 0; i < strip.m; i += row->mr) {
-            tile.m = (int32_t)hunze_least(row->mr, strip.m - i);
-            tile.start = at(strip.sums, s->t_size, i, strip.sums_row, j, 1);
-            float_tile(s, &tile, i, j, last);
+    tile.a = strip->a;
+    tile.b = strip->b;
+    tile.start_row = strip->sums_row;
+    for (int64_t column = 0; column < strip->n; column += row->nr) {
+        tile.n = (int32_t)hunze_least(row->nr, strip->n - column);
+        for (int64_t i = 0; i < strip->m; i += row->mr) {
+            tile.m = (int32_t)hunze_least(row->mr, strip->m - i);
+            tile.start = at(strip->sums, s->t_size, i, strip->sums_row, column, 1);
+            float_tile(s, &tile, i, j + column, last);
         }
     }
 }
@@ -383,7 +392,11 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
     const a_rows block = a_of_block(unit, p0, p0 + tile.k);
     const bool in_place = bl->source == HUNZE_B_LANE && (job->b_col == 1 || job->n == 1);
     if (in_place && bl->strips) {
-        float_strips(s, tile, p0, last);
+        hunze_float_strip strip = hunze_gemm_skinny_strip(unit, 0, n, p0, tile.k);
+        const a_rows a = a_of_strips(unit, p0, tile.k);
+        strip.a = a.a;
+        strip.a_row = a.row;
+        float_strip(s, tile, &strip, 0, last);
         return;
     }
     if ((in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) || (unit->panels && row->widen && m <= HUNZE_GEMM_FEW_ROWS)) {
@@ -436,19 +449,57 @@ static void store_transposed(const unit_state *s)
     }
 }
 
+/* What tiles of a K block share, and where the block starts. */
+static hunze_float_tile tile_of_block(const unit_state *s, int64_t block, int64_t *p0)
+{
+    const hunze_gemm_blocking *bl = s->unit->blocking;
+    *p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
+    return (hunze_float_tile){.alpha = &s->unit->alpha,
+                              .beta = &s->unit->beta,
+                              .k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - *p0,
+                              .flags = block > 0   ? 0
+                                       : s->read_c ? HUNZE_TILE_FIRST | HUNZE_TILE_READ_C
+                                                   : HUNZE_TILE_FIRST};
+}
+
 static void float_columns(const unit_state *s)
+{
+    const hunze_gemm_blocking *bl = s->unit->blocking;
+    for (int64_t block = 0; block < bl->k_blocks; block++) {
+        int64_t p0;
+        const hunze_float_tile tile = tile_of_block(s, block, &p0);
+        float_block(s, tile, p0, block + 1 == bl->k_blocks);
+    }
+    if (!s->t_in_d && !s->unit->job.narrow_d)
+        store_transposed(s);
+}
+
+/* Few rows, B by columns, which are contiguous: a panel of them after the other, each over as many K blocks as A is copied of. */
+static void float_strips_by_columns(const unit_state *s)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
     const hunze_gemm_blocking *bl = unit->blocking;
-    hunze_float_tile tile = {.alpha = &unit->alpha, .beta = &unit->beta};
-    for (int64_t block = 0; block < bl->k_blocks; block++) {
-        const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
-        tile.k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - p0;
-        tile.flags = block > 0 ? 0 : s->read_c ? HUNZE_TILE_FIRST | HUNZE_TILE_READ_C : HUNZE_TILE_FIRST;
-        float_block(s, tile, p0, block + 1 == bl->k_blocks);
+    const int64_t n = unit->j1 - unit->j0, nr = unit->jobs->row->nr;
+    for (int64_t first = 0, end; first < bl->k_blocks; first = end) {
+        end = hunze_least(first + bl->strip_blocks, bl->k_blocks);
+        const int64_t start = hunze_gemm_k_block_start(bl->k, bl->kc, first);
+        const a_rows a = a_of_strips(unit, start, hunze_gemm_k_block_start(bl->k, bl->kc, end) - start);
+        for (int64_t j = 0; j < n; j += nr)
+            for (int64_t block = first; block < end; block++) {
+                int64_t p0;
+                const hunze_float_tile tile = tile_of_block(s, block, &p0);
+                hunze_float_strip strip = hunze_gemm_skinny_strip(unit, j, hunze_least(nr, n - j), p0, tile.k);
+                strip.a = at(a.a, bl->element, 0, 0, p0 - start, 1);
+                strip.a_row = a.row;
+                if (block + 1 < end)
+                    strip.next = at(strip.b, bl->element, tile.k, 1, 0, 0);
+                else if (j + nr < n)
+                    strip.next = at(job->b, bl->element, start, 1, unit->j0 + j + nr, job->b_col);
+                float_strip(s, tile, &strip, j, block + 1 == bl->k_blocks);
+            }
     }
-    if (!s->t_in_d && !job->narrow_d)
+    if (!s->t_in_d)
         store_transposed(s);
 }
 
@@ -456,6 +507,10 @@ static void float_unit(unit_state *s)
 {
     hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_blocking *bl = unit->blocking;
+    if (bl->strips && unit->job.b_row == 1 && unit->job.b_col != 1) {
+        float_strips_by_columns(s);
+        return;
+    }
     const bool packed = unit->panels && unit->jobs->row->widen && unit->i1 - unit->i0 <= PANEL_ROWS;
     if (!packed && (!bl->skinny || unit->job.b_col == 1 || unit->job.n == 1)) {
         float_columns(s);

@@ -18,7 +18,8 @@ enum {
     /* And of one by strips, bytes of a row and of all sums: eight rows of B and the sums stay in L2. */
     HUNZE_GEMM_STRIP_ROW_BYTES = 32 << 10,
     HUNZE_GEMM_STRIP_SUMS_BYTES = 128 << 10,
-    HUNZE_GEMM_PASS_BYTES = 32 << 20, /* of B packed at a time */
+    HUNZE_GEMM_STRIP_A_BYTES = 256 << 10, /* of A beside a B by columns, in L2 too */
+    HUNZE_GEMM_PASS_BYTES = 32 << 20,     /* of B packed at a time */
     HUNZE_GEMM_LANE_B_ROWS =
         4096, /* times a row of a panel in t's type: bytes of B that a lane packs for itself at a time */
     HUNZE_GEMM_SCRATCH_BYTES_N = 2048, /* bytes of a row of t in scratch */
@@ -40,10 +41,11 @@ typedef struct hunze_gemm_blocking {
     int64_t jobs_per_pass, pass_n;
     int64_t unit_m, unit_n, units_m, units_n; /* units of one job and pass */
     int32_t lanes;
-    bool copy_a;   /* there is scratch for it */
-    bool skinny;   /* few rows of floats, B_LANE */
-    bool strips;   /* of those, by the row's strips where B's rows are contiguous */
-    bool one_tile; /* t is one tile in scratch */
+    bool copy_a;          /* there is scratch for it */
+    bool skinny;          /* few rows of floats, B_LANE */
+    bool strips;          /* of those, by the row's strips where B's rows or columns are contiguous */
+    int64_t strip_blocks; /* K blocks that are copied of A at a time, beside a B by columns */
+    bool one_tile;        /* t is one tile in scratch */
     size_t shared_bytes, a_bytes, b_bytes, t_bytes, stage_bytes, integer_bytes, lane_bytes;
 } hunze_gemm_blocking;
 
@@ -62,11 +64,12 @@ void hunze_gemm_run_unit(hunze_gemm_unit *unit);
 
 /* ------------------------------------------------------------------ few rows of f32 and f64 (gemm_skinny.c) */
 
-/* Scratch for m rows of sums over n columns, and for m rows of A over a K block. */
+/* Scratch for m rows of sums over n columns. */
 size_t hunze_gemm_skinny_sums_bytes(const hunze_row *row, int64_t m, int64_t n);
-size_t hunze_gemm_skinny_a_bytes(const hunze_row *row, int64_t m, int64_t k);
-/* The unit's sums over k values of p from p0 on, in b_scratch; what is returned says how they lie there. */
-hunze_float_strip hunze_gemm_skinny_sums(const hunze_gemm_unit *unit, int64_t p0, int64_t k);
+/* Between rows of k columns of A, copied for strips: no multiple of 4 KB. */
+static inline int64_t hunze_gemm_strip_a_row(int64_t k) { return hunze_ceil_div(k, 64) * 64 + HUNZE_GEMM_A_PAD; }
+/* The strip of columns [j, j + n) of the unit over k values of p from p0 on, its sums in b_scratch; who runs it adds A. */
+hunze_float_strip hunze_gemm_skinny_strip(const hunze_gemm_unit *unit, int64_t j, int64_t n, int64_t p0, int64_t k);
 
 /* ------------------------------------------------------------------ integers (gemm_integer.c) */
 

@@ -107,15 +107,15 @@ typedef void hunze_float_tile_fn(const hunze_float_tile *tile);
  *
  * The sums of m rows over n columns and one K block, in the order of a tile's:
  *     sums[i*sums_row + j] = sum over p in [0, k) of a[i, p] * b[p, j], one fma after the other, p ascending, from +0
- *   a: element (i, p) at a + (p/HUNZE_STRIP_ROWS*m + i)*HUNZE_STRIP_ROWS + p%HUNZE_STRIP_ROWS
- *   b: element (p, j) at b + p*b_row + j; n columns of each row are readable, unaligned
+ *   a: element (i, p) at a + i*a_row + p
+ *   b: element (p, j) at b + p*b_row + j*b_col, one of these 1; n columns of each row are readable, unaligned
+ *   next: where b_col is not 1, what is read afterwards: as much, as far apart, comes nearer meanwhile
  *   sums: n columns up to a multiple of nr are written, those from n on with anything. */
-enum { HUNZE_STRIP_ROWS = 8 };
-
 typedef struct hunze_float_strip {
     int64_t m, n, k;
     const void *a, *b;
-    int64_t b_row;
+    int64_t a_row, b_row, b_col;
+    const void *next;
     void *sums;
     int64_t sums_row;
 } hunze_float_strip;

@@ -25,6 +25,7 @@ enum { VF_LANES = VF32_LANES };
 #define vf_fma vf32_fma
 #define vf_select_lt vf32_select_lt
 #define vf_select_nan vf32_select_nan
+#define vf_transpose vf32_transpose
 #define vf_bits vf32_bits
 #define vf_from_bits vf32_from_bits
 #define vbits_set1 vi32_set1
@@ -56,6 +57,7 @@ enum { VF_LANES = VF64_LANES };
 #define vf_fma vf64_fma
 #define vf_select_lt vf64_select_lt
 #define vf_select_nan vf64_select_nan
+#define vf_transpose vf64_transpose
 #define vf_bits vf64_bits
 #define vf_from_bits vf64_from_bits
 #define vbits_set1 vi64_set1

@@ -461,9 +461,12 @@ static void check_few_rows(const hunze_row *row)
     for (int64_t m = 1; m <= 17; m++)
         for (int i = 0; i < harness_budget(slow || hunze_row_wraps(row) ? 1 : 2, 1); i++)
             random_case(row, &rng, m, pick(&rng, ns, slow ? 2 : 5), pick(&rng, ks, slow ? 2 : 5));
-    if (!slow && !harness_small())
+    if (!slow && !harness_small()) {
         for (int64_t m = 1; m <= 16; m += 5)
             random_case(row, &rng, m, 4096 + 2 * nr + m, 72);
+        for (int i = 0; i < 4; i++) /* more of A than is copied at a time */
+            random_case(row, &rng, 16 - i, 2 * nr + 5 + i, 10 * kc + 9);
+    }
 }
 
 /* Small matrices, one and batches of them: contiguous, strided, broadcast, backwards, along axes that do and do not go on in equal steps. */

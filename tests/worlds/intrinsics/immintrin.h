@@ -131,6 +131,8 @@ OWN_UNARY(_mm256_castps_si256, __m256i, __m256, (__m256i)a)
 OWN_UNARY(_mm256_castpd_si256, __m256i, __m256d, (__m256i)a)
 OWN_UNARY(_mm256_castsi256_ps, __m256, __m256i, (__m256)a)
 OWN_UNARY(_mm256_castsi256_pd, __m256d, __m256i, (__m256d)a)
+OWN_UNARY(_mm512_castps_pd, __m512d, __m512, (__m512d)a)
+OWN_UNARY(_mm512_castpd_ps, __m512, __m512d, (__m512)a)
 OWN_UNARY(_mm512_castps_si512, __m512i, __m512, (__m512i)a)
 OWN_UNARY(_mm512_castpd_si512, __m512i, __m512d, (__m512i)a)
 OWN_UNARY(_mm512_castsi512_ps, __m512, __m512i, (__m512)a)
@@ -414,6 +416,42 @@ OWN_UNPACK(_mm_unpackhi_epi8, own_s8x16, 0)
 OWN_UNPACK(_mm_unpacklo_epi16, own_s16x8, 1)
 OWN_UNPACK(_mm_unpackhi_epi16, own_s16x8, 0)
 OWN_UNPACK(_mm_unpacklo_epi32, own_s32x4, 1)
+
+/* Likewise of each 128 bits. */
+#define OWN_UNPACK_FLOATS(name, vector, in_16_bytes, first)                                                            \
+    OWN vector name(vector a, vector b)                                                                                \
+    {                                                                                                                  \
+        vector r;                                                                                                      \
+        for (int i = 0; i < (int)(sizeof r / sizeof r[0]); i++)                                                        \
+            r[i] =                                                                                                     \
+                (i % 2 ? b : a)[i / in_16_bytes * in_16_bytes + (first ? 0 : in_16_bytes / 2) + i % in_16_bytes / 2];  \
+        return r;                                                                                                      \
+    }
+OWN_UNPACK_FLOATS(_mm256_unpacklo_ps, __m256, 4, 1)
+OWN_UNPACK_FLOATS(_mm256_unpackhi_ps, __m256, 4, 0)
+OWN_UNPACK_FLOATS(_mm256_unpacklo_pd, __m256d, 2, 1)
+OWN_UNPACK_FLOATS(_mm256_unpackhi_pd, __m256d, 2, 0)
+OWN_UNPACK_FLOATS(_mm512_unpacklo_ps, __m512, 4, 1)
+OWN_UNPACK_FLOATS(_mm512_unpackhi_ps, __m512, 4, 0)
+OWN_UNPACK_FLOATS(_mm512_unpacklo_pd, __m512d, 2, 1)
+OWN_UNPACK_FLOATS(_mm512_unpackhi_pd, __m512d, 2, 0)
+/* 128 bits each: of a and b, those that four bits of `pick` say; of a, a, b, b, those that two bits say. */
+OWN __m256d _mm256_permute2f128_pd(__m256d a, __m256d b, int pick)
+{
+    __m256d r;
+    for (int i = 0; i < 4; i++) {
+        const int from = pick >> i / 2 * 4 & 3;
+        r[i] = (from < 2 ? a : b)[from % 2 * 2 + i % 2];
+    }
+    return r;
+}
+OWN __m512d _mm512_shuffle_f64x2(__m512d a, __m512d b, int pick)
+{
+    __m512d r;
+    for (int i = 0; i < 8; i++)
+        r[i] = (i < 4 ? a : b)[(pick >> i / 2 * 2 & 3) * 2 + i % 2];
+    return r;
+}
 
 /* ------------------------------------------------------------------ AVX-512: masks are integers, a bit for each lane */
 
