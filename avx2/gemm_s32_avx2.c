@@ -8,9 +8,7 @@ enum { MR = 6, NV = 2 };
 
 void hunze_gemm_s32_avx2(const hunze_float_tile *tile) { gemm_wrapping_tile(tile); }
 
-void hunze_pack_b_s32_avx2(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
-                           int32_t *column_sums)
+void hunze_pack_b_s32_avx2(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel)
 {
-    (void)column_sums;
     pack_panel(k, n, b, b_row, b_col, panel);
 }

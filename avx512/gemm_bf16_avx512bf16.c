@@ -11,9 +11,7 @@ enum { MR = 14, NV = 2 };
 
 void hunze_gemm_bf16_avx512bf16(const hunze_float_tile *tile) { gemm_pairs_tile(tile); }
 
-void hunze_pack_b_bf16_avx512bf16(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
-                                  int32_t *column_sums)
+void hunze_pack_b_bf16_avx512bf16(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel)
 {
-    (void)column_sums;
     gemm_pairs_pack_b(k, n, b, b_row, b_col, panel);
 }

@@ -11,9 +11,7 @@ void hunze_gemm_f32_avx512(const hunze_float_tile *tile) { gemm_float_tile(tile)
 
 void hunze_strip_f32_avx512(const hunze_float_strip *strip) { gemm_float_strip(strip); }
 
-void hunze_pack_b_f32_avx512(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
-                             int32_t *column_sums)
+void hunze_pack_b_f32_avx512(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel)
 {
-    (void)column_sums;
     gemm_float_pack_b(k, n, b, b_row, b_col, panel);
 }

@@ -18,7 +18,7 @@ static void pack_float_panel(const hunze_conv_weights *v, const char *w, int64_t
         for (int64_t s = 0; s < v->kernel[1]; s++) {
             const int64_t tap = r * v->kernel[1] + s;
             v->row->pack_b(v->c, n, w + (r * v->w_axis[0] + s * v->w_axis[1]) * bytes, v->w_c, v->w_n,
-                           panel + tap * v->c * v->row->nr * bytes, NULL);
+                           panel + tap * v->c * v->row->nr * bytes);
         }
 }
 
@@ -31,7 +31,7 @@ static void pack_int_panel(const hunze_conv_weights *v, const char *w, int64_t n
                 for (int64_t s = 0; s < v->kernel[1]; s++)
                     plain[((r * v->kernel[1] + s) * v->c + c) * nr + j] =
                         w[j * v->w_n + c * v->w_c + r * v->w_axis[0] + s * v->w_axis[1]];
-    v->row->pack_b(k, n, plain, nr, 1, panel, (int32_t *)(panel + hunze_packed_elements_bytes(v->row, k)));
+    hunze_pack_panels(v->row, n, k, &(hunze_gemm_b){plain, nr, 1, false}, 0, 1, panel);
 }
 
 typedef struct pack_phase {

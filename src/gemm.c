@@ -306,7 +306,7 @@ static void run_small(const hunze_row *row, const hunze_gemm_jobs *jobs, const h
         const bool b_in_place = empty || (job->b_col == 1 && !(hunze_row_reads_whole_b(row) && tile.n < nr));
         tile.flags = HUNZE_TILE_FIRST | (b_in_place ? 0 : HUNZE_TILE_B_FULL) | (read_c ? HUNZE_TILE_READ_C : 0);
         if (!b_in_place) {
-            row->pack_b(tile.k, tile.n, tile.b, job->b_row, job->b_col, panel, NULL);
+            row->pack_b(tile.k, tile.n, tile.b, job->b_row, job->b_col, panel);
             tile.b = panel;
             tile.b_row = nr;
         }

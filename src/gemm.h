@@ -145,11 +145,12 @@ typedef struct hunze_gemm_b {
     int64_t row, col;
     bool is_u8;
 } hunze_gemm_b;
-/* Packs rows [p0, p1) of panel j into `panel`; integers take all of k at once, for their sums. */
-void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t j, int64_t p0,
-                           int64_t p1, char *panel);
-/* All of panel j into panels. */
-void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t j, void *panels);
+/* Packs rows [p0, p1) of panel j into `panel`.  Not of integers of 8 bits. */
+void hunze_pack_panel_rows(const hunze_row *row, int64_t n, const hunze_gemm_b *b, int64_t j, int64_t p0, int64_t p1,
+                           char *panel);
+/* All of panels [first, end) into panels. */
+void hunze_pack_panels(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t first, int64_t end,
+                       void *panels);
 /* All panels, gaps between them zeroed. */
 void hunze_gemm_pack_weights(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, void *panels,
                              int32_t lanes, hunze_exec *exec);

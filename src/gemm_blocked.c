@@ -82,17 +82,23 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     bl.pass_n = pass_panels * row->nr;
 
     /* A unit's B stays in L2 or L3 while its rows of A pass; so does t where it lives in scratch. */
-    const size_t lane_panel_bytes = integers ? bl.panel_bytes : hunze_packed_elements_bytes(row, bl.kc_longest);
+    const size_t lane_panel_bytes = hunze_packed_elements_bytes(row, bl.kc_longest);
     const int64_t strip_bytes = hunze_least(HUNZE_GEMM_STRIP_ROW_BYTES, HUNZE_GEMM_STRIP_SUMS_BYTES / hunze_most(m, 1));
-    const int64_t columns = bl.strips ? strip_bytes / (int64_t)bl.element : bl.skinny ? HUNZE_GEMM_SKINNY_N : row->nc;
+    const bool pieces = integers && bl.source == HUNZE_B_LANE;
+    const hunze_gemm_piece by_rows = hunze_gemm_piece_of(row, m, k, false),
+                           by_columns = hunze_gemm_piece_of(row, m, k, true);
+    const int64_t columns = bl.strips   ? strip_bytes / (int64_t)bl.element
+                            : bl.skinny ? HUNZE_GEMM_SKINNY_N
+                            : pieces    ? hunze_most(by_rows.n, row->nc)
+                                        : row->nc;
     int64_t most_panels = hunze_least(pass_panels, columns / row->nr);
     const bool t_in_scratch = integers || jobs->transposed_d || jobs->narrow_d;
     /* One K block of a D that is rounded: each tile is finished at once. */
     bl.one_tile = jobs->narrow_d && bl.k_blocks == 1;
-    if (t_in_scratch && !bl.one_tile && !bl.skinny)
+    if (t_in_scratch && !bl.one_tile && !bl.skinny && !pieces)
         most_panels =
             hunze_least(most_panels, HUNZE_GEMM_SCRATCH_BYTES_N / (int64_t)hunze_type_bytes(row->d) / row->nr);
-    if (bl.source == HUNZE_B_LANE && lane_panel_bytes && !bl.skinny)
+    if (bl.source == HUNZE_B_LANE && lane_panel_bytes && !bl.skinny && !pieces)
         most_panels = hunze_least(most_panels, HUNZE_GEMM_LANE_B_ROWS * row->nr * (int64_t)hunze_type_bytes(row->d) /
                                                    (int64_t)lane_panel_bytes);
     if (most_panels < 1)
@@ -137,8 +143,13 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
         a_rows = hunze_least(bl.unit_m, HUNZE_GEMM_IN_PLACE_TILES * row->mr);
     if (row->widen && bl.source != HUNZE_B_LANE)
         a_rows = hunze_least(bl.unit_m, hunze_most(row->mr, HUNZE_GEMM_FEW_ROWS));
-    bl.a_bytes = hunze_align64((size_t)(a_rows * (bl.kc_longest + HUNZE_GEMM_A_PAD)) * bl.tile_a);
-    if (bl.source == HUNZE_B_LANE)
+    if (pieces)
+        a_rows = bl.unit_m;
+    bl.a_bytes = hunze_align64((size_t)(a_rows * ((pieces ? HUNZE_GEMM_PIECE_K : bl.kc_longest) + HUNZE_GEMM_A_PAD)) *
+                               bl.tile_a);
+    if (pieces)
+        bl.b_bytes = hunze_align64((size_t)hunze_most(by_rows.k * by_rows.group, by_columns.k * by_columns.group));
+    else if (bl.source == HUNZE_B_LANE)
         bl.b_bytes = hunze_align64((size_t)(bl.unit_n / row->nr) * lane_panel_bytes);
     if (bl.strips) {
         const int64_t block_bytes = hunze_most(m, 1) * bl.kc * (int64_t)bl.element;
@@ -203,7 +214,7 @@ static void pack_phase(void *user, int32_t lane, int32_t lanes)
     gemm_pass *pass = user;
     const hunze_gemm_blocking *bl = pass->blocking;
     const hunze_row *row = pass->jobs->row;
-    const int64_t pieces = row->int_tile ? 1 : bl->k_blocks;
+    const int64_t pieces = bl->k_blocks;
     hunze_gemm_job job = {0};
     pass->jobs->job(pass->jobs->user, pass->first_job, &job);
     const int64_t panels = hunze_least(bl->pass_n / row->nr, hunze_ceil_div(job.n, row->nr) - pass->first_panel);
@@ -211,10 +222,10 @@ static void pack_phase(void *user, int32_t lane, int32_t lanes)
         int64_t panel = index / pieces, piece = index % pieces;
         if (panel >= panels)
             continue; /* of a last pass, narrower than the others */
-        int64_t p0 = pieces == 1 ? 0 : hunze_gemm_k_block_start(bl->k, bl->kc, piece);
-        int64_t p1 = pieces == 1 ? bl->k : hunze_gemm_k_block_start(bl->k, bl->kc, piece + 1);
-        const hunze_gemm_b b = {job.b, job.b_row, job.b_col, pass->jobs->unsigned_b};
-        hunze_pack_panel_rows(row, job.n, bl->k, &b, pass->first_panel + panel, p0, p1,
+        const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, piece),
+                      p1 = hunze_gemm_k_block_start(bl->k, bl->kc, piece + 1);
+        const hunze_gemm_b b = {.b = job.b, .row = job.b_row, .col = job.b_col};
+        hunze_pack_panel_rows(row, job.n, &b, pass->first_panel + panel, p0, p1,
                               pass->shared + (size_t)panel * bl->panel_bytes);
     }
 }
@@ -267,6 +278,19 @@ static void run_phase(gemm_pass *pass, int64_t items, void (*body)(void *user, i
     hunze_parallel(pass->items.exec, pass->blocking->lanes, body, pass);
 }
 
+/* Integers of 8 bits: all of k at once, with their sums. */
+static void pack_integers(const gemm_pass *pass)
+{
+    const hunze_gemm_blocking *bl = pass->blocking;
+    const hunze_row *row = pass->jobs->row;
+    hunze_gemm_job job = {0};
+    pass->jobs->job(pass->jobs->user, pass->first_job, &job);
+    const int64_t j = pass->first_panel * row->nr;
+    const hunze_gemm_b b = {(const char *)job.b + j * job.b_col, job.b_row, job.b_col, pass->jobs->unsigned_b};
+    hunze_gemm_pack_weights(row, hunze_least(bl->pass_n, job.n - j), bl->k, &b, pass->shared, bl->lanes,
+                            pass->items.exec);
+}
+
 hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec)
 {
     if (jobs->count == 0 || jobs->m == 0 || jobs->n == 0)
@@ -282,11 +306,12 @@ hunze_status hunze_gemm_run_jobs(const hunze_gemm_jobs *jobs, hunze_exec *exec)
     gemm_pass pass = {.jobs = jobs, .blocking = &bl, .shared = exec->workspace, .items = {.exec = exec}};
     pass.lane_scratch = pass.shared + bl.shared_bytes;
     const int64_t panels = hunze_ceil_div(jobs->n, jobs->row->nr), pass_panels = bl.pass_n / jobs->row->nr;
-    const int64_t pieces = jobs->row->int_tile ? 1 : bl.k_blocks;
     for (pass.first_job = 0; pass.first_job < jobs->count; pass.first_job += bl.jobs_per_pass) {
         for (pass.first_panel = 0; pass.first_panel < panels; pass.first_panel += pass_panels) {
-            if (bl.source == HUNZE_B_SHARED && (bl.k > 0 || jobs->row->int_tile))
-                run_phase(&pass, pass_panels * pieces, pack_phase);
+            if (bl.source == HUNZE_B_SHARED && jobs->row->int_tile)
+                pack_integers(&pass);
+            else if (bl.source == HUNZE_B_SHARED && bl.k > 0)
+                run_phase(&pass, pass_panels * bl.k_blocks, pack_phase);
             run_phase(&pass, bl.jobs_per_pass * bl.units_m * bl.units_n, compute_phase);
             if (pass.items.stopped)
                 return hunze_fail(HUNZE_ERR_CANCELLED, "the cancel callback ended gemm");

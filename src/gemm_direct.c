@@ -94,7 +94,7 @@ static __attribute__((noinline)) void run_packed(const hunze_row *row, const hun
             part.n = hunze_least(nr, batch->n - j);
             if (matrix == 0 || batch->b_next || batch->n > nr)
                 row->pack_b(batch->k, part.n, (const char *)batch->b + matrix * batch->b_next + j * b_col * bytes,
-                            batch->b_row, b_col, panel, NULL);
+                            batch->b_row, b_col, panel);
             part.a = (const char *)batch->a + matrix * batch->a_next;
             part.c = batch->c ? (const char *)batch->c + matrix * batch->c_next + j * bytes : NULL;
             part.d = (char *)batch->d + matrix * batch->d_next + j * bytes;

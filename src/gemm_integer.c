@@ -27,28 +27,25 @@ static void *take(char **scratch, size_t bytes)
     return taken;
 }
 
-/* Offsets that hold for all rows. */
-static void column_offsets(hunze_gemm_integer *g, const hunze_gemm_unit *unit)
+void hunze_gemm_integer_add_column_sums(hunze_gemm_integer *g, int64_t j, int64_t n, const int32_t *sums)
+{
+    for (int64_t i = 0; i < n; i++)
+        g->column_sum[j + i] = plus(g->column_sum[j + i], sums[i]);
+}
+
+void hunze_gemm_integer_column_offsets(hunze_gemm_integer *g, const hunze_gemm_unit *unit, int64_t j, int64_t n)
 {
     const hunze_gemm_job *job = &unit->job;
-    const hunze_row *row = unit->jobs->row;
-    const hunze_gemm_blocking *bl = unit->blocking;
-    const int64_t j0 = unit->j0, n = unit->j1 - j0;
-    const size_t elements_bytes = hunze_packed_elements_bytes(row, bl->k);
-    bool some = false;
-    for (int64_t j = 0; j < n; j++)
-        g->column_sum[j] = ((const int32_t *)(const void *)(unit->panels + (size_t)(j / row->nr) * bl->panel_bytes +
-                                                            elements_bytes))[j % row->nr];
-    for (int64_t j = 0; j < n; j++) {
-        int32_t offset = job->int_epilogue.column_offset ? job->int_epilogue.column_offset[j0 + j] : 0;
+    if (!g->epilogue.column_offset)
+        return;
+    for (int64_t c = j; c < j + n; c++) {
+        int32_t offset = job->int_epilogue.column_offset ? job->int_epilogue.column_offset[unit->j0 + c] : 0;
         if (job->int_bias && job->int_bias_row == 0)
-            offset = plus(offset, job->int_bias[(j0 + j) * job->int_bias_col]);
+            offset = plus(offset, job->int_bias[(unit->j0 + c) * job->int_bias_col]);
         if (!g->outer)
-            offset = minus(offset, times(g->row_zero[0], g->column_sum[j]));
-        g->column_offset[j] = offset;
-        some |= offset != 0;
+            offset = minus(offset, times(g->row_zero[0], g->column_sum[c]));
+        g->column_offset[c] = offset;
     }
-    g->epilogue.column_offset = some ? g->column_offset : NULL;
 }
 
 void hunze_gemm_integer_begin(hunze_gemm_integer *g, const hunze_gemm_unit *unit)
@@ -87,7 +84,12 @@ void hunze_gemm_integer_begin(hunze_gemm_integer *g, const hunze_gemm_unit *unit
     g->epilogue = job->int_epilogue;
     g->epilogue.row_offset =
         job->int_epilogue.row_offset || (job->int_bias && job->int_bias_row != 0) || g->row_sums ? g->row_offset : NULL;
-    column_offsets(g, unit);
+    g->epilogue.column_offset =
+        job->int_epilogue.column_offset || (job->int_bias && job->int_bias_row == 0) || (some_a_zero && !g->outer)
+            ? g->column_offset
+            : NULL;
+    g->column_sums = some_a_zero || row->a == HUNZE_TYPE_S8;
+    memset(g->column_sum, 0, (size_t)unit_n * 4);
     hunze_int_epilogue *e = &g->epilogue;
     if (e->row_scale)
         e->row_scale += i0 * e->row_scale_stride;

@@ -24,11 +24,11 @@ static void copy_strided(size_t size, int64_t m, int64_t n, const void *from, in
                          void *to, int64_t to_row, int64_t to_col)
 {
     if (size > 1 && from_col == 1 && to_row == 1) {
-        transpose((int)size, false, m, n, from, from_row, to, to_col);
+        transpose((int)size, false, m, n, from, from_row * (int64_t)size, to, to_col * (int64_t)size);
         return;
     }
     if (size > 1 && from_row == 1 && to_col == 1) {
-        transpose((int)size, true, n, m, from, from_col, to, to_row);
+        transpose((int)size, true, n, m, from, from_col * (int64_t)size, to, to_row * (int64_t)size);
         return;
     }
 #define COPY(type)                                                                                                     \
@@ -91,12 +91,12 @@ static a_rows copied_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, i
     return copied;
 }
 
-/* m rows of bf16, columns [0, k), for tiles that read them by pairs: where they are, or copied. */
-static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
+/* m rows, columns [0, k), for tiles that read columns that lie together: where they are, or copied to rows copied_row apart. */
+static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k, int64_t copied_row)
 {
     if (k <= 1 || (rows.col == 1 && !(m > 8 && rows_collide(rows.row, unit->blocking->element))))
         return rows;
-    return copied_rows(unit, rows, m, k, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD);
+    return copied_rows(unit, rows, m, k, copied_row);
 }
 
 /* m rows of bf16 or f16, columns [0, k), as tiles read them. */
@@ -104,7 +104,7 @@ static a_rows widened(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64
 {
     const hunze_row *row = unit->jobs->row;
     if (hunze_row_reads_pairs(row))
-        return in_rows(unit, rows, m, k);
+        return in_rows(unit, rows, m, k, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD);
     a_rows wide = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
     float *to = (float *)(void *)unit->a_scratch;
     if (rows.row == 1) {
@@ -268,7 +268,7 @@ static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_
     tile->b_row = job->b_row;
     if (!hunze_row_reads_whole_b(row) || tile->n == row->nr)
         return;
-    row->pack_b(tile->k, tile->n, tile->b, job->b_row, job->b_col, panel, NULL);
+    row->pack_b(tile->k, tile->n, tile->b, job->b_row, job->b_col, panel);
     tile->flags |= HUNZE_TILE_B_FULL;
     tile->b = panel;
     tile->b_row = row->nr;
@@ -413,7 +413,7 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
         panel_bytes = (size_t)(hunze_ceil_div(tile.k, row->kr) * row->kr * nr) * size;
         for (int64_t j = 0; j < n && tile.k > 0; j += nr)
             row->pack_b(tile.k, hunze_least(nr, n - j), at(job->b, size, p0, job->b_row, unit->j0 + j, job->b_col),
-                        job->b_row, job->b_col, unit->b_scratch + (size_t)(j / nr) * panel_bytes, NULL);
+                        job->b_row, job->b_col, unit->b_scratch + (size_t)(j / nr) * panel_bytes);
     }
     const int64_t k = tile.k;
     const bool segments = job->segments && bl->k_blocks == 1 && !s->read_c && unit->jobs->alpha == 1 &&
@@ -556,23 +556,140 @@ static void int_tile(const unit_state *s, hunze_int_tile *tile, int64_t i, int64
         copy_strided(s->d_size, tile->m, tile->n, out, out_row, 1, d, job->d_row, job->d_col);
 }
 
+/* One K block carries the sums over all of k. */
+static const int32_t no_sums[64] = {0};
+
+/* Lines of runs that follow each other, step bytes from start to start, some at a time. */
+typedef struct fetch {
+    const char *run;
+    int64_t bytes, step, runs, at;
+} fetch;
+
+static void fetch_lines(fetch *f, int64_t lines)
+{
+    for (; lines > 0 && f->runs > 0; lines--) {
+        __builtin_prefetch(f->run + f->at, 0, 2);
+        f->at += 64;
+        if (f->at >= f->bytes) {
+            f->at = 0;
+            f->run += f->step;
+            f->runs--;
+        }
+    }
+}
+
+/* All rows of the unit, columns [p0, p0 + k): where they are, or copied. */
+static a_rows a_of_piece(const hunze_gemm_unit *unit, int64_t p0, int64_t k)
+{
+    const hunze_gemm_job *job = &unit->job;
+    const int64_t m = unit->i1 - unit->i0, first = job->gather_row + unit->i0;
+    const a_rows copied = {unit->a_scratch, HUNZE_GEMM_PIECE_K + HUNZE_GEMM_A_PAD, 1};
+    if (job->gather) {
+        if (k > 0)
+            job->gather(job->gather_source, first, first + m, p0, p0 + k, unit->a_scratch, copied.row, 1);
+        return copied;
+    }
+    const a_rows rows = {at(job->a, 1, unit->i0, job->a_row, p0, job->a_col), job->a_row, job->a_col};
+    return in_rows(unit, rows, m, k, copied.row);
+}
+
+hunze_gemm_piece hunze_gemm_piece_of(const hunze_row *row, int64_t m, int64_t k, bool by_columns)
+{
+    enum {
+        FEW_ROWS = 8,
+        FEW_K = 64,
+        FEW_N = 4096,
+        GROUP = 256,
+        ALIGNED_K = 8
+    }; /* panels of 8 columns and more start at lines */
+    const int64_t most_k = hunze_ceil_div(hunze_least(hunze_most(k, 1), HUNZE_GEMM_PIECE_K), ALIGNED_K) * ALIGNED_K;
+    if (by_columns)
+        return (hunze_gemm_piece){most_k, row->nr, row->nr};
+    /* Few rows wait for B, which comes fastest by long rows: what is packed of it stays in the first cache.  More rows would store their sums too often. */
+    if (m <= FEW_ROWS)
+        return (hunze_gemm_piece){hunze_least(most_k, FEW_K), FEW_N, GROUP};
+    return (hunze_gemm_piece){most_k, GROUP, GROUP};
+}
+
+/* B where it is: of a piece, which the second cache holds, a group of columns after the other is packed and multiplied at once.  Meanwhile the next piece
+ * comes nearer, in the order in which it lies in memory. */
+static void int_pieces(unit_state *s)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const hunze_gemm_job *job = &unit->job;
+    const hunze_row *row = unit->jobs->row;
+    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr, k = unit->blocking->k;
+    const bool by_columns = job->b_row == 1 && job->b_col != 1;
+    const hunze_gemm_piece piece = hunze_gemm_piece_of(row, unit->jobs->m, k, by_columns);
+    const char *b = at(job->b, 1, 0, job->b_row, unit->j0, job->b_col);
+    hunze_gemm_integer *integer = &s->integer;
+    for (int64_t j0 = 0; j0 < n; j0 += piece.n)
+        for (int64_t p0 = 0; p0 < k || p0 == 0; p0 += piece.k) {
+            const int64_t p1 = hunze_least(p0 + piece.k, k), j1 = hunze_least(j0 + piece.n, n);
+            const bool last = p1 == k;
+            hunze_int_tile tile = {.k = p1 - p0, .flags = p0 == 0 ? HUNZE_TILE_FIRST : 0};
+            const a_rows a = a_of_piece(unit, p0, tile.k);
+            if (integer->row_sums && j0 == 0)
+                hunze_gemm_integer_sum_rows(integer, row->a == HUNZE_TYPE_S8, 0, m, tile.k, a.a, a.row);
+            if (last && j0 == 0)
+                hunze_gemm_integer_offsets(integer, unit, 0, m);
+            fetch next = {0};
+            const int64_t next_p = last ? 0 : p1, next_j = last ? j1 : j0, next_k = hunze_least(piece.k, k - next_p),
+                          next_n = hunze_least(piece.n, n - next_j);
+            if (next_n > 0)
+                next = (fetch){.run = at(b, 1, next_p, job->b_row, next_j, job->b_col),
+                               .bytes = by_columns ? next_k : next_n,
+                               .step = by_columns ? job->b_col : job->b_row,
+                               .runs = by_columns ? next_n : next_k};
+            const int64_t lines =
+                hunze_ceil_div(next.runs * hunze_ceil_div(next.bytes, 64), hunze_ceil_div(j1 - j0, nr));
+            hunze_int_packing packing = {.k = tile.k,
+                                         .b_row = job->b_row,
+                                         .b_col = job->b_col,
+                                         .flip = unit->jobs->unsigned_b ? 0x80 : 0,
+                                         .panels = unit->b_scratch,
+                                         .panel_bytes = piece.k * nr,
+                                         .column_sums_step = nr};
+            for (int64_t j = j0; j < j1; j += nr) {
+                if ((j - j0) % piece.group == 0) {
+                    packing.n = hunze_least(piece.group, j1 - j);
+                    packing.b = at(b, 1, p0, job->b_row, j, job->b_col);
+                    packing.column_sums = integer->column_sums ? integer->column_sum + j : NULL;
+                    row->pack_int(&packing);
+                    if (last)
+                        hunze_gemm_integer_column_offsets(integer, unit, j, packing.n);
+                }
+                fetch_lines(&next, lines);
+                tile.n = (int32_t)hunze_least(nr, n - j);
+                tile.b = unit->b_scratch + (j - j0) % piece.group / nr * packing.panel_bytes;
+                tile.column_sums = last ? integer->column_sum + j : no_sums;
+                for (int64_t i = 0; i < m; i += mr) {
+                    tile.m = (int32_t)hunze_least(mr, m - i);
+                    tile.a = at(a.a, 1, i, a.row, 0, 0);
+                    tile.a_row = a.row;
+                    int_tile(s, &tile, i, j, last);
+                }
+            }
+        }
+}
+
 static void int_unit(unit_state *s)
 {
     hunze_gemm_unit *unit = s->unit;
-    const hunze_gemm_job *job = &unit->job;
     const hunze_gemm_blocking *bl = unit->blocking;
     const hunze_row *row = unit->jobs->row;
     const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
     const size_t elements_bytes = hunze_packed_elements_bytes(row, bl->k);
-    static const int32_t no_sums[64] = {0}; /* the first K block carries the sums over all of k */
-    if (!unit->panels) {
-        const hunze_gemm_b b = {at(job->b, 1, 0, 0, unit->j0, job->b_col), job->b_row, job->b_col,
-                                unit->jobs->unsigned_b};
-        for (int64_t panel = 0; panel * nr < n; panel++)
-            hunze_pack_panel(row, n, bl->k, &b, panel, unit->b_scratch);
-        unit->panels = unit->b_scratch;
-    }
     hunze_gemm_integer_begin(&s->integer, unit);
+    if (!unit->panels) {
+        int_pieces(s);
+        return;
+    }
+    for (int64_t j = 0; j < n; j += nr)
+        hunze_gemm_integer_add_column_sums(
+            &s->integer, j, hunze_least(nr, n - j),
+            (const int32_t *)(const void *)(unit->panels + (size_t)(j / nr) * bl->panel_bytes + elements_bytes));
+    hunze_gemm_integer_column_offsets(&s->integer, unit, 0, n);
     for (int64_t block = 0; block < bl->k_blocks; block++) {
         const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
         const bool last = block + 1 == bl->k_blocks;

@@ -23,6 +23,7 @@ enum {
     HUNZE_GEMM_LANE_B_ROWS =
         4096, /* times a row of a panel in t's type: bytes of B that a lane packs for itself at a time */
     HUNZE_GEMM_SCRATCH_BYTES_N = 2048, /* bytes of a row of t in scratch */
+    HUNZE_GEMM_PIECE_K = 1024          /* of a piece, at most */
 };
 
 typedef enum hunze_gemm_b_source {
@@ -30,6 +31,11 @@ typedef enum hunze_gemm_b_source {
     HUNZE_B_SHARED, /* packed by a phase into the shared buffer */
     HUNZE_B_LANE    /* read in place, or packed by the lane panel by panel */
 } hunze_gemm_b_source;
+
+/* What a lane packs of B of integers, while it uses it: pieces of k rows by n columns, of which `group` columns are packed at a time. */
+typedef struct hunze_gemm_piece {
+    int64_t k, n, group;
+} hunze_gemm_piece;
 
 typedef struct hunze_gemm_blocking {
     int64_t k; /* 0 where alpha is 0 */
@@ -60,6 +66,8 @@ typedef struct hunze_gemm_unit {
     hunze_scalar alpha, beta;
 } hunze_gemm_unit;
 
+/* Pieces of m rows' products. */
+hunze_gemm_piece hunze_gemm_piece_of(const hunze_row *row, int64_t m, int64_t k, bool by_columns);
 void hunze_gemm_run_unit(hunze_gemm_unit *unit);
 
 /* ------------------------------------------------------------------ few rows of f32 and f64 (gemm_skinny.c) */
@@ -77,17 +85,19 @@ hunze_float_strip hunze_gemm_skinny_strip(const hunze_gemm_unit *unit, int64_t j
 typedef struct hunze_gemm_integer {
     hunze_int_epilogue epilogue; /* by rows and columns of the unit */
     bool row_sums;               /* rows of A must be summed: some zero point of B is not 0 */
+    bool column_sums;            /* and columns of B: some zero point of A is not 0, or tiles want them */
     bool outer;
     int32_t *row_offset, *column_offset, *row_sum, *row_zero, *column_zero, *column_sum;
 } hunze_gemm_integer;
 
 size_t hunze_gemm_integer_scratch_bytes(int64_t unit_m, int64_t unit_n);
-/* unit->panels are packed: column offsets come from their sums. */
 void hunze_gemm_integer_begin(hunze_gemm_integer *integer, const hunze_gemm_unit *unit);
 /* Adds to the sums of rows [i, i + m) of the unit those over k values; element (r, p) at a + r*a_row + p. */
 void hunze_gemm_integer_sum_rows(hunze_gemm_integer *integer, bool is_signed, int64_t i, int64_t m, int64_t k,
                                  const void *a, int64_t a_row);
-/* Once their sums are complete: the offsets of rows [i, i + m). */
+void hunze_gemm_integer_add_column_sums(hunze_gemm_integer *integer, int64_t j, int64_t n, const int32_t *sums);
+/* Once their sums are complete: the offsets of columns [j, j + n) and of rows [i, i + m). */
+void hunze_gemm_integer_column_offsets(hunze_gemm_integer *integer, const hunze_gemm_unit *unit, int64_t j, int64_t n);
 void hunze_gemm_integer_offsets(hunze_gemm_integer *integer, const hunze_gemm_unit *unit, int64_t i, int64_t m);
 /* Zero points that are no offsets, on rows [i, i + m), columns [j, j + n) of the unit, t pointing at (i, j). */
 void hunze_gemm_integer_outer(const hunze_gemm_integer *integer, int64_t k, int64_t i, int64_t j, int64_t m, int64_t n,

@@ -145,10 +145,9 @@ typedef void hunze_float_batch_fn(const hunze_float_batch *batch);
  *
  *     FIRST: t = s   else  t += s        s = sum over p in [0, k) of a[i, p] * b[p, j]
  *   a: bytes, element (i, p) at a + i*a_row + p; exactly k bytes of a row are readable
- *   b: a packed panel in the row's layout (see pack_b), zero-filled to kr in k and nr in n, 64-byte aligned
+ *   b: a packed panel in the row's layout (hunze_int_packing), zero-filled to kr in k and nr in n, 64-byte aligned
  *   t: s32, element (i, j) at t + i*t_row + j
- * A row whose instruction needs unsigned A (s8 as u8 by XOR 0x80) gets -128 * column sum folded into column_offset, which pack_b
- * writes behind each panel: after the panel's bytes come nr s32 column sums of b, and the tile adds what its trick needs. */
+ * A row whose instruction needs unsigned A reads s8 as u8 (by XOR 0x80) and takes 128 * column sum off. */
 typedef struct hunze_int_tile {
     int32_t m, n;
     int64_t k;
@@ -156,7 +155,7 @@ typedef struct hunze_int_tile {
     const void *a;
     int64_t a_row;
     const void *b;              /* this K block of one panel */
-    const int32_t *column_sums; /* nr sums of b over this K block */
+    const int32_t *column_sums; /* nr sums of b over this K block; or 0 in one call and all of them in another */
     int32_t *t;
     int64_t t_row;
 } hunze_int_tile;
@@ -165,9 +164,22 @@ typedef void hunze_int_tile_fn(const hunze_int_tile *tile);
 /* ------------------------------------------------------------------ packing B
  *
  * Packs columns [0, n) (n <= nr) and rows [0, k) of b (element (p, j) at b + p*b_row + j*b_col) into one panel, zero-filled to nr
- * columns.  Floating point: [k][nr], where kr is 2 [ceil(k/2)][nr][2], bit by bit.  Integers: [ceil(k/kr)][nr][kr], and the column sums over these k rows to column_sums. */
-typedef void hunze_pack_b_fn(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
-                             int32_t *column_sums);
+ * columns, bit by bit: [k][nr], where kr is 2 [ceil(k/2)][nr][2]. */
+typedef void hunze_pack_b_fn(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel);
+
+/* Integers of 8 bits: k rows and n columns of b into ceil(n/nr) panels [ceil(k/kr)][nr][kr], panel_bytes apart and zero-filled.  Each byte is changed by XOR flip: 0x80
+ * makes s8 of u8, 128 less.  column_sums: NULL, or the sums of each panel's nr columns are added to what is there, column_sums_step apart. */
+typedef struct hunze_int_packing {
+    int64_t k, n;
+    const void *b;
+    int64_t b_row, b_col;
+    uint8_t flip;
+    void *panels;
+    int64_t panel_bytes;
+    int32_t *column_sums;
+    int64_t column_sums_step;
+} hunze_int_packing;
+typedef void hunze_pack_int_fn(const hunze_int_packing *packing);
 
 /* ------------------------------------------------------------------ bf16 and f16, which are computed in f32
  *
@@ -329,8 +341,9 @@ typedef struct hunze_row {
     hunze_float_strip_fn *float_strip; /* f32 and f64 */
     hunze_float_batch_fn *float_batch; /* f32 and f64 */
     hunze_int_tile_fn *int_tile;
-    hunze_pack_b_fn *pack_b;
-    hunze_widen_fn *widen; /* bf16 and f16; NULL: no such row */
+    hunze_pack_b_fn *pack_b;     /* floating point, and integers that wrap */
+    hunze_pack_int_fn *pack_int; /* integers of 8 bits */
+    hunze_widen_fn *widen;       /* bf16 and f16; NULL: no such row */
     hunze_narrow_fn *narrow;
     hunze_float_epilogue_fn *float_epilogue;
     hunze_int_epilogue_fn *int_epilogue;
@@ -352,7 +365,7 @@ typedef struct hunze_row {
     int32_t mr, nr, kr;
     int32_t mc, nc; /* rows and columns of a unit of work, at most */
     int32_t
-        lane_m; /* floats: up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
+        lane_m; /* up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
     float
         step_cycles; /* modelled cycles per tile and step of kr in k, where vectors are computed whole: ranks rows of one order */
     bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */

@@ -22,76 +22,60 @@ size_t hunze_packed_panels_bytes(const hunze_row *row, int64_t n, int64_t k)
     return (size_t)hunze_ceil_div(n, row->nr) * hunze_packed_panel_bytes(row, k);
 }
 
-enum {
-    MOST_NR = 64,    /* of integers */
-    STAGED_ROWS = 64 /* a multiple of every kr */
-};
-
-static void add_sums(int32_t *sums, const int32_t *part, int32_t count)
+void hunze_pack_panel_rows(const hunze_row *row, int64_t n, const hunze_gemm_b *b, int64_t j, int64_t p0, int64_t p1,
+                           char *panel)
 {
-    for (int32_t i = 0; i < count; i++)
-        sums[i] = (int32_t)((uint32_t)sums[i] + (uint32_t)part[i]);
-}
-
-/* k rows of u8 as s8, 128 less: some at a time are moved, then packed. */
-static void pack_u8(const hunze_row *row, int64_t k, int64_t n, const uint8_t *b, int64_t b_row, int64_t b_col,
-                    char *panel, int32_t *sums)
-{
-    uint8_t moved[STAGED_ROWS * MOST_NR];
-    int32_t part[MOST_NR];
-    const bool by_columns = b_row == 1;
-    for (int64_t p = 0; p < k || p == 0; p += STAGED_ROWS) {
-        const int64_t rows = hunze_least(STAGED_ROWS, k - p), lines = by_columns ? n : rows,
-                      line = by_columns ? rows : n, line_step = by_columns ? b_col : b_row,
-                      step = by_columns ? b_row : b_col, stage_step = by_columns ? STAGED_ROWS : MOST_NR;
-        for (int64_t i = 0; i < lines; i++) {
-            const uint8_t *from = b + p * b_row + i * line_step;
-            uint8_t *to = moved + i * stage_step;
-            if (step == 1)
-                for (int64_t e = 0; e < line; e++)
-                    to[e] = from[e] ^ 0x80;
-            else
-                for (int64_t e = 0; e < line; e++)
-                    to[e] = from[e * step] ^ 0x80;
-        }
-        row->pack_b(rows, n, moved, by_columns ? 1 : MOST_NR, by_columns ? STAGED_ROWS : 1, panel + p * row->nr,
-                    p ? part : sums);
-        if (p)
-            add_sums(sums, part, row->nr);
-    }
-}
-
-/* p0 is a multiple of kr; column sums of these rows go to `sums`. */
-static void pack_rows(const hunze_row *row, int64_t n, const hunze_gemm_b *b, int64_t j, int64_t p0, int64_t p1,
-                      char *panel, int32_t *sums)
-{
-    const size_t size = hunze_type_bytes(row->b);
-    const char *from = (const char *)b->b + (p0 * b->row + j * row->nr * b->col) * (int64_t)size;
-    const int64_t columns = hunze_least(row->nr, n - j * row->nr);
-    panel += (size_t)(p0 * row->nr) * size;
-    if (b->is_u8)
-        pack_u8(row, p1 - p0, columns, (const uint8_t *)from, b->row, b->col, panel, sums);
-    else
-        row->pack_b(p1 - p0, columns, from, b->row, b->col, panel, sums);
-}
-
-void hunze_pack_panel_rows(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t j, int64_t p0,
-                           int64_t p1, char *panel)
-{
-    pack_rows(row, n, b, j, p0, p1, panel, (int32_t *)(void *)(panel + hunze_packed_elements_bytes(row, k)));
-}
-
-void hunze_pack_panel(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t j, void *panels)
-{
-    hunze_pack_panel_rows(row, n, k, b, j, 0, k, (char *)panels + (size_t)j * hunze_packed_panel_bytes(row, k));
+    const int64_t size = (int64_t)hunze_type_bytes(row->b);
+    row->pack_b(p1 - p0, hunze_least(row->nr, n - j * row->nr),
+                (const char *)b->b + (p0 * b->row + j * row->nr * b->col) * size, b->row, b->col,
+                panel + p0 * row->nr * size);
 }
 
 /* ------------------------------------------------------------------ all of a product's weights */
 
 enum {
     STRIP_BYTES = 4096, /* of a row of B, read by one lane */
-    STRIP_ROWS = 16     /* read side by side: a multiple of every kr */
+    STRIP_ROWS = 16,    /* read side by side: a multiple of every kr */
+    STRIP_RUN = 512     /* of k, where that is contiguous */
 };
+
+/* Of integers of 8 bits. */
+static void pack_int_panels(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t first,
+                            int64_t end, char *panels)
+{
+    const int64_t j = first * row->nr, run = b->col == 1 ? STRIP_ROWS : STRIP_RUN;
+    const size_t panel_bytes = hunze_packed_panel_bytes(row, k);
+    char *sums = panels + hunze_packed_elements_bytes(row, k);
+    for (int64_t panel = 0; panel < end - first; panel++)
+        memset(sums + (size_t)panel * panel_bytes, 0, (size_t)row->nr * sizeof(int32_t));
+    for (int64_t p = 0; p < k; p += run)
+        row->pack_int(&(hunze_int_packing){.k = hunze_least(run, k - p),
+                                           .n = hunze_least(end * row->nr, n) - j,
+                                           .b = (const char *)b->b + p * b->row + j * b->col,
+                                           .b_row = b->row,
+                                           .b_col = b->col,
+                                           .flip = b->is_u8 ? 0x80 : 0,
+                                           .panels = panels + p * row->nr,
+                                           .panel_bytes = (int64_t)panel_bytes,
+                                           .column_sums = (int32_t *)(void *)sums,
+                                           .column_sums_step = (int64_t)(panel_bytes / sizeof(int32_t))});
+}
+
+/* Some rows of B after the other where they are contiguous: as B lies in memory. */
+void hunze_pack_panels(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, int64_t first, int64_t end,
+                       void *panels)
+{
+    const size_t panel_bytes = hunze_packed_panel_bytes(row, k);
+    char *to = (char *)panels + (size_t)first * panel_bytes;
+    if (row->pack_int) {
+        pack_int_panels(row, n, k, b, first, end, to);
+        return;
+    }
+    const int64_t rows = b->col == 1 ? STRIP_ROWS : hunze_most(k, 1);
+    for (int64_t p = 0; p < k; p += rows)
+        for (int64_t j = first; j < end; j++)
+            hunze_pack_panel_rows(row, n, b, j, p, hunze_least(p + rows, k), to + (size_t)(j - first) * panel_bytes);
+}
 
 typedef struct pack_phase {
     const hunze_row *row;
@@ -103,44 +87,29 @@ typedef struct pack_phase {
     hunze_items items;
 } pack_phase;
 
-/* Panels [first, end), some rows of B after the other: as B lies in memory. */
-static void pack_strip(const pack_phase *phase, int64_t first, int64_t end)
-{
-    const hunze_row *row = phase->row;
-    const size_t sums_at = hunze_packed_elements_bytes(row, phase->k);
-    for (int64_t p = 0; p < phase->k || p == 0; p += STRIP_ROWS)
-        for (int64_t j = first; j < end; j++) {
-            char *panel = phase->panels + (size_t)j * phase->panel_bytes;
-            int32_t part[MOST_NR], *sums = (int32_t *)(void *)(panel + sums_at);
-            pack_rows(row, phase->n, phase->b, j, p, hunze_least(p + STRIP_ROWS, phase->k), panel, p ? part : sums);
-            if (row->int_tile && p)
-                add_sums(sums, part, row->nr);
-        }
-}
-
 static void pack_lane(void *user, int32_t lane, int32_t lanes)
 {
     pack_phase *phase = user;
-    const hunze_row *row = phase->row;
-    const int64_t panels = hunze_ceil_div(phase->n, row->nr);
+    const int64_t panels = hunze_ceil_div(phase->n, phase->row->nr);
     (void)lane, (void)lanes;
     for (int64_t index; hunze_take_item(&phase->items, &index);) {
         const int64_t first = index * phase->strip, end = hunze_least(panels, first + phase->strip);
         for (int64_t j = first; phase->panel_bytes && j < end; j++) /* where its gap is, if it has one */
             memset(phase->panels + (size_t)(j + 1) * phase->panel_bytes - 64, 0, 64);
-        if (phase->b->col == 1)
-            pack_strip(phase, first, end);
-        else
-            for (int64_t j = first; j < end; j++)
-                hunze_pack_panel(row, phase->n, phase->k, phase->b, j, phase->panels);
+        hunze_pack_panels(phase->row, phase->n, phase->k, phase->b, first, end, phase->panels);
     }
 }
 
 void hunze_gemm_pack_weights(const hunze_row *row, int64_t n, int64_t k, const hunze_gemm_b *b, void *panels,
                              int32_t lanes, hunze_exec *exec)
 {
-    pack_phase phase = {
-        .row = row, .n = n, .k = k, .b = b, .panels = panels, .panel_bytes = hunze_packed_panel_bytes(row, k)};
+    pack_phase phase = {.row = row,
+                        .n = n,
+                        .k = k,
+                        .b = b,
+                        .panels = panels,
+                        .panel_bytes = hunze_packed_panel_bytes(row, k),
+                        .items = {.exec = exec}};
     const int64_t count = hunze_ceil_div(n, row->nr);
     const int64_t wide = b->col == 1 ? STRIP_BYTES / (row->nr * (int64_t)hunze_type_bytes(row->b)) : 1;
     phase.strip = hunze_most(1, hunze_least(wide, hunze_ceil_div(count, lanes)));

@@ -90,15 +90,6 @@ static const char *refusal(const hunze_plan *plan, const hunze_row *row, char *t
     return NULL;
 }
 
-/* Rows that a tile kernel computes of m: floating point has a body for each number of rows, integers for all, half of them, 2 and 1. */
-static double computed_rows(const hunze_row *row, double m)
-{
-    const int64_t rest = (int64_t)m % row->mr, half = (row->mr + 1) / 2;
-    if (row->float_tile || rest == 0)
-        return m;
-    return m - (double)rest + (double)(rest > half ? row->mr : rest > 2 ? half : rest);
-}
-
 /* Zen 4 runs a vector of 512 bits as two halves: so much longer are the steps of these rows, loads and broadcasts included. */
 static const double halved_step = 1.75;
 
@@ -141,8 +132,8 @@ static double cost(const hunze_plan *plan, const hunze_row *row)
     const bool halved = row->isa >= HUNZE_ISA_AVX512 && plan->context->halves_512;
     if (halved && row->float_batch && m * n * k <= HUNZE_GEMM_DIRECT_PRODUCTS) /* and half a vector in half the time */
         columns = (double)(int64_t)((n + row->nr / 4 - 1) / (row->nr / 4)) / 4;
-    return times * computed_rows(row, m) / row->mr * columns * (double)(int64_t)((k + row->kr - 1) / row->kr) *
-           (double)row->step_cycles * (halved ? halved_step : 1);
+    return times * m / row->mr * columns * (double)(int64_t)((k + row->kr - 1) / row->kr) * (double)row->step_cycles *
+           (halved ? halved_step : 1);
 }
 
 /* A depthwise row before any other; of rows whose sums have another order the later bundle, so that no shape decides about bits; then the lower cost; then the later bundle. */

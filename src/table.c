@@ -21,9 +21,9 @@
     hunze_float_tile_fn float_tile_;                                                                                   \
     hunze_pack_b_fn pack_b_;                                                                                           \
     hunze_float_epilogue_fn float_epilogue_;
-#define HUNZE_GEMM_INT(name_, isa_, a_, int_tile_, pack_b_, int_epilogue_, ...)                                        \
+#define HUNZE_GEMM_INT(name_, isa_, a_, int_tile_, pack_int_, int_epilogue_, ...)                                      \
     hunze_int_tile_fn int_tile_;                                                                                       \
-    hunze_pack_b_fn pack_b_;                                                                                           \
+    hunze_pack_int_fn pack_int_;                                                                                       \
     hunze_int_epilogue_fn int_epilogue_;
 #define HUNZE_DEPTHWISE(name_, isa_, a_, b_, d_, depthwise_, depthwise_plane_, ...)                                    \
     hunze_depthwise_fn depthwise_;                                                                                     \
@@ -55,10 +55,10 @@
     {.name = name_, .op = HUNZE_OP_GEMM, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##type_, .b = HUNZE_TYPE_##type_,    \
      .d = HUNZE_TYPE_##type_, .order = HUNZE_ORDER_EXACT, .bound = HUNZE_BOUND_EXACT, .float_tile = float_tile_,       \
      .pack_b = pack_b_, .float_epilogue = float_epilogue_, .kr = 1, __VA_ARGS__},
-#define HUNZE_GEMM_INT(name_, isa_, a_, int_tile_, pack_b_, int_epilogue_, ...)                                        \
+#define HUNZE_GEMM_INT(name_, isa_, a_, int_tile_, pack_int_, int_epilogue_, ...)                                      \
     {.name = name_, .op = HUNZE_OP_GEMM, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##a_, .b = HUNZE_TYPE_S8,            \
      .d = HUNZE_TYPE_S32, .order = HUNZE_ORDER_EXACT, .bound = HUNZE_BOUND_EXACT, .int_tile = int_tile_,               \
-     .pack_b = pack_b_, .int_epilogue = int_epilogue_, __VA_ARGS__},
+     .pack_int = pack_int_, .int_epilogue = int_epilogue_, __VA_ARGS__},
 #define HUNZE_DEPTHWISE(name_, isa_, a_, b_, d_, depthwise_, depthwise_plane_, ...)                                    \
     {.name = name_, .op = HUNZE_OP_CONV, .isa = HUNZE_ISA_##isa_, .a = HUNZE_TYPE_##a_, .b = HUNZE_TYPE_##b_,          \
      .d = HUNZE_TYPE_##d_, .depthwise = depthwise_, .depthwise_plane = depthwise_plane_,                               \

@@ -11,10 +11,8 @@ enum { MR = 4, NV = 2 };
 
 void hunze_gemm_f16_portable(const hunze_float_tile *tile) { gemm_float_tile(tile); }
 
-void hunze_pack_b_f16_portable(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel,
-                               int32_t *column_sums)
+void hunze_pack_b_f16_portable(int64_t k, int64_t n, const void *b, int64_t b_row, int64_t b_col, void *panel)
 {
-    (void)column_sums;
     gemm_float_pack_b(k, n, b, b_row, b_col, panel);
 }
 

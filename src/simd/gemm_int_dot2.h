@@ -4,6 +4,7 @@
 #ifndef HUNZE_GEMM_INT_DOT2_H
 #define HUNZE_GEMM_INT_DOT2_H
 
+#include "by_rows.h"
 #include "gemm_int_store.h"
 
 enum { CHUNK = 256 };
@@ -11,6 +12,7 @@ enum { CHUNK = 256 };
 SIMD_INLINE void dot2_rows(const hunze_int_tile *tile, const int rows)
 {
     _Alignas(64) int16_t words[MR][CHUNK];
+    _Alignas(64) int32_t out[MR * NV * VI32_LANES];
     int_sums sums[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
@@ -20,9 +22,8 @@ SIMD_INLINE void dot2_rows(const hunze_int_tile *tile, const int rows)
     const int8_t *b = tile->b;
     for (int64_t p0 = 0; p0 < tile->k; p0 += CHUNK) {
         int64_t count = tile->k - p0 < CHUNK ? tile->k - p0 : CHUNK;
-        for (int i = 0; i < rows; i++) /* rows beyond m repeat the last and are not stored */
-            simd_widen_first(words[i], (const uint8_t *)tile->a + (i < tile->m ? i : tile->m - 1) * tile->a_row + p0,
-                             count, A_SIGNED);
+        for (int i = 0; i < rows; i++)
+            simd_widen_first(words[i], (const uint8_t *)tile->a + i * tile->a_row + p0, count, A_SIGNED);
         const int16_t *a = words[0];
         for (int64_t p = 0; p < count; p += 2, a += 2, b += NV * sizeof(vi32) / 2) {
             vi32 columns[NV];
@@ -44,19 +45,10 @@ SIMD_INLINE void dot2_rows(const hunze_int_tile *tile, const int rows)
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            gemm_int_store(tile, i, v, (vi32)sums[i][v]);
+            vi32_store(out + (i * NV + v) * VI32_LANES, (vi32)sums[i][v]);
+    gemm_int_store(tile, out);
 }
 
-SIMD_INLINE void gemm_int_tile(const hunze_int_tile *tile)
-{
-    if (tile->m > (MR + 1) / 2)
-        dot2_rows(tile, MR);
-    else if (tile->m > 2)
-        dot2_rows(tile, (MR + 1) / 2);
-    else if (tile->m == 2)
-        dot2_rows(tile, 2);
-    else
-        dot2_rows(tile, 1);
-}
+SIMD_INLINE void gemm_int_tile(const hunze_int_tile *tile) { BY_ROWS(MR, tile->m, dot2_rows, tile) }
 
 #endif

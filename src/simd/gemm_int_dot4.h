@@ -5,6 +5,7 @@
 #ifndef HUNZE_GEMM_INT_DOT4_H
 #define HUNZE_GEMM_INT_DOT4_H
 
+#include "by_rows.h"
 #include "gemm_int_store.h"
 
 SIMD_INLINE vi32 dot4_a(const uint8_t *p)
@@ -31,8 +32,9 @@ SIMD_INLINE void dot4_rows(const hunze_int_tile *tile, const int rows)
 {
     const uint8_t *row[MR];
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) /* rows beyond m repeat the last and are not stored */
-        row[i] = (const uint8_t *)tile->a + (i < tile->m ? i : tile->m - 1) * tile->a_row;
+    for (int i = 0; i < rows; i++)
+        row[i] = (const uint8_t *)tile->a + i * tile->a_row;
+    _Alignas(64) int32_t out[MR * NV * VI32_LANES];
     int_sums sums[MR][NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; v++) {
@@ -74,19 +76,10 @@ SIMD_INLINE void dot4_rows(const hunze_int_tile *tile, const int rows)
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            gemm_int_store(tile, i, v, (vi32)sums[i][v]);
+            vi32_store(out + (i * NV + v) * VI32_LANES, (vi32)sums[i][v]);
+    gemm_int_store(tile, out);
 }
 
-SIMD_INLINE void gemm_int_tile(const hunze_int_tile *tile)
-{
-    if (tile->m > (MR + 1) / 2)
-        dot4_rows(tile, MR);
-    else if (tile->m > 2)
-        dot4_rows(tile, (MR + 1) / 2);
-    else if (tile->m == 2)
-        dot4_rows(tile, 2);
-    else
-        dot4_rows(tile, 1);
-}
+SIMD_INLINE void gemm_int_tile(const hunze_int_tile *tile) { BY_ROWS(MR, tile->m, dot4_rows, tile) }
 
 #endif

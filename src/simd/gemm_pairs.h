@@ -126,8 +126,8 @@ SIMD_INLINE void gemm_pairs_pack_b(int64_t k, int64_t n, const narrow *b, int64_
         const int64_t pairs = whole - p0 < RUN / 2 ? whole - p0 : RUN / 2;
         const bool rest = whole - p0 < RUN / 2 && k % 2;
         const narrow *from = b + 2 * p0 * b_row;
-        if (b_row == 1 && b_col % 2 == 0)
-            transpose(4, true, n, pairs, from, b_col / 2, to, NR);
+        if (b_row == 1)
+            transpose(4, true, n, pairs, from, b_col * 2, to, NR * 4);
         else
             for (int64_t j = 0; j < n; j++)
                 for (int64_t p = 0; p < pairs; p++)

@@ -21,7 +21,8 @@ static inline __attribute__((always_inline)) void pack_panel(int64_t k, int64_t 
         const b_scalar *from = b + p0 * b_row;
         b_scalar *to = panel + p0 * NR;
         if (b_row == 1)
-            transpose((int)sizeof(b_scalar), true, n, run, from, b_col, to, NR);
+            transpose((int)sizeof(b_scalar), true, n, run, from, b_col * (int64_t)sizeof(b_scalar), to,
+                      NR * (int64_t)sizeof(b_scalar));
         else
             for (int64_t p = 0; p < run; p++)
                 for (int64_t j = 0; j < n; j++)

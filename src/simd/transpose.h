@@ -10,8 +10,6 @@
 typedef uint16_t transpose_u16x8 __attribute__((vector_size(16)));
 typedef uint32_t transpose_u32x4 __attribute__((vector_size(16)));
 typedef uint64_t transpose_u64x2 __attribute__((vector_size(16)));
-typedef uint32_t transpose_u32
-    __attribute__((aligned(2), may_alias)); /* two neighbours of 2 bytes are such an element, too */
 
 #ifdef __clang__
 #define TRANSPOSE_SHUFFLE(type, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -20,7 +18,7 @@ typedef uint32_t transpose_u32
 #endif
 
 /* Three times each two rows, four apart, become two: their elements in turn. */
-static inline __attribute__((always_inline)) void transpose_8x8(const uint16_t *from, int64_t from_row, uint16_t *to,
+static inline __attribute__((always_inline)) void transpose_8x8(const char *from, int64_t from_row, char *to,
                                                                 int64_t to_row)
 {
     transpose_u16x8 r[2][8];
@@ -36,8 +34,8 @@ static inline __attribute__((always_inline)) void transpose_8x8(const uint16_t *
         memcpy(to + j * to_row, &r[1][j], 16);
 }
 
-static inline __attribute__((always_inline)) void transpose_4x4(const transpose_u32 *from, int64_t from_row,
-                                                                transpose_u32 *to, int64_t to_row)
+static inline __attribute__((always_inline)) void transpose_4x4(const char *from, int64_t from_row, char *to,
+                                                                int64_t to_row)
 {
     transpose_u32x4 r[4], low[2], high[2];
     for (int i = 0; i < 4; i++)
@@ -54,7 +52,7 @@ static inline __attribute__((always_inline)) void transpose_4x4(const transpose_
         memcpy(to + j * to_row, &r[j], 16);
 }
 
-static inline __attribute__((always_inline)) void transpose_2x2(const uint64_t *from, int64_t from_row, uint64_t *to,
+static inline __attribute__((always_inline)) void transpose_2x2(const char *from, int64_t from_row, char *to,
                                                                 int64_t to_row)
 {
     transpose_u64x2 r[2];
@@ -66,34 +64,34 @@ static inline __attribute__((always_inline)) void transpose_2x2(const uint64_t *
     memcpy(to + to_row, &second, 16);
 }
 
-/* m by n elements of `size` (2, 4 or 8) bytes: element (i, j) at from + i*from_row + j goes to to + j*to_row + i.
- * rows_first: long runs of `from` are read, for a `to` that is near; else long runs of `to` are written. */
+/* m by n elements of `size` (2, 4 or 8) bytes: element j of row i goes to where element i of row j of `to` is.  Rows lie from_row and to_row bytes apart, their
+ * elements together.  rows_first: long runs of `from` are read, for a `to` that is near; else long runs of `to` are written. */
 static inline __attribute__((always_inline)) void
 transpose(int size, bool rows_first, int64_t m, int64_t n, const void *from, int64_t from_row, void *to, int64_t to_row)
 {
-#define TRANSPOSE(type, block, step)                                                                                   \
+    const char *f = from;
+    char *t = to;
+#define TRANSPOSE(block, step, bytes)                                                                                  \
     do {                                                                                                               \
-        const type *f = from;                                                                                          \
-        type *t = to;                                                                                                  \
         const int64_t whole_m = m - m % step, whole_n = n - n % step;                                                  \
         if (rows_first)                                                                                                \
             for (int64_t i = 0; i < whole_m; i += step)                                                                \
                 for (int64_t j = 0; j < whole_n; j += step)                                                            \
-                    block(f + i * from_row + j, from_row, t + j * to_row + i, to_row);                                 \
+                    block(f + i * from_row + j * bytes, from_row, t + j * to_row + i * bytes, to_row);                 \
         else                                                                                                           \
             for (int64_t j = 0; j < whole_n; j += step)                                                                \
                 for (int64_t i = 0; i < whole_m; i += step)                                                            \
-                    block(f + i * from_row + j, from_row, t + j * to_row + i, to_row);                                 \
+                    block(f + i * from_row + j * bytes, from_row, t + j * to_row + i * bytes, to_row);                 \
         for (int64_t i = 0; i < m; i++)                                                                                \
             for (int64_t j = i < whole_m ? whole_n : 0; j < n; j++)                                                    \
-                t[j * to_row + i] = f[i * from_row + j];                                                               \
+                memcpy(t + j * to_row + i * bytes, f + i * from_row + j * bytes, bytes);                               \
     } while (0)
     if (size == 2)
-        TRANSPOSE(uint16_t, transpose_8x8, 8);
+        TRANSPOSE(transpose_8x8, 8, 2);
     else if (size == 4)
-        TRANSPOSE(transpose_u32, transpose_4x4, 4);
+        TRANSPOSE(transpose_4x4, 4, 4);
     else
-        TRANSPOSE(uint64_t, transpose_2x2, 2);
+        TRANSPOSE(transpose_2x2, 2, 8);
 #undef TRANSPOSE
 }
 

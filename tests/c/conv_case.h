@@ -394,8 +394,8 @@ static hunze_tensor pack(const conv_case *c)
                        w, (size_t)size);
             }
         for (int64_t panel = 0; !c->row->depthwise && panel * c->row->nr < k_group; panel++)
-            hunze_pack_panel(c->row, k_group, k, &(hunze_gemm_b){dense, k_group, 1, false}, panel,
-                             blob + 64 + (size_t)group * group_bytes);
+            hunze_pack_panels(c->row, k_group, k, &(hunze_gemm_b){dense, k_group, 1, false}, panel, panel + 1,
+                              blob + 64 + (size_t)group * group_bytes);
     }
     free(dense);
     return (hunze_tensor){.data = blob, .ndim = 1};

@@ -292,8 +292,8 @@ static bool check_case(gemm_case *g)
         const int64_t row = g->b.strides[g->transpose_b ? 1 : 0], column = g->b.strides[g->transpose_b ? 0 : 1];
         packed.data = aligned_alloc(64, 64 + (hunze_packed_panels_bytes(g->row, g->n, g->k) + 63) / 64 * 64);
         for (int64_t panel = 0; panel * g->row->nr < g->n; panel++)
-            hunze_pack_panel(g->row, g->n, g->k, &(hunze_gemm_b){g->b.tensor.data, row, column, false}, panel,
-                             (char *)packed.data + 64);
+            hunze_pack_panels(g->row, g->n, g->k, &(hunze_gemm_b){g->b.tensor.data, row, column, false}, panel,
+                              panel + 1, (char *)packed.data + 64);
     }
     for (size_t t = 0; t < sizeof thread_counts / sizeof *thread_counts; t++)
         for (int variant = 0; variant < 4; variant++) {

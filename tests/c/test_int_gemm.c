@@ -81,7 +81,7 @@ static void make_problem(problem *p, harness_rng *rng, int turn)
     static const hunze_type outputs[] = {HUNZE_TYPE_S32, HUNZE_TYPE_S32, HUNZE_TYPE_F32,
                                          HUNZE_TYPE_F32, HUNZE_TYPE_S8,  HUNZE_TYPE_U8};
     memset(p, 0, sizeof *p);
-    const bool large = turn % 100 == 99, deep = turn % 50 == 48, safe = turn % 3 == 0;
+    const bool large = turn % 100 == 99, deep = turn % 50 == 48, wide = turn % 50 == 47, safe = turn % 3 == 0;
     p->a_type = harness_between(rng, 0, 1) ? HUNZE_TYPE_S8 : HUNZE_TYPE_U8;
     p->d_type = outputs[harness_between(rng, 0, 5)];
     p->m = large ? 211 : harness_between(rng, 0, 60);
@@ -89,7 +89,12 @@ static void make_problem(problem *p, harness_rng *rng, int turn)
     p->k = large ? 45 : deep ? 2600 : harness_between(rng, 0, 70);
     if (deep)
         p->m = 7, p->n = 40;
-    p->batch_axes = large || deep ? 0 : (int)harness_between(rng, 0, 2);
+    if (wide) { /* B is packed piece by piece, of few rows and of more */
+        p->m = turn % 100 == 47 ? harness_between(rng, 1, 8) : harness_between(rng, 9, 20);
+        p->n = harness_between(rng, 520, 600);
+        p->k = p->m <= 8 ? harness_between(rng, 130, 200) : harness_between(rng, 1030, 1100);
+    }
+    p->batch_axes = large || deep || wide ? 0 : (int)harness_between(rng, 0, 2);
     for (int i = 0; i < p->batch_axes; i++)
         p->batch[i] = harness_between(rng, 1, 3);
     p->transpose_a = harness_between(rng, 0, 1);

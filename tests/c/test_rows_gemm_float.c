@@ -307,7 +307,7 @@ static void check_values(const hunze_row *row)
         }
 }
 
-static bool has_pack(const hunze_row *row) { return row->pack_b != NULL && row->int_tile == NULL; }
+static bool has_pack(const hunze_row *row) { return row->pack_b != NULL; }
 
 /* A panel is [k][nr], or by pairs of k [ceil(k/2)][nr][2], zero beyond n and k; elements are copied bit by bit. */
 static void check_pack(const hunze_row *row)
@@ -342,7 +342,7 @@ static void check_pack(const hunze_row *row)
                 harness_snapshot(B);
                 harness_snapshot(T);
                 HARNESS_CALL(row->pack_b, HARNESS_ARGUMENT(k), HARNESS_ARGUMENT(n), HARNESS_ARGUMENT(origin),
-                             HARNESS_ARGUMENT(b_row), HARNESS_ARGUMENT(b_col), HARNESS_ARGUMENT(panel), 0);
+                             HARNESS_ARGUMENT(b_row), HARNESS_ARGUMENT(b_col), HARNESS_ARGUMENT(panel));
                 static const char zero[8];
                 for (int64_t p = 0; p < lines_of_panel; p++)
                     for (int j = 0; j < row->nr; j++) {

@@ -139,56 +139,85 @@ static void check_limit(const hunze_row *row)
             check_tile(row, &rng, &(sizes){1, row->nr, k, true, values, HARNESS_AT_END});
 }
 
-static bool has_pack(const hunze_row *row) { return row->int_tile != NULL && row->pack_b != NULL; }
+static bool has_pack(const hunze_row *row) { return row->pack_int != NULL; }
 
-/* A panel is [ceil(k/kr)][nr][kr], zero beyond k and n; column sums over these k rows. */
+/* Rows with gaps, columns, negative columns, every second column. */
+enum { ROWS, COLUMNS, NEGATIVE_COLUMNS, EVERY_SECOND, FORMS };
+
+/* Panels are [ceil(k/kr)][nr][kr], zero beyond k and n, -128 everywhere else if `least`; the sums of their columns are added to what was there. */
+static void check_packing(const hunze_row *row, harness_rng *rng, int64_t k, int64_t n, int form, uint8_t flip,
+                          bool sums, bool least)
+{
+    const int64_t step = form == EVERY_SECOND ? 2 : 1, padded = round_up(k, row->kr),
+                  panels = round_up(n, row->nr) / row->nr;
+    const bool columns = form == COLUMNS || form == NEGATIVE_COLUMNS;
+    const int64_t line = columns ? k : n, lines = columns ? n : k;
+    const int64_t stride = line * step + harness_between(rng, 0, 3);
+    const int64_t count = line && lines ? (lines - 1) * stride + (line - 1) * step + 1 : 0;
+    harness_case("k %lld n %lld %s%s%s", (long long)k, (long long)n,
+                 (const char *const[]){"rows", "columns", "negative columns", "every second column"}[form],
+                 flip ? ", u8" : "", sums ? ", sums" : "");
+    int8_t *b = harness_place(B, (size_t)count, 1, n & 1 ? HARNESS_AT_END : HARNESS_AT_START);
+    for (int64_t l = 0; l < lines; l++)
+        for (int64_t e = 0; e < line; e++)
+            harness_fill_int(rng, HUNZE_TYPE_S8, b + l * stride + e * step, 1, n % 5 == 0);
+    if (least && count)
+        memset(b, flip ^ 0x80, (size_t)count);
+    hunze_int_packing packing = {.k = k, .n = n, .flip = flip};
+    packing.b_row = columns ? 1 : stride;
+    packing.b_col = !columns ? step : form == NEGATIVE_COLUMNS ? -stride : stride;
+    const int8_t *origin = form == NEGATIVE_COLUMNS && count ? b + (n - 1) * stride : b;
+    packing.b = origin;
+    packing.panel_bytes = padded * row->nr + 64 * harness_between(rng, 0, 2);
+    packing.column_sums_step = row->nr + harness_between(rng, 0, 3);
+    packing.panels =
+        harness_place(T, (size_t)((panels - 1) * packing.panel_bytes + padded * row->nr), 64, HARNESS_AT_END);
+    int32_t *column_sums =
+        harness_place(SUMS, (size_t)((panels - 1) * packing.column_sums_step + row->nr) * 4, 4, HARNESS_AT_END);
+    packing.column_sums = sums ? column_sums : NULL;
+    for (int64_t j = 0; j < panels * row->nr; j++)
+        harness_fill_int(rng, HUNZE_TYPE_S32, &column_sums[j / row->nr * packing.column_sums_step + j % row->nr], 1,
+                         false);
+    for (int slot = B; slot <= SUMS; slot++)
+        harness_snapshot(slot);
+    for (int64_t j = 0; j < panels * row->nr; j++) { /* what they are to become, in the remembered copies */
+        uint32_t sum = 0;
+        for (int64_t p = 0; p < padded; p++) {
+            const int8_t want =
+                p < k && j < n ? (int8_t)((uint8_t)origin[p * packing.b_row + j * packing.b_col] ^ flip) : 0;
+            int8_t *at = (int8_t *)packing.panels + j / row->nr * packing.panel_bytes +
+                         (p / row->kr * row->nr + j % row->nr) * row->kr + p % row->kr;
+            *(int8_t *)harness_remembered(T, at) = want;
+            sum += (uint32_t)(int32_t)want;
+        }
+        int32_t *at = &column_sums[j / row->nr * packing.column_sums_step + j % row->nr];
+        const uint32_t want = (uint32_t)*at + (sums ? sum : 0);
+        memcpy(harness_remembered(SUMS, at), &want, 4);
+    }
+    HARNESS_CALL(row->pack_int, HARNESS_ARGUMENT(&packing));
+    harness_unchanged(T, "a panel, or what lies beside it");
+    harness_unchanged(SUMS, "the column sums, or what lies beside them");
+    harness_unchanged(B, "b");
+}
+
 static void check_pack(const hunze_row *row)
 {
     harness_rng rng = {14};
     static const int64_t ks[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 63, 67};
+    const int most = 2 * row->nr + 3;
     for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++)
-        for (int n = 1; n <= row->nr; n++)
-            for (int form = 0; form < 4; form++) { /* rows with gaps, columns, negative columns, every second column */
-                if (harness_small() && n > 1 && n < row->nr && (n + form) % 7)
+        for (int n = 1; n <= most; n++)
+            for (int form = 0; form < FORMS; form++) {
+                if (harness_small() && n > 1 && n < most && n != row->nr && (n + form) % 7)
                     continue;
-                const int64_t k = ks[i], step = form == 3 ? 2 : 1;
-                const bool columns = form == 1 || form == 2;
-                const int64_t line = columns ? k : n, lines = columns ? n : k;
-                const int64_t stride = line * step + harness_between(&rng, 0, 3);
-                const int64_t count = line && lines ? (lines - 1) * stride + (line - 1) * step + 1 : 0;
-                harness_case("k %lld n %d %s", (long long)k, n,
-                             (const char *const[]){"rows", "columns", "negative columns", "every second column"}[form]);
-                int8_t *b = harness_place(B, (size_t)count, 1, n & 1 ? HARNESS_AT_END : HARNESS_AT_START);
-                for (int64_t l = 0; l < lines; l++)
-                    for (int64_t e = 0; e < line; e++)
-                        harness_fill_int(&rng, HUNZE_TYPE_S8, b + l * stride + e * step, 1, n % 5 == 0);
-                const int64_t b_row = columns ? 1 : stride, b_col = !columns ? step : form == 2 ? -stride : stride;
-                const int8_t *origin = form == 2 && count ? b + (n - 1) * stride : b;
-                const int64_t padded = round_up(k, row->kr);
-                int8_t *panel = harness_place(T, (size_t)(padded * row->nr), 64, HARNESS_AT_END);
-                int32_t *sums = harness_place(SUMS, (size_t)row->nr * 4, 4, HARNESS_AT_END);
-                harness_snapshot(B);
-                harness_snapshot(T);
-                harness_snapshot(SUMS);
-                HARNESS_CALL(row->pack_b, HARNESS_ARGUMENT(k), HARNESS_ARGUMENT(n), HARNESS_ARGUMENT(origin),
-                             HARNESS_ARGUMENT(b_row), HARNESS_ARGUMENT(b_col), HARNESS_ARGUMENT(panel),
-                             HARNESS_ARGUMENT(sums));
-                for (int j = 0; j < row->nr; j++) {
-                    int32_t sum = 0;
-                    for (int64_t p = 0; p < padded; p++) {
-                        int8_t *got = panel + (p / row->kr * row->nr + j) * row->kr + p % row->kr;
-                        const int8_t want = p < k && j < n ? origin[p * b_row + j * b_col] : 0;
-                        harness_check(*got == want, "panel for (%lld,%d) is %d, not %d", (long long)p, j, *got, want);
-                        sum += want;
-                        *(int8_t *)harness_remembered(T, got) = want;
-                    }
-                    harness_check(sums[j] == sum, "column sum %d is %d, not %d", j, sums[j], sum);
-                    memcpy(harness_remembered(SUMS, &sums[j]), &sum, 4);
-                }
-                harness_unchanged(T, "beyond the panel");
-                harness_unchanged(SUMS, "beyond the column sums");
-                harness_unchanged(B, "b");
+                const uint32_t choice = (uint32_t)harness_u64(&rng);
+                check_packing(row, &rng, ks[i], n, form, choice & 1 ? 0x80 : 0, choice & 2, choice % 16 == 0);
             }
+    for (int form = 0; form < FORMS; form++) /* many columns, and sums of many steps */
+        for (int turn = 0; turn < 2; turn++) {
+            check_packing(row, &rng, 9, 300 + 229 * turn, form, turn ? 0x80 : 0, true, false);
+            check_packing(row, &rng, 700 + 5 * turn, row->nr + 5, form, turn ? 0 : 0x80, true, true);
+        }
 }
 
 int main(int argc, char **argv)
@@ -196,6 +225,6 @@ int main(int argc, char **argv)
     static const harness_part parts[] = {{"tile extents", has_tile, check_extents},
                                          {"tile k", has_tile, check_k},
                                          {"tile at the int32 limit", has_tile, check_limit},
-                                         {"pack_b", has_pack, check_pack}};
+                                         {"packing", has_pack, check_pack}};
     return harness_main(argc, argv, "rows: GEMM, integers", parts, sizeof parts / sizeof parts[0]);
 }

@@ -184,6 +184,7 @@ OWN_LANES(own_round_512, __m512, __m512, __m512, rintf(a_[i]))
 #define _mm256_round_ps(a, how) ((void)sizeof(char[(how) == 8 ? 1 : -1]), own_round_256(a))
 #define _mm512_roundscale_ps(a, how) ((void)sizeof(char[(how) == 8 ? 1 : -1]), own_round_512(a))
 
+OWN_LANES(_mm256_cvtepi16_epi32, __m256i, own_s32x8, __m128i, ((own_s16x8)a_)[i])
 OWN_LANES(_mm256_cvtepi8_epi16, __m256i, own_s16x16, __m128i, ((own_s8x16)a_)[i])
 OWN_LANES(_mm256_cvtepu8_epi16, __m256i, own_s16x16, __m128i, ((own_u8x16)a_)[i])
 OWN_LANES(_mm256_cvtepi8_epi32, __m256i, own_s32x8, __m128i, ((own_s8x16)a_)[i])
@@ -366,6 +367,22 @@ OWN __m256d _mm256_permute4x64_pd(__m256d a, int pick)
         r[i] = a[pick >> i * 2 & 3];
     return r;
 }
+OWN __m256i _mm256_permute4x64_epi64(__m256i a, int pick) { return (__m256i)_mm256_permute4x64_pd((__m256d)a, pick); }
+#define _mm256_setr_epi32(...) ((__m256i)(own_s32x8){__VA_ARGS__})
+OWN __m256i _mm256_permutevar8x32_epi32(__m256i a, __m256i pick)
+{
+    own_s32x8 r;
+    for (int i = 0; i < 8; i++)
+        r[i] = ((own_s32x8)a)[((own_s32x8)pick)[i] & 7];
+    return (__m256i)r;
+}
+OWN __m256i _mm256_inserti128_si256(__m256i a, __m128i b, int half)
+{
+    a[2 * half] = b[0];
+    a[2 * half + 1] = b[1];
+    return a;
+}
+OWN_UNARY(_mm256_castsi128_si256, __m256i, __m128i, ((__m256i){a[0], a[1], 0, 0}))
 OWN_UNARY(_mm256_castsi256_si128, __m128i, __m256i, ((__m128i){a[0], a[1]}))
 OWN_UNARY(_mm256_broadcastsi128_si256, __m256i, __m128i, ((__m256i){a[0], a[1], a[0], a[1]}))
 OWN __m128i _mm_unpackhi_epi64(__m128i a, __m128i b) { return (__m128i){a[1], b[1]}; }
@@ -401,21 +418,25 @@ OWN __m128i _mm_packus_epi32(__m128i a, __m128i b)
 }
 OWN_UNARY(_mm_cvtsi64_si128, __m128i, long long, ((__m128i){a, 0}))
 OWN_UNARY(_mm_cvtsi128_si64, long long, __m128i, a[0])
-/* The first, or last, half of a's lanes, each followed by b's. */
-#define OWN_UNPACK(name, lanes, first)                                                                                 \
-    OWN __m128i name(__m128i a, __m128i b)                                                                             \
+/* Of each 128 bits, the first, or last, half of a's lanes, each followed by b's. */
+#define OWN_UNPACK(name, vector, lanes, first)                                                                         \
+    OWN vector name(vector a, vector b)                                                                                \
     {                                                                                                                  \
         lanes r;                                                                                                       \
-        const int count = sizeof r / sizeof r[0];                                                                      \
-        for (int i = 0; i < count; i++)                                                                                \
-            r[i] = (i % 2 ? (lanes)b : (lanes)a)[(first ? 0 : count / 2) + i / 2];                                     \
-        return (__m128i)r;                                                                                             \
+        const int count = 16 / sizeof r[0], all = sizeof r / sizeof r[0];                                              \
+        for (int i = 0; i < all; i++)                                                                                  \
+            r[i] = (i % 2 ? (lanes)b : (lanes)a)[i / count * count + (first ? 0 : count / 2) + i % count / 2];         \
+        return (vector)r;                                                                                              \
     }
-OWN_UNPACK(_mm_unpacklo_epi8, own_s8x16, 1)
-OWN_UNPACK(_mm_unpackhi_epi8, own_s8x16, 0)
-OWN_UNPACK(_mm_unpacklo_epi16, own_s16x8, 1)
-OWN_UNPACK(_mm_unpackhi_epi16, own_s16x8, 0)
-OWN_UNPACK(_mm_unpacklo_epi32, own_s32x4, 1)
+OWN_UNPACK(_mm_unpacklo_epi32, __m128i, own_s32x4, 1)
+OWN_UNPACK(_mm256_unpacklo_epi8, __m256i, own_s8x32, 1)
+OWN_UNPACK(_mm256_unpackhi_epi8, __m256i, own_s8x32, 0)
+OWN_UNPACK(_mm256_unpacklo_epi16, __m256i, own_s16x16, 1)
+OWN_UNPACK(_mm256_unpackhi_epi16, __m256i, own_s16x16, 0)
+OWN_UNPACK(_mm256_unpacklo_epi32, __m256i, own_s32x8, 1)
+OWN_UNPACK(_mm256_unpackhi_epi32, __m256i, own_s32x8, 0)
+OWN_UNPACK(_mm256_unpacklo_epi64, __m256i, __m256i, 1)
+OWN_UNPACK(_mm256_unpackhi_epi64, __m256i, __m256i, 0)
 
 /* Likewise of each 128 bits. */
 #define OWN_UNPACK_FLOATS(name, vector, in_16_bytes, first)                                                            \
