@@ -107,14 +107,16 @@ typedef void hunze_float_tile_fn(const hunze_float_tile *tile);
  *
  * The sums of m rows over n columns and one K block, in the order of a tile's:
  *     sums[i*sums_row + j] = sum over p in [0, k) of a[i, p] * b[p, j], one fma after the other, p ascending, from +0
- *   a: element (i, p) at a + i*a_row + p
+ *   a: element (i, p) at a + p/HUNZE_STRIP_ROWS*a_step + i*a_row + p%HUNZE_STRIP_ROWS; a_step is HUNZE_STRIP_ROWS where b_col is not 1
  *   b: element (p, j) at b + p*b_row + j*b_col, one of these 1; n columns of each row are readable, unaligned
  *   next: where b_col is not 1, what is read afterwards: as much, as far apart, comes nearer meanwhile
  *   sums: n columns up to a multiple of nr are written, those from n on with anything. */
+enum { HUNZE_STRIP_ROWS = 8 };
+
 typedef struct hunze_float_strip {
     int64_t m, n, k;
     const void *a, *b;
-    int64_t a_row, b_row, b_col;
+    int64_t a_step, a_row, b_row, b_col;
     const void *next;
     void *sums;
     int64_t sums_row;
@@ -364,8 +366,7 @@ typedef struct hunze_row {
     uint16_t layout; /* packed-weight layout: HUNZE_LAYOUT_… */
     int32_t mr, nr, kr;
     int32_t mc, nc; /* rows and columns of a unit of work, at most */
-    int32_t
-        lane_m; /* up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
+    int32_t lane_m; /* up to so many rows a unit has all of them, and packs its B for itself, which then stays in L2 */
     float
         step_cycles; /* modelled cycles per tile and step of kr in k, where vectors are computed whole: ranks rows of one order */
     bool safe_weights; /* takes only panels proved at packing not to saturate (|w0| + |w1| <= 128 in each pair) */

@@ -1,7 +1,7 @@
 /* Sums of few rows over a strip of columns (contract: hunze_float_strip in kernels.h).
  *
  * The including file has bound simd.h and float_type.h.  What such a product waits for is B.  A core reads memory at its full rate only where its second cache
- * asks for what comes next, which it does for lines that follow each other; but a row at a time would load and store all sums for each row of B.  So STRIP_ROWS
+ * asks for what comes next, which it does for lines that follow each other; but a row at a time would load and store all sums for each row of B.  So HUNZE_STRIP_ROWS
  * rows are multiplied side by side, a line of each in turn, out of the second cache, and meanwhile the next rows come there, one after the other.
  * On Zen 4 this reads B at 0.85 to 0.95 of the rate of reading alone; asking for lines of eight rows in turn it was 0.45 to 0.7. */
 #ifndef HUNZE_SIMD_GEMM_STRIP_H
@@ -10,11 +10,10 @@
 #include "../kernels.h"
 
 enum {
-    STRIP_ROWS = 8,
     STRIP_LINE = 64 / sizeof(scalar),
     STRIP_VECTORS = STRIP_LINE / VF_LANES,
-    STRIP_LIVE = STRIP_ROWS / STRIP_VECTORS, /* rows of B in registers */
-    STRIP_SHORT_N = 8192 / sizeof(scalar),   /* so short rows: those after the next come */
+    STRIP_LIVE = HUNZE_STRIP_ROWS / STRIP_VECTORS, /* rows of B in registers */
+    STRIP_SHORT_N = 8192 / sizeof(scalar),         /* so short rows: those after the next come */
     /* Two sums and two times half the rows fit the first cache beside each other: reads g20's B at 0.95 of the rate in place of 0.86. */
     STRIP_NEAREST_M = 2,
     STRIP_NEAREST_N = 2048 / sizeof(scalar)
@@ -147,7 +146,7 @@ SIMD_INLINE void strip_by_columns(const hunze_float_strip *strip)
 
 SIMD_INLINE void gemm_float_strip(const hunze_float_strip *strip)
 {
-    const int64_t m = strip->m, n = strip->n, b_row = strip->b_row, whole = strip->k - strip->k % STRIP_ROWS;
+    const int64_t m = strip->m, n = strip->n, b_row = strip->b_row, whole = strip->k - strip->k % HUNZE_STRIP_ROWS;
     const scalar *a = strip->a, *b = strip->b;
     const vf zero = vf_set1(0);
     for (int64_t i = 0; i < m; i++)
@@ -158,12 +157,13 @@ SIMD_INLINE void gemm_float_strip(const hunze_float_strip *strip)
         return;
     }
     const bool nearest = m <= STRIP_NEAREST_M && n <= STRIP_NEAREST_N;
-    for (int64_t p = 0; p < whole; p += STRIP_ROWS, a += STRIP_ROWS, b += STRIP_ROWS * b_row)
+    for (int64_t p = 0; p < whole; p += HUNZE_STRIP_ROWS, a += strip->a_step, b += HUNZE_STRIP_ROWS * b_row)
         if (nearest) {
-            strip_rows(strip, a, b, STRIP_ROWS / 2, 1, true);
-            strip_rows(strip, a + STRIP_ROWS / 2, b + STRIP_ROWS / 2 * b_row, STRIP_ROWS / 2, 1, true);
+            strip_rows(strip, a, b, HUNZE_STRIP_ROWS / 2, 1, true);
+            strip_rows(strip, a + HUNZE_STRIP_ROWS / 2, b + HUNZE_STRIP_ROWS / 2 * b_row, HUNZE_STRIP_ROWS / 2, 1,
+                       true);
         } else {
-            strip_rows(strip, a, b, STRIP_ROWS, n > STRIP_SHORT_N ? 1 : 2, false);
+            strip_rows(strip, a, b, HUNZE_STRIP_ROWS, n > STRIP_SHORT_N ? 1 : 2, false);
         }
     for (int64_t p = whole; p < strip->k; p++, a++, b += b_row)
         strip_rows(strip, a, b, 1, 1, false);

@@ -4,25 +4,32 @@
 #include "internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { A, B, SUMS }; /* slots */
 
 static bool has_strip(const hunze_row *row) { return row->float_strip != NULL; }
 
+/* Of element (i, p) of A. */
+static int64_t a_at(const hunze_float_strip *strip, int64_t i, int64_t p)
+{
+    return p / HUNZE_STRIP_ROWS * strip->a_step + i * strip->a_row + p % HUNZE_STRIP_ROWS;
+}
+
 /* The contract in scalars.  fmaf and fma of the C library are correctly rounded. */
 static double reference(const hunze_float_strip *strip, hunze_type type, int64_t i, int64_t j)
 {
-    const int64_t a = i * strip->a_row, b = j * strip->b_col;
+    const int64_t b = j * strip->b_col;
     if (type == HUNZE_TYPE_F32) {
         float s = 0;
         for (int64_t p = 0; p < strip->k; p++)
-            s = fmaf(((const float *)strip->a)[a + p], ((const float *)strip->b)[p * strip->b_row + b], s);
+            s = fmaf(((const float *)strip->a)[a_at(strip, i, p)], ((const float *)strip->b)[p * strip->b_row + b], s);
         return s;
     }
     double s = 0;
     for (int64_t p = 0; p < strip->k; p++)
-        s = fma(((const double *)strip->a)[a + p], ((const double *)strip->b)[p * strip->b_row + b], s);
+        s = fma(((const double *)strip->a)[a_at(strip, i, p)], ((const double *)strip->b)[p * strip->b_row + b], s);
     return s;
 }
 
@@ -38,16 +45,24 @@ static void check_strip(const hunze_row *row, harness_rng *rng, int64_t m, int64
     const int64_t apart = harness_between(rng, 0, 1) ? run + harness_between(rng, 0, 7) + (run == 0)
                                                      : hunze_ceil_div(run + 1, line) * line;
     hunze_float_strip strip = {.m = m, .n = n, .k = k};
-    strip.a_row = k + harness_between(rng, 0, 7);
+    const bool steps = !by_columns && harness_between(rng, 0, 3);
+    strip.a_row = steps ? HUNZE_STRIP_ROWS : k + harness_between(rng, 0, 7);
+    strip.a_step = steps ? HUNZE_STRIP_ROWS * m : HUNZE_STRIP_ROWS;
     strip.b_row = by_columns ? 1 : apart;
     strip.b_col = by_columns ? apart : 1;
     strip.sums_row = columns + harness_between(rng, 0, 9);
     harness_case("m %lld n %lld k %lld, %s of b %lld apart, %s, operands %s", (long long)m, (long long)n, (long long)k,
                  by_columns ? "columns" : "rows", (long long)apart, harness_values_name(values),
                  side == HARNESS_AT_END ? "at the end" : "at the start");
-    char *a = harness_place(A, (size_t)(k ? (m - 1) * strip.a_row + k : 0) * bytes, bytes, side); /* poison beyond k */
-    for (int64_t i = 0; i < m; i++)
-        harness_fill(rng, type, a + (size_t)(i * strip.a_row) * bytes, k, values);
+    char *a =
+        harness_place(A, (size_t)(k ? a_at(&strip, m - 1, k - 1) + 1 : 0) * bytes, bytes, side); /* poison beyond k */
+    char *a_row = malloc((size_t)k * bytes + 1);
+    for (int64_t i = 0; i < m; i++) {
+        harness_fill(rng, type, a_row, k, values);
+        for (int64_t p = 0; p < k; p++)
+            memcpy(a + (size_t)a_at(&strip, i, p) * bytes, a_row + (size_t)p * bytes, bytes);
+    }
+    free(a_row);
     char *b = harness_place(B, (size_t)(runs && run ? (runs - 1) * apart + run : 0) * bytes, bytes, side);
     for (int64_t i = 0; i < runs; i++)
         harness_fill(rng, type, b + (size_t)(i * apart) * bytes, run,
