@@ -118,8 +118,7 @@ class IntegerProduct(Kernel):
 
 
 def as_signed(codes, zero):
-    """Codes as int8 and their zero points as int32: of uint8 both are less 128, which leaves their difference."""
-    zero = np.zeros((), np.int32) if zero is None else zero.astype(np.int32)
+    """Codes as int8, which weights of convolutions are, and their zero points: both of uint8 are less 128."""
     if codes.dtype == np.uint8:
         return (codes ^ 0x80).view(np.int8), zero - 128
     return codes, zero
@@ -140,13 +139,13 @@ class ExactProduct:
                 raise ModelError(
                     f"{self.node.op} (node {self.node.name!r}): {name} is {codes.dtype}; int8 and uint8 are there"
                 )
-        w, q = as_signed(w, q)
-        p = np.zeros((), np.int32) if p is None else p.astype(np.int32)
+        p, q = (np.zeros((), np.int32) if zero is None else zero.astype(np.int32) for zero in (p, q))
         return (self.conv if self.node.op == "ConvInteger" else self.matmul)(
             np.ascontiguousarray(x), np.ascontiguousarray(w), p, q
         )
 
     def conv(self, x, w, p, q):
+        w, q = as_signed(w, q)
         function, keywords, shape, self.operations = convolution(self.node, x.shape, w.shape)
         ones = (1,) * (x.ndim - 2)
         p = p.reshape(())
