@@ -6,6 +6,7 @@
 #define MR1 12
 #define MR2 6
 #define MR3 4
+#define MR4 0
 #include "../src/simd/gemm_batch.h"
 
 void hunze_batch_f64_avx2(const hunze_float_batch *batch) { gemm_float_batch(batch); }

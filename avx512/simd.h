@@ -76,8 +76,13 @@ SIMD_INLINE void vf32_half_store_first(float *p, vf32 v, int64_t n)
 }
 SIMD_INLINE vf32 vf32_half_fma(vf32 a, vf32 b, vf32 c)
 {
-    return _mm512_castps256_ps512(
-        _mm256_fmadd_ps(_mm512_castps512_ps256(a), _mm512_castps512_ps256(b), _mm512_castps512_ps256(c)));
+    __m256 x = _mm512_castps512_ps256(a), y = _mm512_castps512_ps256(b), sum = _mm512_castps512_ps256(c);
+#ifdef __AVX512F__
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y)); /* gcc 12 would copy the sum */
+#else
+    sum = _mm256_fmadd_ps(x, y, sum);
+#endif
+    return _mm512_castps256_ps512(sum);
 }
 SIMD_INLINE vf64 vf64_half_set1(double x) { return _mm512_castpd256_pd512(_mm256_set1_pd(x)); }
 SIMD_INLINE vf64 vf64_half_load_first(const double *p, int64_t n)
@@ -92,8 +97,13 @@ SIMD_INLINE void vf64_half_store_first(double *p, vf64 v, int64_t n)
 }
 SIMD_INLINE vf64 vf64_half_fma(vf64 a, vf64 b, vf64 c)
 {
-    return _mm512_castpd256_pd512(
-        _mm256_fmadd_pd(_mm512_castpd512_pd256(a), _mm512_castpd512_pd256(b), _mm512_castpd512_pd256(c)));
+    __m256d x = _mm512_castpd512_pd256(a), y = _mm512_castpd512_pd256(b), sum = _mm512_castpd512_pd256(c);
+#ifdef __AVX512F__
+    __asm__("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+#else
+    sum = _mm256_fmadd_pd(x, y, sum);
+#endif
+    return _mm512_castpd256_pd512(sum);
 }
 
 SIMD_INLINE vf64 vf64_set1(double x) { return _mm512_set1_pd(x); }

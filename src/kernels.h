@@ -125,7 +125,7 @@ typedef void hunze_float_strip_fn(const hunze_float_strip *strip);
 
 /* ------------------------------------------------------------------ GEMM batch, floating point: small matrices in place
  *
- * In each of `count` matrices, s as in a tile:  d = alpha * s where c is NULL, else d = fma(alpha, s, beta * c)
+ * m, n >= 1.  In each of `count` matrices, s as in a tile:  d = alpha * s where c is NULL, else d = fma(alpha, s, beta * c)
  *   a: element (i, p) at a + i*a_row + p*a_col; b: element (p, j) at b + p*b_row + j; c and d: element (i, j) at c + i*c_row + j
  *   …_next: bytes from a matrix to the next one
  * alpha and beta point to the element type.  d may be c. */

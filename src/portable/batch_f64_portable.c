@@ -6,6 +6,7 @@
 #define MR1 4
 #define MR2 4
 #define MR3 0
+#define MR4 0
 #include "../simd/gemm_batch.h"
 
 void hunze_batch_f64_portable(const hunze_float_batch *batch) { gemm_float_batch(batch); }

@@ -1,6 +1,6 @@
 /* Small products of f32 or f64 in place, a batch of them (contract: hunze_float_batch in kernels.h).
  *
- * The including file has bound simd.h and float_type.h, and says how many rows a tile of one, two and three vectors has: MR1, MR2 and MR3
+ * The including file has bound simd.h and float_type.h, and says how many rows a tile of one to four vectors has: MR1 to MR4
  * (0: there is none).  Each number of rows and vectors has a body of its own, in which all sums stay in registers.  A matrix of one tile is a batch's inner loop. */
 #ifndef HUNZE_SIMD_GEMM_BATCH_H
 #define HUNZE_SIMD_GEMM_BATCH_H
@@ -8,7 +8,7 @@
 #include "../kernels.h"
 #include "by_rows.h"
 
-enum { BATCH_NV = MR3 ? 3 : 2, BATCH_MR = MR1 > MR2 ? MR1 : MR2 };
+enum { BATCH_NV = MR4 ? 4 : MR3 ? 3 : 2, BATCH_MR = MR1 > MR2 ? MR1 : MR2 };
 
 /* The compiler makes no copies of a loop for values of x. */
 #define BATCH_OPAQUE(x) __asm__("" : "+r"(x))
@@ -142,7 +142,31 @@ SIMD_INLINE void batch_body(const hunze_float_batch *batch, const int m, const i
     }
 }
 
-static __attribute__((noinline)) void batch_tile(const hunze_float_batch *batch, int64_t vectors)
+/* Tiles of so many vectors.  A function for each number: in a larger one gcc moves the sums from register to register. */
+#ifdef SIMD_HALVES
+#define BATCH_TILE_OF_HALF(most, vectors) else BY_ROWS(most, batch->m, batch_body, batch, vectors, BATCH_HALF)
+#else
+#define BATCH_TILE_OF_HALF(most, vectors)
+#endif
+#define BATCH_TILE(most, vectors)                                                                                      \
+    static __attribute__((noinline)) void batch_tile_##vectors(const hunze_float_batch *batch, int last)               \
+    {                                                                                                                  \
+        if (last == BATCH_WHOLE)                                                                                       \
+            BY_ROWS(most, batch->m, batch_body, batch, vectors, BATCH_WHOLE)                                           \
+        else if (last == BATCH_PART)                                                                                   \
+            BY_ROWS(most, batch->m, batch_body, batch, vectors, BATCH_PART)                                            \
+        BATCH_TILE_OF_HALF(most, vectors)                                                                              \
+    }
+BATCH_TILE(MR1, 1)
+BATCH_TILE(MR2, 2)
+#if MR3
+BATCH_TILE(MR3, 3)
+#endif
+#if MR4
+BATCH_TILE(MR4, 4)
+#endif
+
+SIMD_INLINE void batch_tile(const hunze_float_batch *batch, int64_t vectors)
 {
     const int64_t n = batch->n - (vectors - 1) * VF_LANES;
     int last = n == VF_LANES ? BATCH_WHOLE : BATCH_PART;
@@ -150,27 +174,31 @@ static __attribute__((noinline)) void batch_tile(const hunze_float_batch *batch,
     if (n <= VF_LANES / 2)
         last = BATCH_HALF;
 #endif
-    switch (3 * vectors + last) {
-    case 3: BY_ROWS(MR1, batch->m, batch_body, batch, 1, BATCH_WHOLE) break;
-    case 4: BY_ROWS(MR1, batch->m, batch_body, batch, 1, BATCH_PART) break;
-    case 6: BY_ROWS(MR2, batch->m, batch_body, batch, 2, BATCH_WHOLE) break;
-    case 7: BY_ROWS(MR2, batch->m, batch_body, batch, 2, BATCH_PART) break;
-#ifdef SIMD_HALVES
-    case 5: BY_ROWS(MR1, batch->m, batch_body, batch, 1, BATCH_HALF) break;
-    case 8: BY_ROWS(MR2, batch->m, batch_body, batch, 2, BATCH_HALF) break;
-#endif
+    switch (vectors) {
+    case 1: batch_tile_1(batch, last); break;
+    case 2: batch_tile_2(batch, last); break;
 #if MR3
-    case 9: BY_ROWS(MR3, batch->m, batch_body, batch, 3, BATCH_WHOLE) break;
-    case 10: BY_ROWS(MR3, batch->m, batch_body, batch, 3, BATCH_PART) break;
+    case 3: batch_tile_3(batch, last); break;
+#endif
+#if MR4
+    case 4: batch_tile_4(batch, last); break;
 #endif
     }
 }
 
-/* Rows and columns that are more than a tile. */
-static __attribute__((noinline)) void batch_tiles(const hunze_float_batch *batch, const int32_t *most)
+/* Rows and columns that are more than a tile, cut into tiles of like height and width.  Those of the same rows follow one another, so that a B and D
+ * that come from memory come row by row. */
+static __attribute__((noinline)) void batch_tiles(const hunze_float_batch *batch, uint32_t vectors, const uint8_t *most)
 {
     enum { SIZE = sizeof(scalar) };
-    const int64_t m = batch->m, n = batch->n;
+    const uint32_t m = (uint32_t)batch->m, across = (vectors + BATCH_NV - 1) / BATCH_NV;
+    uint32_t narrow = vectors, wider = 0;  /* so many tiles have a vector more */
+    if (__builtin_expect(across > 1, 1)) { /* else the division would be waited for */
+        narrow = vectors / across;
+        wider = vectors % across;
+    }
+    const uint32_t down = (m + most[narrow + (wider > 0)] - 1) / most[narrow + (wider > 0)];
+    const uint32_t low = m / down, higher = m - low * down; /* so many tiles have a row more */
     hunze_float_batch tile = *batch;
     tile.count = 1;
     for (int64_t matrix = 0; matrix < batch->count; matrix++) {
@@ -178,31 +206,35 @@ static __attribute__((noinline)) void batch_tiles(const hunze_float_batch *batch
         const char *b = (const char *)batch->b + matrix * batch->b_next;
         const char *c = batch->c ? (const char *)batch->c + matrix * batch->c_next : NULL;
         char *d = (char *)batch->d + matrix * batch->d_next;
-        for (int64_t j = 0, left = (n + VF_LANES - 1) / VF_LANES; j < n; j += tile.n) {
-            const int64_t vectors = left <= BATCH_NV ? left : 2;
-            left -= vectors;
-            tile.n = left ? vectors * VF_LANES : n - j;
-            tile.b = b + j * SIZE;
-            int32_t tiles = ((int32_t)m + most[vectors] - 1) / most[vectors]; /* of like height */
-            for (int64_t i = 0; i < m; i += tile.m, tiles--) {
-                tile.m = ((int32_t)(m - i) + tiles - 1) / tiles;
-                tile.a = a + i * batch->a_row * SIZE;
-                tile.c = c ? c + (i * batch->c_row + j) * SIZE : NULL;
-                tile.d = d + (i * batch->d_row + j) * SIZE;
-                batch_tile(&tile, vectors);
+        for (uint32_t y = 0; y < down; y++) {
+            const int64_t rows = low + (y < higher);
+            tile.m = rows;
+            tile.a = a;
+            int64_t j = 0;
+            for (uint32_t x = 0; x < across; x++) {
+                const int64_t width = narrow + (x < wider), columns = width * VF_LANES;
+                tile.n = x + 1 < across ? columns : batch->n - j;
+                tile.b = b + j * SIZE;
+                tile.c = c ? c + j * SIZE : NULL;
+                tile.d = d + j * SIZE;
+                batch_tile(&tile, width);
+                j += columns;
             }
+            a += rows * batch->a_row * SIZE;
+            c = c ? c + rows * batch->c_row * SIZE : NULL;
+            d += rows * batch->d_row * SIZE;
         }
     }
 }
 
 SIMD_INLINE void gemm_float_batch(const hunze_float_batch *batch)
 {
-    static const int32_t most[] = {0, MR1, MR2, MR3}; /* rows, by vectors */
+    static const uint8_t most[] = {0, MR1, MR2, MR3, MR4}; /* rows, by vectors */
     const int64_t vectors = (batch->n + VF_LANES - 1) / VF_LANES;
     if (vectors <= BATCH_NV && batch->m <= most[vectors])
         batch_tile(batch, vectors);
     else
-        batch_tiles(batch, most);
+        batch_tiles(batch, (uint32_t)vectors, most);
 }
 
 #endif
