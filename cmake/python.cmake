@@ -23,6 +23,7 @@ set(HUNZE_PYTHON_SOURCES
   bindings/python/dtypes.c
   bindings/python/elementwise.c
   bindings/python/grouped.c
+  bindings/python/grouped_list.c
   bindings/python/matmul.c
   bindings/python/module.c
   bindings/python/offload.c

@@ -219,30 +219,30 @@ static void note_their_stream(const Place *place, PyObject *object, Operand *ope
         memory->says_stream = stream_of_library(place->state, object, memory->device.id, &memory->theirs);
 }
 
-bool operand_take_output(Place *place, PyObject *object, hunze_dtype dtype, int axes, const int64_t *shape,
-                         Operand *operand)
+bool operand_take_output(Place *place, PyObject *object, const char *name, hunze_dtype dtype, int axes,
+                         const int64_t *shape, Operand *operand)
 {
     char have[SHAPE_TEXT], want[SHAPE_TEXT];
     operand_clear(operand);
     if (!shares_memory(place->state, object)) {
-        PyErr_Format(PyExc_TypeError, "out is a %S; it must be an array", (PyObject *)Py_TYPE(object));
+        PyErr_Format(PyExc_TypeError, "%s is a %S; it must be an array", name, (PyObject *)Py_TYPE(object));
         return false;
     }
-    if (!operand_take(place, object, "out", operand))
+    if (!operand_take(place, object, name, operand))
         return false;
     operand->output = true;
     const hunze_tensor *tensor = &operand->tensor;
     if (operand->read_only)
-        PyErr_SetString(PyExc_ValueError, "out is read-only");
+        PyErr_Format(PyExc_ValueError, "%s is read-only", name);
     else if (tensor->ndim != axes || (axes && memcmp(tensor->shape, shape, axes * sizeof *shape)))
-        PyErr_Format(PyExc_ValueError, "out has shape %s; the result has shape %s",
+        PyErr_Format(PyExc_ValueError, "%s has shape %s; the result has shape %s", name,
                      shape_text(tensor->ndim, tensor->shape, have), shape_text(axes, shape, want));
     else if (!dtype_is(tensor->dtype, dtype))
-        PyErr_Format(PyExc_TypeError, "out is %s; the result is %s: use np.empty(%s, '%s')", dtype_name(tensor->dtype),
-                     dtype_name(dtype), shape_text(axes, shape, want), dtype_name(dtype));
+        PyErr_Format(PyExc_TypeError, "%s is %s; the result is %s: use np.empty(%s, '%s')", name,
+                     dtype_name(tensor->dtype), dtype_name(dtype), shape_text(axes, shape, want), dtype_name(dtype));
     else if (operand->copied)
-        PyErr_SetString(PyExc_ValueError,
-                        "out is a view whose elements are not aligned: compute without out= and assign");
+        PyErr_Format(PyExc_ValueError, "%s is a view whose elements are not aligned: compute without out= and assign",
+                     name);
     else {
         note_their_stream(place, object, operand);
         return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of the CPython module share.  One call flows: arguments.c (keywords) -> matmul.c, grouped.c, conv.c or elementwise.c
+ * What the files of the CPython module share.  One call flows: arguments.c (keywords) -> matmul.c, grouped.c, grouped_list.c, conv.c or elementwise.c
  * (operands by arrays.c, shapes, result) -> run.c (plan, GIL, Ctrl-C, status) -> libhunze. */
 #ifndef HUNZE_BINDING_H
 #define HUNZE_BINDING_H
@@ -170,8 +170,8 @@ PyObject *refuse_bfloat16(void);
 /* Takes an input: ndarray, DeviceArray, DLPack exporter, buffer, or what np.asarray understands.  `name` is how errors call it. */
 bool operand_take(Place *place, PyObject *object, const char *name, Operand *operand);
 /* Takes an `out=`: writable, of this dtype and shape. */
-bool operand_take_output(Place *place, PyObject *object, hunze_dtype dtype, int axes, const int64_t *shape,
-                         Operand *operand);
+bool operand_take_output(Place *place, PyObject *object, const char *name, hunze_dtype dtype, int axes,
+                         const int64_t *shape, Operand *operand);
 /* Makes a fresh row-major array of this dtype and shape where the call computes: an ndarray or a DeviceArray. */
 bool operand_new(Place *place, hunze_dtype dtype, int axes, const int64_t *shape, Operand *operand);
 /* Describes a result of this dtype and shape without memory, for plans. */
@@ -242,13 +242,15 @@ typedef struct Call {
     } options;
     hunze_activation activation;
     hunze_run run;
-    double work;           /* multiply-adds, or elements */
-    PyObject *planned;     /* borrowed: a _Plan to run by */
-    bool plan_only;        /* a _PlanRequest: make the plan, run nothing */
-    bool bind;             /* a _PlanRequest for a _Bound: plan and operands, to be run later */
-    PyObject *kernel_text; /* owns options' kernel name */
+    double work;                    /* multiply-adds, or elements */
+    PyObject *planned;              /* borrowed: a _Plan to run by */
+    bool plan_only;                 /* a _PlanRequest: make the plan, run nothing */
+    bool bind;                      /* a _PlanRequest for a _Bound: plan and operands, to be run later */
+    PyObject *kernel_text;          /* owns options' kernel name */
+    const hunze_gemm_group *groups; /* a list of products in place of call's one; NULL: none */
+    int64_t group_count;
     int live_count;
-    Operand *live[MAX_LIVE];
+    Operand **live, *few[MAX_LIVE]; /* live: few, or longer */
 } Call;
 
 /* What every op takes by keyword. */

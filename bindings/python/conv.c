@@ -289,7 +289,7 @@ static bool take_result(Conv *c, PyObject *out, hunze_dtype dtype)
         return true;
     }
     if (out) {
-        if (!operand_take_output(&c->call.place, out, dtype, axes, c->shape, &c->y))
+        if (!operand_take_output(&c->call.place, out, "out", dtype, axes, c->shape, &c->y))
             return false;
         call_keep(&c->call, &c->y);
         return operands_mix(&c->x, "x", &c->y, "out");

@@ -27,7 +27,7 @@ static bool take_like(Call *call, PyObject *out, const Operand *x, hunze_dtype d
         operand_describe(&call->place, dtype, tensor->ndim, tensor->shape, y);
         return true;
     }
-    bool good = out ? operand_take_output(&call->place, out, dtype, tensor->ndim, tensor->shape, y)
+    bool good = out ? operand_take_output(&call->place, out, "out", dtype, tensor->ndim, tensor->shape, y)
                     : operand_new(&call->place, dtype, tensor->ndim, tensor->shape, y);
     if (!good)
         return false;

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * hunze.grouped_matmul: groups of rows, each with a matrix of its own, around hunze_gemm's offsets. */
+ * hunze.grouped_matmul: groups of rows, each with a matrix of its own, around hunze_gemm's offsets; grouped_list.c has
+ * lists of products. */
 #include "offload.h"
-
-static const Keyword keywords[] = {KEYWORD_bias,  KEYWORD_residual, KEYWORD_activation,   KEYWORD_out,
-                                   KEYWORD_dtype, KEYWORD_threads,  KEYWORD_reproducible, KEYWORD_kernel};
-enum { BIAS, RESIDUAL, ACTIVATION, OUT, DTYPE_ARGUMENT, THREADS, REPRODUCIBLE, KERNEL, VALUES };
+#include "product.h"
 
 typedef struct Grouped {
     Call call;
@@ -80,18 +78,18 @@ static bool take_addends(Grouped *g, PyObject **values, hunze_dtype dtype)
 {
     hunze_gemm_options *options = &g->call.options.gemm;
     const hunze_dtype operands = g->a.tensor.dtype;
-    if (values[BIAS]) {
-        if (!call_take_addend(&g->call, values[BIAS], "bias", operands, dtype, &g->bias))
+    if (values[PRODUCT_BIAS]) {
+        if (!call_take_addend(&g->call, values[PRODUCT_BIAS], "bias", operands, dtype, &g->bias))
             return false;
         options->bias = &g->bias.tensor;
     }
-    if (values[RESIDUAL]) {
-        if (!call_take_addend(&g->call, values[RESIDUAL], "residual", operands, dtype, &g->residual))
+    if (values[PRODUCT_RESIDUAL]) {
+        if (!call_take_addend(&g->call, values[PRODUCT_RESIDUAL], "residual", operands, dtype, &g->residual))
             return false;
         options->residual = &g->residual.tensor;
     }
-    if (values[ACTIVATION]) {
-        if (!parse_activation(values[ACTIVATION], &g->call.activation))
+    if (values[PRODUCT_ACTIVATION]) {
+        if (!parse_activation(values[PRODUCT_ACTIVATION], &g->call.activation))
             return false;
         options->activation = &g->call.activation;
     }
@@ -105,7 +103,7 @@ static bool take_result(Grouped *g, PyObject *out, hunze_dtype dtype)
         operand_describe(place, dtype, 2, g->shape, &g->d);
         return true;
     }
-    if (out ? !operand_take_output(place, out, dtype, 2, g->shape, &g->d)
+    if (out ? !operand_take_output(place, out, "out", dtype, 2, g->shape, &g->d)
             : !operand_new(place, dtype, 2, g->shape, &g->d))
         return false;
     call_keep(&g->call, &g->d);
@@ -121,8 +119,8 @@ static bool prepare(Grouped *g, PyObject *a, PyObject *b, PyObject *offsets, PyO
     if (!take(g, a, "a", &g->a) || !take(g, b, "b", &g->b) || !operands_mix(&g->a, "a", &g->b, "b") ||
         !take_offsets(g, offsets) || !check_shapes(g) ||
         !call_product_dtypes(call, &g->a, &g->a_quant, "a", &g->b, &g->b_quant, "b", false, g->b.tensor.dtype,
-                             values[DTYPE_ARGUMENT], &dtype) ||
-        !take_addends(g, values, dtype) || !take_result(g, values[OUT], dtype))
+                             values[PRODUCT_DTYPE], &dtype) ||
+        !take_addends(g, values, dtype) || !take_result(g, values[PRODUCT_OUT], dtype))
         return false;
     options->b_quant = g->b_quant.present ? &g->b_quant.quant : NULL;
     options->offsets = &g->offsets.tensor;
@@ -133,28 +131,38 @@ static bool prepare(Grouped *g, PyObject *a, PyObject *b, PyObject *offsets, PyO
     return true;
 }
 
+bool grouped_begin(State *state, Call *call, PyObject **values)
+{
+    if (!call_begin(state, call, "grouped_matmul", HUNZE_OP_GEMM, values[PRODUCT_THREADS], values[PRODUCT_REPRODUCIBLE],
+                    values[PRODUCT_KERNEL], NULL))
+        return false;
+    call->names = "d is out";
+    if (call->active.offload >= OFFLOAD_CUDA) {
+        PyErr_SetString(PyExc_NotImplementedError,
+                        "grouped_matmul runs on the CPU, and the options block brings operands to a device: "
+                        "call hz.matmul for each group");
+        call_end(call);
+        return false;
+    }
+    call->active.offload = OFFLOAD_NONE;
+    return true;
+}
+
 PyObject *binding_grouped(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static const Signature signature = {"grouped_matmul", 3, 3, -1, VALUES, keywords};
-    PyObject *values[3 + VALUES], *plan = NULL, *result = NULL;
+    static const Signature signature = {"grouped_matmul", 2, 3, -1, GROUPED_VALUES, product_keywords};
+    PyObject *values[3 + GROUPED_VALUES], *plan = NULL, *result = NULL;
     State *state = state_of(module);
     Grouped g;
     if (!parse_arguments(state, &signature, arguments, count, names, values))
         return NULL;
     PyObject **options = values + 3;
-    if (!call_begin(state, &g.call, "grouped_matmul", HUNZE_OP_GEMM, options[THREADS], options[REPRODUCIBLE],
-                    options[KERNEL], NULL))
+    if (!values[2])
+        return grouped_list(state, values[0], values[1], options);
+    if (!grouped_begin(state, &g.call, options))
         return NULL;
-    g.call.names = "d is out";
-    if (g.call.active.offload >= OFFLOAD_CUDA) {
-        PyErr_SetString(PyExc_NotImplementedError,
-                        "grouped_matmul runs on the CPU, and the options block brings operands to a device: "
-                        "call hz.matmul for each group");
-    } else {
-        g.call.active.offload = OFFLOAD_NONE;
-        if (prepare(&g, values[0], values[1], values[2], options) && call_run(&g.call, &plan))
-            result = plan ? plan : call_result(&g.call, options[OUT], &g.d, &g.a, &g.a_quant, -1);
-    }
+    if (prepare(&g, values[0], values[1], values[2], options) && call_run(&g.call, &plan))
+        result = plan ? plan : call_result(&g.call, options[PRODUCT_OUT], &g.d, &g.a, &g.a_quant, -1);
     call_end(&g.call);
     return result;
 }

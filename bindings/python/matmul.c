@@ -1,54 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * hunze.matmul and hunze.linear: NumPy's shape rules around hunze_gemm. */
 #include "offload.h"
-#include "packed.h"
+#include "product.h"
 
 #include <string.h>
 
-static const Keyword keywords[] = {KEYWORD_residual,  KEYWORD_activation,   KEYWORD_out,       KEYWORD_dtype,
-                                   KEYWORD_threads,   KEYWORD_reproducible, KEYWORD_out_scale, KEYWORD_out_zero_point,
-                                   KEYWORD_out_dtype, KEYWORD_kernel,       KEYWORD_device,    KEYWORD_stream,
-                                   KEYWORD_bias};
-enum {
-    RESIDUAL,
-    ACTIVATION,
-    OUT,
-    DTYPE_ARGUMENT,
-    THREADS,
-    REPRODUCIBLE,
-    OUT_SCALE,
-    OUT_ZERO_POINT,
-    OUT_DTYPE,
-    KERNEL,
-    DEVICE,
-    STREAM,
-    BIAS,
-    VALUES
-};
-
-typedef struct Product {
-    Call call;
-    Operand a, b, d, bias, residual;
-    Quant a_quant, b_quant, d_quant;
-    Packed packed;
-    bool b_packed, transposed; /* transposed: b is (n, k) */
-    bool a_vector, b_vector;   /* a one-dimensional operand gains an axis that the result loses */
-    const char *a_name, *b_name;
-    int axes; /* of the result with both axes */
-    int64_t shape[MAX_AXES + 2];
-    int result_axes; /* as the user sees it */
-    int64_t result_shape[MAX_AXES + 2];
-    int64_t m, n, k;
-} Product;
+const Keyword product_keywords[PRODUCT_VALUES] = {
+    KEYWORD_bias,      KEYWORD_residual,     KEYWORD_activation, KEYWORD_out,       KEYWORD_dtype,
+    KEYWORD_threads,   KEYWORD_reproducible, KEYWORD_kernel,     KEYWORD_out_scale, KEYWORD_out_zero_point,
+    KEYWORD_out_dtype, KEYWORD_device,       KEYWORD_stream};
 
 static bool shape_error(Product *p, const char *needs)
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
-    const hunze_tensor *x = &p->a.tensor;
-    int b_axes = p->b_packed ? p->packed.axes : p->b.tensor.ndim;
-    const int64_t *b_shape = p->b_packed ? p->packed.shape : p->b.tensor.shape;
-    PyErr_Format(PyExc_ValueError, "%s has shape %s; %s %s needs %s %s", p->b_name, shape_text(b_axes, b_shape, b),
-                 p->a_name, shape_text(x->ndim, x->shape, a), p->b_name, needs);
+    const hunze_tensor *x = &p->operands->a.tensor;
+    int b_axes = p->b_packed ? p->packed.axes : p->operands->b.tensor.ndim;
+    const int64_t *b_shape = p->b_packed ? p->packed.shape : p->operands->b.tensor.shape;
+    PyErr_Format(PyExc_ValueError, "%s has shape %s; %s %s needs %s %s", p->names.b, shape_text(b_axes, b_shape, b),
+                 p->names.a, shape_text(x->ndim, x->shape, a), p->names.b, needs);
     return false;
 }
 
@@ -56,8 +25,8 @@ static bool leading_error(Product *p)
 {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     PyErr_Format(PyExc_ValueError, "%s has shape %s and %s has shape %s: their leading axes do not broadcast",
-                 p->a_name, shape_text(p->a.tensor.ndim, p->a.tensor.shape, a), p->b_name,
-                 shape_text(p->b.tensor.ndim, p->b.tensor.shape, b));
+                 p->names.a, shape_text(p->operands->a.tensor.ndim, p->operands->a.tensor.shape, a), p->names.b,
+                 shape_text(p->operands->b.tensor.ndim, p->operands->b.tensor.shape, b));
     return false;
 }
 
@@ -70,13 +39,13 @@ static bool scalar_error(Product *p, const char *name)
 /* The k of both operands, before anything is reshaped. */
 static bool check_inner(Product *p)
 {
-    const hunze_tensor *a = &p->a.tensor;
-    int b_axes = p->b_packed ? p->packed.axes : p->b.tensor.ndim;
-    const int64_t *b_shape = p->b_packed ? p->packed.shape : p->b.tensor.shape;
+    const hunze_tensor *a = &p->operands->a.tensor;
+    int b_axes = p->b_packed ? p->packed.axes : p->operands->b.tensor.ndim;
+    const int64_t *b_shape = p->b_packed ? p->packed.shape : p->operands->b.tensor.shape;
     if (a->ndim == 0)
-        return scalar_error(p, p->a_name);
+        return scalar_error(p, p->names.a);
     if (b_axes == 0)
-        return scalar_error(p, p->b_name);
+        return scalar_error(p, p->names.b);
     if (a->ndim > MAX_AXES - 2 || b_axes > MAX_AXES - 2) {
         PyErr_Format(PyExc_ValueError, "%s takes at most %d axes", p->call.function, MAX_AXES - 2);
         return false;
@@ -99,7 +68,7 @@ static bool check_inner(Product *p)
 
 static bool broadcast(Product *p)
 {
-    const hunze_tensor *a = &p->a.tensor, *b = &p->b.tensor;
+    const hunze_tensor *a = &p->operands->a.tensor, *b = &p->operands->b.tensor;
     int a_axes = a->ndim - 2, b_axes = p->b_packed ? 0 : b->ndim - 2;
     int axes = a_axes > b_axes ? a_axes : b_axes;
     for (int i = 0; i < axes; i++) {
@@ -128,116 +97,119 @@ static void match_axes(const Product *p, Operand *operand)
         operand_insert_axis(operand, operand->tensor.ndim - 1);
 }
 
-static bool take_operands(Product *p, PyObject *a, PyObject *b)
+bool product_take(Product *p, PyObject *a, PyObject *b)
 {
     State *state = p->call.state;
     p->a_quant.present = p->b_quant.present = p->d_quant.present = false;
     p->b_packed = is_packed(state, b);
     if (is_quantized(state, a)) {
-        if (!call_take_quantized(&p->call, a, p->a_name, &p->a, -1, &p->a_quant))
+        if (!call_take_quantized(&p->call, a, p->names.a, &p->operands->a, -1, &p->a_quant))
             return false;
     } else {
-        if (!operand_take(&p->call.place, a, p->a_name, &p->a))
+        if (!operand_take(&p->call.place, a, p->names.a, &p->operands->a))
             return false;
-        call_keep(&p->call, &p->a);
+        call_keep(&p->call, &p->operands->a);
     }
     if (p->b_packed)
-        return packed_take(&p->call, b, p->b_name, p->transposed, &p->b, &p->b_quant, &p->packed);
+        return packed_take(&p->call, b, p->names.b, p->transposed, &p->operands->b, &p->b_quant, &p->packed);
     if (is_quantized(state, b))
-        return call_take_quantized(&p->call, b, p->b_name, &p->b, -1, &p->b_quant);
-    if (!operand_take(&p->call.place, b, p->b_name, &p->b))
+        return call_take_quantized(&p->call, b, p->names.b, &p->operands->b, -1, &p->b_quant);
+    if (!operand_take(&p->call.place, b, p->names.b, &p->operands->b))
         return false;
-    call_keep(&p->call, &p->b);
-    return operands_mix(&p->a, p->a_name, &p->b, p->b_name);
+    call_keep(&p->call, &p->operands->b);
+    return operands_mix(&p->operands->a, p->names.a, &p->operands->b, p->names.b);
 }
 
 static bool take_result(Product *p, PyObject *out, hunze_dtype dtype)
 {
     bool good;
     if (p->call.plan_only) {
-        operand_describe(&p->call.place, dtype, p->axes, p->shape, &p->d);
+        operand_describe(&p->call.place, dtype, p->axes, p->shape, &p->operands->d);
         return true;
     }
     if (out)
-        good = operand_take_output(&p->call.place, out, dtype, p->result_axes, p->result_shape, &p->d) &&
-               (operands_mix(&p->a, p->a_name, &p->d, "out") || (operand_release(&p->d), false));
+        good = operand_take_output(&p->call.place, out, p->names.out, dtype, p->result_axes, p->result_shape,
+                                   &p->operands->d) &&
+               (operands_mix(&p->operands->a, p->names.a, &p->operands->d, p->names.out) ||
+                (operand_release(&p->operands->d), false));
     else
-        good = operand_new(&p->call.place, dtype, p->result_axes, p->result_shape, &p->d);
+        good = operand_new(&p->call.place, dtype, p->result_axes, p->result_shape, &p->operands->d);
     if (!good)
         return false;
-    call_keep(&p->call, &p->d);
+    call_keep(&p->call, &p->operands->d);
     if (p->b_vector)
-        operand_insert_axis(&p->d, p->d.tensor.ndim);
+        operand_insert_axis(&p->operands->d, p->operands->d.tensor.ndim);
     if (p->a_vector)
-        operand_insert_axis(&p->d, p->d.tensor.ndim - 1);
+        operand_insert_axis(&p->operands->d, p->operands->d.tensor.ndim - 1);
     return true;
 }
 
 static bool take_addends(Product *p, PyObject **values, hunze_dtype dtype)
 {
     hunze_gemm_options *options = &p->call.options.gemm;
-    const hunze_dtype operands = p->a.tensor.dtype;
-    if (values[BIAS]) {
-        if (!call_take_addend(&p->call, values[BIAS], "bias", operands, dtype, &p->bias))
+    const hunze_dtype operands = p->operands->a.tensor.dtype;
+    if (values[PRODUCT_BIAS]) {
+        if (!call_take_addend(&p->call, values[PRODUCT_BIAS], p->names.bias, operands, dtype, &p->operands->bias))
             return false;
-        match_axes(p, &p->bias);
-        options->bias = &p->bias.tensor;
+        match_axes(p, &p->operands->bias);
+        options->bias = &p->operands->bias.tensor;
     }
-    if (values[RESIDUAL]) {
-        if (!call_take_addend(&p->call, values[RESIDUAL], "residual", operands, dtype, &p->residual))
+    if (values[PRODUCT_RESIDUAL]) {
+        if (!call_take_addend(&p->call, values[PRODUCT_RESIDUAL], p->names.residual, operands, dtype,
+                              &p->operands->residual))
             return false;
-        match_axes(p, &p->residual);
-        options->residual = &p->residual.tensor;
+        match_axes(p, &p->operands->residual);
+        options->residual = &p->operands->residual.tensor;
     }
-    if (values[ACTIVATION]) {
-        if (!parse_activation(values[ACTIVATION], &p->call.activation))
+    if (values[PRODUCT_ACTIVATION]) {
+        if (!parse_activation(values[PRODUCT_ACTIVATION], &p->call.activation))
             return false;
         options->activation = &p->call.activation;
     }
     return true;
 }
 
-static bool prepare(Product *p, PyObject **values)
+bool product_prepare(Product *p, PyObject **values)
 {
     hunze_dtype dtype, codes;
     hunze_gemm_options *options = &p->call.options.gemm;
     if (!check_inner(p))
         return false;
-    hunze_dtype b_type = p->b_packed ? p->packed.dtype : p->b.tensor.dtype;
-    if (!call_product_dtypes(&p->call, &p->a, &p->a_quant, p->a_name, &p->b, &p->b_quant, p->b_name, p->b_packed,
-                             b_type, values[DTYPE_ARGUMENT], &dtype))
+    hunze_dtype b_type = p->b_packed ? p->packed.dtype : p->operands->b.tensor.dtype;
+    if (!call_product_dtypes(&p->call, &p->operands->a, &p->a_quant, p->names.a, &p->operands->b, &p->b_quant,
+                             p->names.b, p->b_packed, b_type, values[PRODUCT_DTYPE], &dtype))
         return false;
     codes = dtype;
-    p->a_vector = p->a.tensor.ndim == 1;
-    p->b_vector = !p->b_packed && !p->transposed && p->b.tensor.ndim == 1;
+    p->a_vector = p->operands->a.tensor.ndim == 1;
+    p->b_vector = !p->b_packed && !p->transposed && p->operands->b.tensor.ndim == 1;
     if (p->a_vector)
-        operand_insert_axis(&p->a, 0);
+        operand_insert_axis(&p->operands->a, 0);
     if (p->b_vector)
-        operand_insert_axis(&p->b, 1);
+        operand_insert_axis(&p->operands->b, 1);
     if (!broadcast(p))
         return false;
-    if (values[OUT_SCALE]) {
+    if (values[PRODUCT_OUT_SCALE]) {
         if (!(p->a_quant.present && p->a_quant.quant.scale)) {
             PyErr_SetString(PyExc_TypeError, "out_scale requantises a product of QArrays; these operands are none");
             return false;
         }
-        if (!call_take_output_quant(&p->call, values[OUT_SCALE], values[OUT_ZERO_POINT], values[OUT_DTYPE], p->axes - 1,
-                                    &p->d_quant, &codes))
+        if (!call_take_output_quant(&p->call, values[PRODUCT_OUT_SCALE], values[PRODUCT_OUT_ZERO_POINT],
+                                    values[PRODUCT_OUT_DTYPE], p->axes - 1, &p->d_quant, &codes))
             return false;
         options->d_quant = &p->d_quant.quant;
-    } else if (values[OUT_ZERO_POINT] || values[OUT_DTYPE]) {
+    } else if (values[PRODUCT_OUT_ZERO_POINT] || values[PRODUCT_OUT_DTYPE]) {
         PyErr_SetString(PyExc_TypeError, "out_zero_point and out_dtype need out_scale");
         return false;
     }
-    if (!take_addends(p, values, dtype) || !take_result(p, values[OUT], codes))
+    if (!take_addends(p, values, dtype) || !take_result(p, values[PRODUCT_OUT], codes))
         return false;
     options->a_quant = p->a_quant.present ? &p->a_quant.quant : NULL;
     options->b_quant = p->b_quant.present ? &p->b_quant.quant : NULL;
     options->transpose_b = p->transposed && !p->b_packed;
     hunze_call *call = &p->call.call;
-    call->a = &p->a.tensor;
-    call->b = &p->b.tensor;
-    call->d = &p->d.tensor;
+    call->a = &p->operands->a.tensor;
+    call->b = &p->operands->b.tensor;
+    call->d = &p->operands->d.tensor;
     p->call.work = (double)p->n * (double)p->k;
     for (int i = 0; i < p->axes - 1; i++)
         p->call.work *= (double)p->shape[i];
@@ -248,28 +220,31 @@ static PyObject *product(State *state, const char *function, PyObject *a, PyObje
                          PyObject **values)
 {
     Product p;
+    Operands operands;
     PyObject *plan = NULL, *result = NULL;
-    p.a_name = transposed ? "x" : "a";
-    p.b_name = transposed ? "w" : "b";
+    p.operands = &operands;
+    p.names = (OperandNames){transposed ? "x" : "a", transposed ? "w" : "b", "out", "bias", "residual"};
     p.transposed = transposed;
-    if (!call_begin(state, &p.call, function, HUNZE_OP_GEMM, values[THREADS], values[REPRODUCIBLE], values[KERNEL],
-                    values[STREAM]))
+    if (!call_begin(state, &p.call, function, HUNZE_OP_GEMM, values[PRODUCT_THREADS], values[PRODUCT_REPRODUCIBLE],
+                    values[PRODUCT_KERNEL], values[PRODUCT_STREAM]))
         return NULL;
-    if (!call_offload(&p.call, values[DEVICE]) || !offload_weights(&p.call, &b, p.b_name)) {
+    if (!call_offload(&p.call, values[PRODUCT_DEVICE]) || !offload_weights(&p.call, &b, p.names.b)) {
         call_end(&p.call);
         return NULL;
     }
     p.call.names = transposed ? "a is x, b is w, d is out" : "d is out";
-    if (take_operands(&p, a, b) && prepare(&p, values) && call_run(&p.call, &plan))
-        result = plan ? plan : call_result(&p.call, values[OUT], &p.d, &p.a, &p.d_quant, p.result_axes - 1);
+    if (product_take(&p, a, b) && product_prepare(&p, values) && call_run(&p.call, &plan))
+        result =
+            plan ? plan
+                 : call_result(&p.call, values[PRODUCT_OUT], &operands.d, &operands.a, &p.d_quant, p.result_axes - 1);
     call_end(&p.call);
     return result;
 }
 
 PyObject *binding_matmul(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static const Signature signature = {"matmul", 2, 2, -1, VALUES, keywords};
-    PyObject *values[2 + VALUES], *result;
+    static const Signature signature = {"matmul", 2, 2, -1, PRODUCT_VALUES, product_keywords};
+    PyObject *values[2 + PRODUCT_VALUES], *result;
     State *state = state_of(module);
     const bool alone = !names || (PyTuple_Size(names) == 1 &&
                                   PyTuple_GetItem(names, 0) == state->keywords[KEYWORD_out] && arguments[2] != Py_None);
@@ -282,12 +257,10 @@ PyObject *binding_matmul(PyObject *module, PyObject *const *arguments, Py_ssize_
 
 PyObject *binding_linear(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    static const Signature signature = {"linear", 2, 3, KEYWORD_bias, VALUES - 1, keywords};
-    PyObject *values[3 + VALUES];
+    static const Signature signature = {"linear", 2, 3, KEYWORD_bias, PRODUCT_VALUES - 1, product_keywords + 1};
+    PyObject *values[2 + PRODUCT_VALUES];
     State *state = state_of(module);
     if (!parse_arguments(state, &signature, arguments, count, names, values))
         return NULL;
-    PyObject *bias = values[2];
-    values[3 + BIAS] = bias;
-    return product(state, "linear", values[0], values[1], true, values + 3);
+    return product(state, "linear", values[0], values[1], true, values + 2);
 }

@@ -133,16 +133,17 @@ static bool take_header(Call *call, PyObject *view, Packed *packed)
     return good;
 }
 
-/* Whether the weights were packed for the call's function. */
+/* Whether the weights were packed for the call's function; a list of products takes matmul's. */
 static bool fits_function(const Call *call, PyObject *object, const char *name)
 {
     PyObject *made_for = PyObject_GetAttrString(object, "op");
     if (!made_for)
         return false;
-    const bool fits = PyUnicode_Check(made_for) && PyUnicode_CompareWithASCIIString(made_for, call->function) == 0;
+    const char *function = strcmp(call->function, "grouped_matmul") ? call->function : "matmul";
+    const bool fits = PyUnicode_Check(made_for) && PyUnicode_CompareWithASCIIString(made_for, function) == 0;
     if (!fits)
         PyErr_Format(PyExc_TypeError, "%s was packed for %S, not for %s: use hz.pack(hz.%s, w)", name, made_for,
-                     call->function, call->function);
+                     call->function, function);
     Py_DECREF(made_for);
     return fits;
 }

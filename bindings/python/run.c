@@ -36,7 +36,9 @@ bool call_begin(State *state, Call *call, const char *function, hunze_op op, PyO
     call->work = 0;
     call->planned = call->kernel_text = NULL;
     call->plan_only = call->bind = false;
+    call->groups = NULL;
     call->live_count = 0;
+    call->live = call->few;
     memset(&call->run, 0, sizeof call->run);
     memset(&call->options, 0, sizeof call->options);
     if (!active_settings(state, &call->active))
@@ -123,6 +125,8 @@ static hunze_status dispatch(Call *call, const hunze_plan *plan, const hunze_run
     if (plan)
         return hunze_plan_run(plan, c, run);
     hunze_context *context = call->active.context;
+    if (call->groups)
+        return hunze_gemm_grouped(context, call->groups, sizeof *call->groups, call->group_count, c->options, run);
     switch (c->op) {
     case HUNZE_OP_GEMM: return hunze_gemm(context, c->a, c->b, c->c, c->d, c->options, run);
     case HUNZE_OP_CONV: return hunze_conv(context, c->a, c->b, c->d, c->options, run);

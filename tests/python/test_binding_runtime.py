@@ -118,6 +118,7 @@ def operations():
     yield lambda: hz.matmul(A, B, out=out)
     yield lambda: hz.matmul(A, packed)
     yield lambda: hz.matmul(A, memoryview(B), dtype="float64")
+    yield lambda: hz.grouped_matmul([A, A[0]], [B, packed], bias=[B[0], None], out=[None, out[0]])
     yield lambda: hz.linear(A, B.T, [0.0] * 48)
     yield lambda: hz.conv2d(x, w, padding="same")
     yield lambda: hz.linear(q, q, out_scale=0.5)

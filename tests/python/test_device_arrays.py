@@ -305,6 +305,8 @@ def refusals():
         (ValueError, "bias lives on the CPU", lambda: hz.matmul(d, e, bias=f32(3), out=before)),
         (ValueError, "out lives on the CPU", lambda: hz.matmul(d, e, out=np.empty((5, 3), "f"))),
         (ValueError, "device='cpu'|.numpy()", lambda: hz.matmul(d, e, device="cpu", out=before)),
+        (NotImplementedError, "b[1] lives on cuda:0|the CPU: call hz.matmul for each product",
+            lambda: hz.grouped_matmul([a, a], [b, e])),
         (ValueError, "scale lives on the CPU", lambda: hz.linear(
             hz.quantize(d), hz.to_device(hz.quantize(b.T.copy())), out_scale=np.array(0.5, "f"))),
         (ValueError, "b has shape (5, 7); a (5, 7) needs b (7, n)", lambda: hz.matmul(d, d, out=before)),
