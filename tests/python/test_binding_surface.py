@@ -125,7 +125,7 @@ def test_library_is_small_and_self_contained():
     sections = subprocess.run(["readelf", "-SW", library], capture_output=True, text=True, check=True).stdout
     found = re.search(r" \.hunze_fatbin +PROGBITS +\w+ +\w+ +(\w+)", sections)
     fatbins = int(found[1], 16) if found else 0  # code of devices, which a CPU never reads
-    assert library.stat().st_size - fatbins <= 3_000_000
+    assert library.stat().st_size - fatbins <= 3_250_000
     assert fatbins <= 4 << 20
     assert bool(fatbins) == ("built without CUDA" not in str(hz.info()["cuda_reason"]))
     assert (Path(hz.get_include()) / "hunze.h").read_text().count("HUNZE_VERSION")
