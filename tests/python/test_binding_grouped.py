@@ -190,7 +190,7 @@ def test_items_of_a_list_are_what_matmul_takes():
     half = random((3, 4), "float16", 7)
     (got,) = hz.grouped_matmul([half], [half.T], dtype="float32")
     assert got.dtype == "float32" and got.tobytes() == hz.matmul(half, half.T, dtype="float32").tobytes()
-    name = "gemm_f64_portable"
+    name = next(row["name"] for row in hz.info()["kernels"] if row["name"].startswith("gemm_f64"))
     same_list(hz.grouped_matmul([np.eye(3)], [np.eye(3)], kernel=name), [hz.matmul(np.eye(3), np.eye(3), kernel=name)])
 
 
