@@ -65,6 +65,8 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
     } else {
         bl.source = HUNZE_B_LANE;
     }
+    if (bl.source == HUNZE_B_SHARED && bl.panel_bytes > HUNZE_GEMM_LANE_PASS_BYTES) /* of so long a k */
+        bl.source = HUNZE_B_LANE;
     bl.tile_a = hunze_row_widens(row) ? sizeof(float) : bl.element;
     bl.strips = row->float_strip && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_STRIP_M && !jobs->gathers;
     bl.skinny = bl.strips || (!integers && bl.source == HUNZE_B_LANE && m <= HUNZE_GEMM_SKINNY_M);
@@ -74,8 +76,9 @@ static hunze_gemm_blocking blocking_of(const hunze_gemm_jobs *jobs, int32_t thre
 
     int64_t pass_panels = panels;
     if (bl.source == HUNZE_B_SHARED) {
-        int64_t budget = HUNZE_GEMM_PASS_BYTES / (int64_t)(bl.panel_bytes ? bl.panel_bytes : 1);
-        pass_panels = hunze_least(panels, budget > 1 ? budget : 1);
+        const int64_t bytes = hunze_least(HUNZE_GEMM_PASS_BYTES, bl.lanes * HUNZE_GEMM_LANE_PASS_BYTES);
+        const int64_t budget = bl.panel_bytes ? bytes / (int64_t)bl.panel_bytes : panels;
+        pass_panels = hunze_least(panels, hunze_most(budget, 1));
         pass_panels = hunze_ceil_div(panels, hunze_ceil_div(panels, pass_panels)); /* passes of like width */
         bl.shared_bytes = (size_t)pass_panels * bl.panel_bytes;
     }

@@ -19,7 +19,9 @@ enum {
     HUNZE_GEMM_STRIP_ROW_BYTES = 32 << 10,
     HUNZE_GEMM_STRIP_SUMS_BYTES = 128 << 10,
     HUNZE_GEMM_STRIP_A_BYTES = 256 << 10, /* of A beside a B by columns, in L2 too */
-    HUNZE_GEMM_PASS_BYTES = 32 << 20,     /* of B packed at a time */
+    /* Of B packed at a time: for each lane, so that a thread takes at most 16 MB of scratch, and for all. */
+    HUNZE_GEMM_LANE_PASS_BYTES = 15 << 20,
+    HUNZE_GEMM_PASS_BYTES = 32 << 20,
     HUNZE_GEMM_LANE_B_ROWS =
         4096, /* times a row of a panel in t's type: bytes of B that a lane packs for itself at a time */
     HUNZE_GEMM_SCRATCH_BYTES_N = 2048, /* bytes of a row of t in scratch */

@@ -171,6 +171,60 @@ static void workspaces(void **state)
     harness_check(a.live == 0 && a.wrong == 0, "%d blocks were not given back", a.live);
 }
 
+/* Products that nobody could compute in a test: their plans say what they would take. */
+static void scratch_is_bounded(void **state)
+{
+    (void)state;
+    enum { MOST = 16 << 20 }; /* for each thread */
+    static const struct {
+        hunze_type a, b, d;
+    } types[] = {
+        {HUNZE_TYPE_F32, HUNZE_TYPE_F32, HUNZE_TYPE_F32},   {HUNZE_TYPE_F64, HUNZE_TYPE_F64, HUNZE_TYPE_F64},
+        {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_F32}, {HUNZE_TYPE_BF16, HUNZE_TYPE_BF16, HUNZE_TYPE_BF16},
+        {HUNZE_TYPE_F16, HUNZE_TYPE_F16, HUNZE_TYPE_F16},   {HUNZE_TYPE_U8, HUNZE_TYPE_S8, HUNZE_TYPE_S32},
+        {HUNZE_TYPE_U8, HUNZE_TYPE_U8, HUNZE_TYPE_S32},     {HUNZE_TYPE_S16, HUNZE_TYPE_S16, HUNZE_TYPE_S16},
+        {HUNZE_TYPE_S64, HUNZE_TYPE_S64, HUNZE_TYPE_S64}};
+    static const int64_t ms[] = {1, 7, 16, 100, 700, 5000, 300000}, ns[] = {1, 33, 2000, 100000},
+                         ks[] = {1, 64, 2000, 20000, 130000, 3000000};
+    static const int32_t thread_counts[] = {1, 2, 5};
+    for (size_t type = 0; type < sizeof types / sizeof *types; type++)
+        for (int shape = 0; shape < 7 * 4 * 6; shape++)
+            for (int form = 0; form < 4; form++) { /* B and D by columns, or not */
+                const int64_t m = ms[shape % 7], n = ns[shape / 7 % 4], k = ks[shape / 28];
+                const hunze_type of[] = {types[type].a, types[type].b, types[type].d};
+                const int64_t extents[][2] = {{m, k}, {k, n}, {m, n}};
+                const int64_t strides[][2] = {
+                    {k, 1}, {form & 1 ? 1 : n, form & 1 ? k : 1}, {form & 2 ? 1 : n, form & 2 ? m : 1}};
+                hunze_tensor tensors[3];
+                for (int i = 0; i < 3; i++)
+                    tensors[i] = (hunze_tensor){.data = (void *)((uintptr_t)(i + 1) << 44),
+                                                .device = {HUNZE_DEVICE_CPU, 0},
+                                                .ndim = 2,
+                                                .dtype = harness_dtype(of[i]),
+                                                .shape = (int64_t *)extents[i],
+                                                .strides = (int64_t *)strides[i]};
+                const hunze_gemm_options options = {.struct_size = sizeof options};
+                const hunze_call call = {.struct_size = sizeof call,
+                                         .op = HUNZE_OP_GEMM,
+                                         .a = &tensors[0],
+                                         .b = &tensors[1],
+                                         .d = &tensors[2],
+                                         .options = &options};
+                hunze_plan *plan;
+                const hunze_status status = hunze_plan_create(plain, &call, &plan);
+                if (status == HUNZE_ERR_OVERFLOW)
+                    continue; /* k beyond what sums of 8-bit products hold */
+                harness_case("%lld x %lld x %lld, %s, form %d", (long long)m, (long long)n, (long long)k,
+                             hunze_plan_kernel(plan), form);
+                for (int i = 0; i < 3; i++) {
+                    const size_t bytes = hunze_plan_workspace(plan, thread_counts[i]);
+                    harness_check(bytes <= (size_t)MOST * (size_t)thread_counts[i],
+                                  "%zu bytes of scratch for %d threads", bytes, thread_counts[i]);
+                }
+                hunze_plan_release(plan);
+            }
+}
+
 /* ------------------------------------------------------------------ HUNZE_WIPE */
 
 static const uint32_t secret = 0x3f5ec4e7;
@@ -213,7 +267,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_memory_is_the_allocators),
                                        cmocka_unit_test(an_allocator_that_fails),
-                                       cmocka_unit_test(plans_and_meters_without_memory), cmocka_unit_test(workspaces),
+                                       cmocka_unit_test(plans_and_meters_without_memory),
+                                       cmocka_unit_test(workspaces),
+                                       cmocka_unit_test(scratch_is_bounded),
                                        cmocka_unit_test(scratch_is_wiped)};
     return cmocka_run_group_tests_name("memory", tests, make_examples, drop_examples);
 }
