@@ -2,7 +2,7 @@
 /* Small floating-point products whose operands the kernel reads and writes in place, but for a B whose columns are packed on the stack: one K block,
  * nothing behind the sum; one matrix, or a batch of them.  The plan holds the kernel's arguments but for pointers to data, so that a call is
  * little more than the kernel.  The bits are those of hunze_run_gemm. */
-#include "gemm.h"
+#include "gemm_unit.h"
 #include "plan.h"
 
 enum {
@@ -47,6 +47,17 @@ static void find_runs(const hunze_request *request, hunze_float_batch *batch)
     }
 }
 
+/* Whether reading A and B where they lie, once for each few rows of A, is faster than packing B.  Beyond HUNZE_GEMM_DIRECT_PRODUCTS as measured: few
+ * rows have drivers of their own, few columns would leave vectors empty, and rows that are far apart share sets of L1 (on AVX2 twice the time). */
+static bool is_short(const hunze_gemm_shape *shape, int64_t row_bytes)
+{
+    enum { LEAST_N = 32, ROW_BYTES = 2048, TIMES = 4 };
+    const double products = (double)shape->m * (double)shape->n * (double)hunze_most(shape->k, 1);
+    return products <= HUNZE_GEMM_DIRECT_PRODUCTS ||
+           (products <= TIMES * (double)HUNZE_GEMM_DIRECT_PRODUCTS && shape->m > HUNZE_GEMM_STRIP_M &&
+            shape->n >= LEAST_N && row_bytes < ROW_BYTES);
+}
+
 bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
 {
     const uint32_t plain = 1u << HUNZE_ROLE_A | 1u << HUNZE_ROLE_B | 1u << HUNZE_ROLE_C | 1u << HUNZE_ROLE_D;
@@ -55,8 +66,7 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
     const bool f64 = plan->row->d == HUNZE_TYPE_F64;
     if (!plan->row->float_batch || plan->packed || plan->roles & ~plain || plan->flags & HUNZE_REPRODUCIBLE ||
         shape->batch == 0 || (options->activation && options->activation->kind != HUNZE_ACT_NONE) ||
-        shape->k >= (f64 ? HUNZE_KC_F64 : HUNZE_KC_F32) ||
-        (double)shape->m * (double)shape->n * (double)hunze_most(shape->k, 1) > HUNZE_GEMM_DIRECT_PRODUCTS)
+        shape->k >= (f64 ? HUNZE_KC_F64 : HUNZE_KC_F32))
         return false;
     hunze_float_batch *batch = &plan->direct;
     int64_t d_col, c_col = 1;
@@ -68,8 +78,9 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
     strides_of(request->operand[HUNZE_ROLE_D], false, &batch->d_row, &d_col);
     if (request->operand[HUNZE_ROLE_C])
         strides_of(request->operand[HUNZE_ROLE_C], false, &batch->c_row, &c_col);
-    const int64_t panel_bytes = shape->k * plan->row->nr * (f64 ? (int64_t)sizeof(double) : (int64_t)sizeof(float));
-    if (d_col != 1 || c_col != 1 || (plan->direct_b_col != 1 && panel_bytes > PANEL_BYTES))
+    const int64_t bytes = f64 ? (int64_t)sizeof(double) : (int64_t)sizeof(float);
+    if (d_col != 1 || c_col != 1 || !is_short(shape, hunze_most(batch->a_row, batch->b_row) * bytes) ||
+        (plan->direct_b_col != 1 && shape->k * plan->row->nr * bytes > PANEL_BYTES))
         return false;
     static const float one_f32 = 1;
     static const double one_f64 = 1;

@@ -480,6 +480,13 @@ static void check_batches(const hunze_row *row)
     for (int i = 0; i < count; i++)
         taken += any_case(row, &rng, pick(&rng, sizes, 16), pick(&rng, sizes, 16), pick(&rng, ks, 7), true);
     harness_check(!row->float_batch || taken == count, "%d of %d cases are computed in place", taken, count);
+    /* Larger ones, unless rows lie far apart. */
+    const int64_t large[][3] = {{17, 200, 90}, {66, 66, 66}, {100, 33, 101}, {70, 130, 40}};
+    const int more = harness_budget(slow ? 4 : 8, 4);
+    taken = 0;
+    for (int i = 0; i < more; i++)
+        taken += any_case(row, &rng, large[i % 4][0], large[i % 4][1], large[i % 4][2], true);
+    harness_check(!row->float_batch || taken > 0, "no larger case is computed in place");
 }
 
 /* D is C, with beta. */
