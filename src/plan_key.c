@@ -333,15 +333,17 @@ static __attribute__((noinline)) const uint64_t *match_any(const uint64_t *key, 
     return key && tensor->strides ? match_words(key, tensor->strides, tensor->ndim) : key;
 }
 
-/* Whether an operand's words stand at key: that behind them, else NULL.  Of a matrix with strides by one branch. */
+/* Whether an operand's words stand at key: that behind them, else NULL.  Of a matrix with strides by two branches: the first word says that four follow. */
 static inline const uint64_t *match_operand(const uint64_t *key, const hunze_tensor *tensor, int role)
 {
     const int64_t *shape = tensor->shape, *strides = tensor->strides;
     if (__builtin_expect(tensor->ndim != 2 || !shape || !strides, 0))
         return match_any(key, tensor, role);
-    const uint64_t difference = (key[0] ^ operand_word(tensor, role)) | (key[1] ^ (uint64_t)shape[0]) |
-                                (key[2] ^ (uint64_t)shape[1]) | (key[3] ^ (uint64_t)strides[0]) |
-                                (key[4] ^ (uint64_t)strides[1]) | (uint64_t)(tensor->device.type ^ HUNZE_DEVICE_CPU);
+    if (key[0] != operand_word(tensor, role))
+        return NULL;
+    const uint64_t difference = (key[1] ^ (uint64_t)shape[0]) | (key[2] ^ (uint64_t)shape[1]) |
+                                (key[3] ^ (uint64_t)strides[0]) | (key[4] ^ (uint64_t)strides[1]) |
+                                (uint64_t)(tensor->device.type ^ HUNZE_DEVICE_CPU);
     return difference ? NULL : key + 5;
 }
 
