@@ -78,7 +78,7 @@ bool hunze_gemm_is_direct(const hunze_request *request, hunze_plan *plan)
     strides_of(request->operand[HUNZE_ROLE_D], false, &batch->d_row, &d_col);
     if (request->operand[HUNZE_ROLE_C])
         strides_of(request->operand[HUNZE_ROLE_C], false, &batch->c_row, &c_col);
-    const int64_t bytes = f64 ? (int64_t)sizeof(double) : (int64_t)sizeof(float);
+    const int64_t bytes = (int64_t)hunze_type_bytes(plan->row->d);
     if (d_col != 1 || c_col != 1 || !is_short(shape, hunze_most(batch->a_row, batch->b_row) * bytes) ||
         (plan->direct_b_col != 1 && shape->k * plan->row->nr * bytes > PANEL_BYTES))
         return false;

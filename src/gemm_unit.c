@@ -14,14 +14,8 @@ enum {
     MOST_PANEL_ROW = 128       /* bytes */
 };
 
-/* Element (i, j) at base + (i*row + j*col) elements of `size` bytes. */
-static void *at(const void *base, size_t size, int64_t i, int64_t row, int64_t j, int64_t col)
-{
-    return (char *)(uintptr_t)base + (i * row + j * col) * (int64_t)size;
-}
-
-static void copy_strided(size_t size, int64_t m, int64_t n, const void *from, int64_t from_row, int64_t from_col,
-                         void *to, int64_t to_row, int64_t to_col)
+void hunze_gemm_copy_strided(size_t size, int64_t m, int64_t n, const void *from, int64_t from_row, int64_t from_col,
+                             void *to, int64_t to_row, int64_t to_col)
 {
     if (size > 1 && from_col == 1 && to_row == 1) {
         transpose((int)size, false, m, n, from, from_row * (int64_t)size, to, to_col * (int64_t)size);
@@ -46,12 +40,6 @@ static void copy_strided(size_t size, int64_t m, int64_t n, const void *from, in
 #undef COPY
 }
 
-/* Rows of A as a tile reads them. */
-typedef struct a_rows {
-    const void *a;
-    int64_t row, col;
-} a_rows;
-
 /* Rows whose starts are a multiple of 4 KB apart, or nearly, share one set of L1, and a tile has more rows than the set has ways.  From 16
  * bytes more or less on, no more than four share one. */
 static bool rows_collide(int64_t row, size_t size)
@@ -65,34 +53,38 @@ static bool gathers_by_columns(const hunze_gemm_unit *unit)
     return unit->job.gather && unit->job.gather_by_columns && unit->jobs->row->float_tile;
 }
 
-/* All rows of the unit, columns [p0, p1): in memory, or gathered into scratch by columns.  Gathers by rows are left to a_of_tile. */
-static a_rows a_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1)
+/* All rows of the unit, columns [p0, p1): in memory, or gathered into scratch by columns.  Gathers by rows are left to hunze_gemm_rows_of_tile. */
+hunze_gemm_rows hunze_gemm_rows_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1)
 {
     const hunze_gemm_job *job = &unit->job;
     const hunze_gemm_blocking *bl = unit->blocking;
     if (!job->gather)
-        return (a_rows){at(job->a, bl->element, unit->i0, job->a_row, p0, job->a_col), job->a_row, job->a_col};
+        return (hunze_gemm_rows){hunze_gemm_at(job->a, bl->element, unit->i0, job->a_row, p0, job->a_col), job->a_row,
+                                 job->a_col};
     if (gathers_by_columns(unit) && p1 > p0)
         job->gather(job->gather_source, job->gather_row + unit->i0, job->gather_row + unit->i1, p0, p1, unit->a_scratch,
                     1, bl->unit_m);
-    return (a_rows){unit->a_scratch, 1, bl->unit_m};
+    return (hunze_gemm_rows){unit->a_scratch, 1, bl->unit_m};
 }
 
 /* m rows, columns [0, k), into scratch: each contiguous, their starts no multiple of 4 KB apart. */
-static a_rows copied_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k, int64_t copied_row)
+static hunze_gemm_rows copied_rows(const hunze_gemm_unit *unit, hunze_gemm_rows rows, int64_t m, int64_t k,
+                                   int64_t copied_row)
 {
     const size_t size = unit->blocking->element;
-    const a_rows copied = {unit->a_scratch, copied_row, 1};
+    const hunze_gemm_rows copied = {unit->a_scratch, copied_row, 1};
     if (rows.col == 1)
         for (int64_t r = 0; r < m; r++)
-            memcpy(at(copied.a, size, r, copied.row, 0, 0), at(rows.a, size, r, rows.row, 0, 0), (size_t)k * size);
+            memcpy(hunze_gemm_at(copied.a, size, r, copied.row, 0, 0), hunze_gemm_at(rows.a, size, r, rows.row, 0, 0),
+                   (size_t)k * size);
     else
-        copy_strided(size, m, k, rows.a, rows.row, rows.col, unit->a_scratch, copied.row, 1);
+        hunze_gemm_copy_strided(size, m, k, rows.a, rows.row, rows.col, unit->a_scratch, copied.row, 1);
     return copied;
 }
 
 /* m rows, columns [0, k), for tiles that read columns that lie together: where they are, or copied to rows copied_row apart. */
-static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k, int64_t copied_row)
+hunze_gemm_rows hunze_gemm_rows_in_place(const hunze_gemm_unit *unit, hunze_gemm_rows rows, int64_t m, int64_t k,
+                                         int64_t copied_row)
 {
     if (k <= 1 || (rows.col == 1 && !(m > 8 && rows_collide(rows.row, unit->blocking->element))))
         return rows;
@@ -100,12 +92,12 @@ static a_rows in_rows(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64
 }
 
 /* m rows of bf16 or f16, columns [0, k), as tiles read them. */
-static a_rows widened(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64_t k)
+static hunze_gemm_rows widened(const hunze_gemm_unit *unit, hunze_gemm_rows rows, int64_t m, int64_t k)
 {
     const hunze_row *row = unit->jobs->row;
     if (hunze_row_reads_pairs(row))
-        return in_rows(unit, rows, m, k, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD);
-    a_rows wide = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
+        return hunze_gemm_rows_in_place(unit, rows, m, k, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD);
+    hunze_gemm_rows wide = {unit->a_scratch, unit->blocking->kc_longest + HUNZE_GEMM_A_PAD, 1};
     float *to = (float *)(void *)unit->a_scratch;
     if (rows.row == 1) {
         wide.row = 1;
@@ -119,22 +111,24 @@ static a_rows widened(const hunze_gemm_unit *unit, a_rows rows, int64_t m, int64
 
 /* m rows from row i of the block on, columns [p0, p0 + k): gathered, or copied where reading them panel after panel in place would be slow
  * or (bytes) is not possible. */
-static a_rows a_of_tile(const hunze_gemm_unit *unit, a_rows block, int64_t i, int64_t m, int64_t p0, int64_t k)
+hunze_gemm_rows hunze_gemm_rows_of_tile(const hunze_gemm_unit *unit, hunze_gemm_rows block, int64_t i, int64_t m,
+                                        int64_t p0, int64_t k)
 {
     const hunze_gemm_job *job = &unit->job;
     const hunze_gemm_blocking *bl = unit->blocking;
     const hunze_row *row = unit->jobs->row;
     const size_t size = bl->element;
     if (row->widen)
-        return widened(unit, (a_rows){at(block.a, size, i, block.row, 0, 0), block.row, block.col}, m, k);
+        return widened(unit, (hunze_gemm_rows){hunze_gemm_at(block.a, size, i, block.row, 0, 0), block.row, block.col},
+                       m, k);
     if (job->gather && !gathers_by_columns(unit)) {
-        const a_rows gathered = {unit->a_scratch, bl->kc_longest + HUNZE_GEMM_A_PAD, 1};
+        const hunze_gemm_rows gathered = {unit->a_scratch, bl->kc_longest + HUNZE_GEMM_A_PAD, 1};
         const int64_t first = job->gather_row + unit->i0 + i;
         if (k > 0)
             job->gather(job->gather_source, first, first + m, p0, p0 + k, unit->a_scratch, gathered.row, 1);
         return gathered;
     }
-    const a_rows rows = {at(block.a, size, i, block.row, 0, 0), block.row, block.col};
+    const hunze_gemm_rows rows = {hunze_gemm_at(block.a, size, i, block.row, 0, 0), block.row, block.col};
     bool copy = rows.col != 1;
     if (unit->job.gather || k <= 1)
         copy = false;
@@ -143,63 +137,42 @@ static a_rows a_of_tile(const hunze_gemm_unit *unit, a_rows block, int64_t i, in
     if (!copy)
         return rows;
     if (rows.col != 1 && rows.row == 1 && row->float_tile) {
-        const a_rows copied = {unit->a_scratch, 1, row->mr};
+        const hunze_gemm_rows copied = {unit->a_scratch, 1, row->mr};
         for (int64_t p = 0; p < k; p++)
-            memcpy(at(copied.a, size, 0, 0, p, copied.col), at(rows.a, size, 0, 0, p, rows.col), (size_t)m * size);
+            memcpy(hunze_gemm_at(copied.a, size, 0, 0, p, copied.col), hunze_gemm_at(rows.a, size, 0, 0, p, rows.col),
+                   (size_t)m * size);
         return copied;
     }
     return copied_rows(unit, rows, m, k, bl->kc_longest + HUNZE_GEMM_A_PAD);
-}
-
-/* What holds for all tiles of a unit. */
-typedef struct unit_state {
-    hunze_gemm_unit *unit;
-    hunze_gemm_integer integer;
-    size_t t_size, d_size;
-    bool t_in_d, float_epilogue, read_c;
-} unit_state;
-
-static void *t_of(const unit_state *s, int64_t i, int64_t j, int64_t *t_row)
-{
-    const hunze_gemm_unit *unit = s->unit;
-    const int64_t nr = unit->jobs->row->nr;
-    if (s->t_in_d) {
-        *t_row = unit->job.d_row;
-        return at(unit->job.d, s->t_size, unit->i0 + i, unit->job.d_row, unit->j0 + j, 1);
-    }
-    *t_row = nr;
-    if (unit->blocking->one_tile)
-        return unit->t_scratch;
-    return at(unit->t_scratch, s->t_size, i, nr, j, unit->blocking->unit_m);
 }
 
 static hunze_float_epilogue float_epilogue_at(const hunze_float_epilogue *whole, size_t size, int64_t i, int64_t j)
 {
     hunze_float_epilogue part = *whole;
     if (part.bias)
-        part.bias = at(part.bias, size, i, part.bias_row, j, part.bias_col);
+        part.bias = hunze_gemm_at(part.bias, size, i, part.bias_row, j, part.bias_col);
     if (part.residual)
-        part.residual = at(part.residual, size, i, part.residual_row, j, part.residual_col);
+        part.residual = hunze_gemm_at(part.residual, size, i, part.residual_row, j, part.residual_col);
     return part;
 }
 
 /* Rows [i, i + tile.m) and columns [j, j + tile.n) of the unit, over one K block. */
-static void float_tile(const unit_state *s, hunze_float_tile *tile, int64_t i, int64_t j, bool last)
+static void float_tile(const hunze_gemm_unit_state *s, hunze_float_tile *tile, int64_t i, int64_t j, bool last)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
     const hunze_row *row = unit->jobs->row;
     const size_t size = s->t_size;
-    tile->t = t_of(s, i, j, &tile->t_row);
+    tile->t = hunze_gemm_t_of(s, i, j, &tile->t_row);
     if (tile->flags & HUNZE_TILE_READ_C && row->widen) {
         hunze_gemm_narrow_begin(row, job, unit->i0 + i, unit->j0 + j, tile->m, tile->n, tile->t, tile->t_row);
         tile->c = tile->t;
         tile->c_row = tile->t_row;
     } else if (tile->flags & HUNZE_TILE_READ_C) {
-        tile->c = at(job->c, size, unit->i0 + i, job->c_row, unit->j0 + j, job->c_col);
+        tile->c = hunze_gemm_at(job->c, size, unit->i0 + i, job->c_row, unit->j0 + j, job->c_col);
         tile->c_row = job->c_row;
         if (job->c_col != 1 && tile->n > 1) {
-            copy_strided(size, tile->m, tile->n, tile->c, job->c_row, job->c_col, tile->t, tile->t_row, 1);
+            hunze_gemm_copy_strided(size, tile->m, tile->n, tile->c, job->c_row, job->c_col, tile->t, tile->t_row, 1);
             tile->c = tile->t;
             tile->c_row = tile->t_row;
         }
@@ -215,7 +188,7 @@ static void float_tile(const unit_state *s, hunze_float_tile *tile, int64_t i, i
 
 /* Rows [i, i + tile.m) read in place, segment after segment of k, against every panel; between segments the sums wait in scratch.  False:
  * these rows must be gathered. */
-static bool float_segments(const unit_state *s, hunze_float_tile *tile, int64_t i, const char *panels,
+static bool float_segments(const hunze_gemm_unit_state *s, hunze_float_tile *tile, int64_t i, const char *panels,
                            size_t panel_bytes)
 {
     const hunze_gemm_unit *unit = s->unit;
@@ -276,7 +249,8 @@ static void pack_rest(const hunze_row *row, hunze_float_tile *tile, const hunze_
 
 /* One K block of very few rows, B where it is: some of B's rows at a time over all of the unit's columns, as memory likes to be read.  Between
  * them the sums wait in scratch, panel by panel [m][nr]. */
-static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
+static void float_skinny(const hunze_gemm_unit_state *s, hunze_float_tile tile, hunze_gemm_rows a, int64_t p0,
+                         bool last)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
@@ -296,12 +270,12 @@ static void float_skinny(const unit_state *s, hunze_float_tile tile, a_rows a, i
         tile.alpha = end ? alpha : &one;
         for (int64_t j = 0; j < n; j += nr) {
             tile.n = (int32_t)hunze_least(nr, n - j);
-            tile.b = at(job->b, element, p0 + p, job->b_row, unit->j0 + j, 1);
+            tile.b = hunze_gemm_at(job->b, element, p0 + p, job->b_row, unit->j0 + j, 1);
             pack_rest(row, &tile, job, rest);
             for (int64_t i = 0; i < m; i += mr) {
-                char *sums = at(unit->b_scratch, size, i, nr, j, m);
+                char *sums = hunze_gemm_at(unit->b_scratch, size, i, nr, j, m);
                 tile.m = (int32_t)hunze_least(mr, m - i);
-                tile.a = at(a.a, unit->blocking->tile_a, i, a.row, p, a.col);
+                tile.a = hunze_gemm_at(a.a, unit->blocking->tile_a, i, a.row, p, a.col);
                 tile.start = p > 0 ? sums : NULL;
                 tile.start_row = nr;
                 if (end) {
@@ -328,27 +302,27 @@ static void take_a_by_steps(const hunze_gemm_unit *unit, int64_t p0, int64_t k, 
     strip->a_row = STEP;
     for (int64_t p = 0; p < k; p += STEP)
         for (int64_t i = 0; i < strip->m; i++) { /* a row at a time: rows may share a set of L1 */
-            const void *from = at(job->a, size, unit->i0 + i, job->a_row, p0 + p, job->a_col);
-            void *to = at(unit->a_scratch, size, p, strip->m, i, STEP);
+            const void *from = hunze_gemm_at(job->a, size, unit->i0 + i, job->a_row, p0 + p, job->a_col);
+            void *to = hunze_gemm_at(unit->a_scratch, size, p, strip->m, i, STEP);
             if (job->a_col == 1)
                 memcpy(to, from, (size_t)hunze_least(STEP, k - p) * size);
             else
-                copy_strided(size, 1, hunze_least(STEP, k - p), from, 0, job->a_col, to, 0, 1);
+                hunze_gemm_copy_strided(size, 1, hunze_least(STEP, k - p), from, 0, job->a_col, to, 0, 1);
         }
 }
 
 /* And as strips of B's columns do, row after row. */
-static a_rows a_by_rows(const hunze_gemm_unit *unit, int64_t p0, int64_t k)
+static hunze_gemm_rows a_by_rows(const hunze_gemm_unit *unit, int64_t p0, int64_t k)
 {
     const hunze_gemm_job *job = &unit->job;
-    const a_rows rows = {at(job->a, unit->blocking->element, unit->i0, job->a_row, p0, job->a_col), job->a_row,
-                         job->a_col};
+    const hunze_gemm_rows rows = {hunze_gemm_at(job->a, unit->blocking->element, unit->i0, job->a_row, p0, job->a_col),
+                                  job->a_row, job->a_col};
     return copied_rows(unit, rows, unit->i1 - unit->i0, k, hunze_gemm_strip_a_row(k));
 }
 
 /* Over one K block by a strip, which starts at column j of the unit: the sums first, then D of them, tile by tile. */
-static void float_strip(const unit_state *s, hunze_float_tile tile, const hunze_float_strip *strip, int64_t j,
-                        bool last)
+static void float_strip(const hunze_gemm_unit_state *s, hunze_float_tile tile, const hunze_float_strip *strip,
+                        int64_t j, bool last)
 {
     const hunze_row *row = s->unit->jobs->row;
     row->float_strip(strip);
@@ -360,14 +334,15 @@ static void float_strip(const unit_state *s, hunze_float_tile tile, const hunze_
         tile.n = (int32_t)hunze_least(row->nr, strip->n - column);
         for (int64_t i = 0; i < strip->m; i += row->mr) {
             tile.m = (int32_t)hunze_least(row->mr, strip->m - i);
-            tile.start = at(strip->sums, s->t_size, i, strip->sums_row, column, 1);
+            tile.start = hunze_gemm_at(strip->sums, s->t_size, i, strip->sums_row, column, 1);
             float_tile(s, &tile, i, j + column, last);
         }
     }
 }
 
 /* One K block of few rows, B where it is or packed: panel after panel, so that each is read once.  While the rows of one are computed, the next is fetched. */
-static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a, int64_t p0, bool last)
+static void float_few_rows(const hunze_gemm_unit_state *s, hunze_float_tile tile, hunze_gemm_rows a, int64_t p0,
+                           bool last)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
@@ -386,14 +361,14 @@ static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a,
             tile.b_row = nr;
             tile.b = unit->panels + (size_t)(j / nr) * panel_bytes + (size_t)(p0 * nr) * element;
         } else {
-            tile.b = at(job->b, element, p0, job->b_row, unit->j0 + j, 1);
+            tile.b = hunze_gemm_at(job->b, element, p0, job->b_row, unit->j0 + j, 1);
             pack_rest(row, &tile, job, unit->b_scratch);
         }
         tile.ahead = !unit->panels ? NULL : (const char *)tile.b + (n > nr ? panel_bytes : FETCH_AHEAD);
         tile.ahead_bytes = tile.ahead ? step_bytes / tiles : 0;
         for (int64_t i = 0; i < m; i += rows) {
             tile.m = (int32_t)hunze_least(rows, m - i);
-            tile.a = at(a.a, unit->blocking->tile_a, i, a.row, 0, 0);
+            tile.a = hunze_gemm_at(a.a, unit->blocking->tile_a, i, a.row, 0, 0);
             float_tile(s, &tile, i, j, last);
             if (tile.ahead)
                 tile.ahead = (const char *)tile.ahead + steps * tile.ahead_bytes;
@@ -402,7 +377,7 @@ static void float_few_rows(const unit_state *s, hunze_float_tile tile, a_rows a,
 }
 
 /* One K block. */
-static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, bool last)
+static void float_block(const hunze_gemm_unit_state *s, hunze_float_tile tile, int64_t p0, bool last)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
@@ -410,7 +385,7 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
     const hunze_row *row = unit->jobs->row;
     const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
     const size_t size = bl->element;
-    const a_rows block = a_of_block(unit, p0, p0 + tile.k);
+    const hunze_gemm_rows block = hunze_gemm_rows_of_block(unit, p0, p0 + tile.k);
     const bool in_place = bl->source == HUNZE_B_LANE && (job->b_col == 1 || job->n == 1);
     if (in_place && bl->strips) {
         hunze_float_strip strip = hunze_gemm_skinny_strip(unit, 0, n, p0, tile.k);
@@ -419,7 +394,7 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
         return;
     }
     if ((in_place && m <= HUNZE_GEMM_IN_PLACE_TILES * mr) || (unit->panels && row->widen && m <= HUNZE_GEMM_FEW_ROWS)) {
-        const a_rows rows = row->widen ? widened(unit, block, m, tile.k) : block;
+        const hunze_gemm_rows rows = row->widen ? widened(unit, block, m, tile.k) : block;
         (bl->skinny ? float_skinny : float_few_rows)(s, tile, rows, p0, last);
         return;
     }
@@ -431,8 +406,9 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
         panels = unit->b_scratch;
         panel_bytes = (size_t)(hunze_ceil_div(tile.k, row->kr) * row->kr * nr) * size;
         for (int64_t j = 0; j < n && tile.k > 0; j += nr)
-            row->pack_b(tile.k, hunze_least(nr, n - j), at(job->b, size, p0, job->b_row, unit->j0 + j, job->b_col),
-                        job->b_row, job->b_col, unit->b_scratch + (size_t)(j / nr) * panel_bytes);
+            row->pack_b(tile.k, hunze_least(nr, n - j),
+                        hunze_gemm_at(job->b, size, p0, job->b_row, unit->j0 + j, job->b_col), job->b_row, job->b_col,
+                        unit->b_scratch + (size_t)(j / nr) * panel_bytes);
     }
     const int64_t k = tile.k;
     const bool segments = job->segments && bl->k_blocks == 1 && !s->read_c && unit->jobs->alpha == 1 &&
@@ -442,7 +418,7 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
         if (segments && float_segments(s, &tile, i, panels, panel_bytes))
             continue;
         tile.k = k;
-        const a_rows a = a_of_tile(unit, block, i, tile.m, p0, k);
+        const hunze_gemm_rows a = hunze_gemm_rows_of_tile(unit, block, i, tile.m, p0, k);
         tile.a = a.a;
         tile.a_row = a.row;
         tile.a_col = a.col;
@@ -455,21 +431,22 @@ static void float_block(const unit_state *s, hunze_float_tile tile, int64_t p0, 
 }
 
 /* t in scratch to a D whose rows are not contiguous, panel by panel. */
-static void store_transposed(const unit_state *s)
+static void store_transposed(const hunze_gemm_unit_state *s)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
     const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = unit->jobs->row->nr;
     for (int64_t j = 0; j < n; j += nr) {
         int64_t t_row;
-        const void *t = t_of(s, 0, j, &t_row);
-        copy_strided(s->t_size, m, hunze_least(nr, n - j), t, t_row, 1,
-                     at(job->d, s->t_size, unit->i0, job->d_row, unit->j0 + j, job->d_col), job->d_row, job->d_col);
+        const void *t = hunze_gemm_t_of(s, 0, j, &t_row);
+        hunze_gemm_copy_strided(s->t_size, m, hunze_least(nr, n - j), t, t_row, 1,
+                                hunze_gemm_at(job->d, s->t_size, unit->i0, job->d_row, unit->j0 + j, job->d_col),
+                                job->d_row, job->d_col);
     }
 }
 
 /* What tiles of a K block share, and where the block starts. */
-static hunze_float_tile tile_of_block(const unit_state *s, int64_t block, int64_t *p0)
+static hunze_float_tile tile_of_block(const hunze_gemm_unit_state *s, int64_t block, int64_t *p0)
 {
     const hunze_gemm_blocking *bl = s->unit->blocking;
     *p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
@@ -481,7 +458,7 @@ static hunze_float_tile tile_of_block(const unit_state *s, int64_t block, int64_
                                                    : HUNZE_TILE_FIRST};
 }
 
-static void float_columns(const unit_state *s)
+static void float_columns(const hunze_gemm_unit_state *s)
 {
     const hunze_gemm_blocking *bl = s->unit->blocking;
     for (int64_t block = 0; block < bl->k_blocks; block++) {
@@ -494,7 +471,7 @@ static void float_columns(const unit_state *s)
 }
 
 /* Few rows, B by columns, which are contiguous: a panel of them after the other, each over as many K blocks as A is copied of. */
-static void float_strips_by_columns(const unit_state *s)
+static void float_strips_by_columns(const hunze_gemm_unit_state *s)
 {
     const hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_job *job = &unit->job;
@@ -503,19 +480,19 @@ static void float_strips_by_columns(const unit_state *s)
     for (int64_t first = 0, end; first < bl->k_blocks; first = end) {
         end = hunze_least(first + bl->strip_blocks, bl->k_blocks);
         const int64_t start = hunze_gemm_k_block_start(bl->k, bl->kc, first);
-        const a_rows a = a_by_rows(unit, start, hunze_gemm_k_block_start(bl->k, bl->kc, end) - start);
+        const hunze_gemm_rows a = a_by_rows(unit, start, hunze_gemm_k_block_start(bl->k, bl->kc, end) - start);
         for (int64_t j = 0; j < n; j += nr)
             for (int64_t block = first; block < end; block++) {
                 int64_t p0;
                 const hunze_float_tile tile = tile_of_block(s, block, &p0);
                 hunze_float_strip strip = hunze_gemm_skinny_strip(unit, j, hunze_least(nr, n - j), p0, tile.k);
-                strip.a = at(a.a, bl->element, 0, 0, p0 - start, 1);
+                strip.a = hunze_gemm_at(a.a, bl->element, 0, 0, p0 - start, 1);
                 strip.a_step = HUNZE_STRIP_ROWS;
                 strip.a_row = a.row;
                 if (block + 1 < end)
-                    strip.next = at(strip.b, bl->element, tile.k, 1, 0, 0);
+                    strip.next = hunze_gemm_at(strip.b, bl->element, tile.k, 1, 0, 0);
                 else if (j + nr < n)
-                    strip.next = at(job->b, bl->element, start, 1, unit->j0 + j + nr, job->b_col);
+                    strip.next = hunze_gemm_at(job->b, bl->element, start, 1, unit->j0 + j + nr, job->b_col);
                 float_strip(s, tile, &strip, j, block + 1 == bl->k_blocks);
             }
     }
@@ -523,7 +500,7 @@ static void float_strips_by_columns(const unit_state *s)
         store_transposed(s);
 }
 
-static void float_unit(unit_state *s)
+static void float_unit(hunze_gemm_unit_state *s)
 {
     hunze_gemm_unit *unit = s->unit;
     const hunze_gemm_blocking *bl = unit->blocking;
@@ -546,206 +523,16 @@ static void float_unit(unit_state *s)
     }
 }
 
-/* s32 sums that are the result as they are. */
-static bool is_result(const hunze_int_epilogue *e)
-{
-    return e->output == HUNZE_TYPE_S32 && !e->row_offset && !e->column_offset && e->activation == HUNZE_ACT_NONE;
-}
-
-static void int_tile(const unit_state *s, hunze_int_tile *tile, int64_t i, int64_t j, bool last)
-{
-    const hunze_gemm_unit *unit = s->unit;
-    const hunze_gemm_job *job = &unit->job;
-    const hunze_row *row = unit->jobs->row;
-    tile->t = t_of(s, i, j, &tile->t_row);
-    row->int_tile(tile);
-    if (!last)
-        return;
-    if (s->integer.outer)
-        hunze_gemm_integer_outer(&s->integer, unit->blocking->k, i, j, tile->m, tile->n, tile->t, tile->t_row);
-    /* The epilogue writes where it may: D itself, t, or (bytes of a D whose rows are not contiguous) the stage. */
-    void *d = at(job->d, s->d_size, unit->i0 + i, job->d_row, unit->j0 + j, job->d_col);
-    const bool direct = job->d_col == 1 || tile->n == 1;
-    void *out = direct ? d : s->d_size == s->t_size ? (void *)tile->t : unit->stage;
-    const int64_t out_row = direct ? job->d_row : row->nr;
-    if (out != tile->t || !is_result(&s->integer.epilogue)) {
-        hunze_int_epilogue part = hunze_gemm_integer_epilogue_at(&s->integer.epilogue, i, j);
-        row->int_epilogue(&part, tile->m, tile->n, tile->t, tile->t_row, out, out_row);
-    }
-    if (!direct)
-        copy_strided(s->d_size, tile->m, tile->n, out, out_row, 1, d, job->d_row, job->d_col);
-}
-
-/* One K block carries the sums over all of k. */
-static const int32_t no_sums[64] = {0};
-
-/* Lines of runs that follow each other, step bytes from start to start, some at a time. */
-typedef struct fetch {
-    const char *run;
-    int64_t bytes, step, runs, at;
-} fetch;
-
-static void fetch_lines(fetch *f, int64_t lines)
-{
-    for (; lines > 0 && f->runs > 0; lines--) {
-        __builtin_prefetch(f->run + f->at, 0, 2);
-        f->at += 64;
-        if (f->at >= f->bytes) {
-            f->at = 0;
-            f->run += f->step;
-            f->runs--;
-        }
-    }
-}
-
-/* All rows of the unit, columns [p0, p0 + k): where they are, or copied. */
-static a_rows a_of_piece(const hunze_gemm_unit *unit, int64_t p0, int64_t k)
-{
-    const hunze_gemm_job *job = &unit->job;
-    const int64_t m = unit->i1 - unit->i0, first = job->gather_row + unit->i0;
-    const a_rows copied = {unit->a_scratch, HUNZE_GEMM_PIECE_K + HUNZE_GEMM_A_PAD, 1};
-    if (job->gather) {
-        if (k > 0)
-            job->gather(job->gather_source, first, first + m, p0, p0 + k, unit->a_scratch, copied.row, 1);
-        return copied;
-    }
-    const a_rows rows = {at(job->a, 1, unit->i0, job->a_row, p0, job->a_col), job->a_row, job->a_col};
-    return in_rows(unit, rows, m, k, copied.row);
-}
-
-hunze_gemm_piece hunze_gemm_piece_of(const hunze_row *row, int64_t m, int64_t k, bool by_columns)
-{
-    enum {
-        FEW_ROWS = 8,
-        FEW_K = 64,
-        FEW_N = 4096,
-        GROUP = 256,
-        ALIGNED_K = 8
-    }; /* panels of 8 columns and more start at lines */
-    const int64_t most_k = hunze_ceil_div(hunze_least(hunze_most(k, 1), HUNZE_GEMM_PIECE_K), ALIGNED_K) * ALIGNED_K;
-    if (by_columns)
-        return (hunze_gemm_piece){most_k, row->nr, row->nr};
-    /* Few rows wait for B, which comes fastest by long rows: what is packed of it stays in the first cache.  More rows would store their sums too often. */
-    if (m <= FEW_ROWS)
-        return (hunze_gemm_piece){hunze_least(most_k, FEW_K), FEW_N, GROUP};
-    return (hunze_gemm_piece){most_k, GROUP, GROUP};
-}
-
-/* B where it is: of a piece, which the second cache holds, a group of columns after the other is packed and multiplied at once.  Meanwhile the next piece
- * comes nearer, in the order in which it lies in memory. */
-static void int_pieces(unit_state *s)
-{
-    const hunze_gemm_unit *unit = s->unit;
-    const hunze_gemm_job *job = &unit->job;
-    const hunze_row *row = unit->jobs->row;
-    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr, k = unit->blocking->k;
-    const bool by_columns = job->b_row == 1 && job->b_col != 1;
-    const hunze_gemm_piece piece = hunze_gemm_piece_of(row, unit->jobs->m, k, by_columns);
-    const char *b = at(job->b, 1, 0, job->b_row, unit->j0, job->b_col);
-    hunze_gemm_integer *integer = &s->integer;
-    for (int64_t j0 = 0; j0 < n; j0 += piece.n)
-        for (int64_t p0 = 0; p0 < k || p0 == 0; p0 += piece.k) {
-            const int64_t p1 = hunze_least(p0 + piece.k, k), j1 = hunze_least(j0 + piece.n, n);
-            const bool last = p1 == k;
-            hunze_int_tile tile = {.k = p1 - p0, .flags = p0 == 0 ? HUNZE_TILE_FIRST : 0};
-            const a_rows a = a_of_piece(unit, p0, tile.k);
-            if (integer->row_sums && j0 == 0)
-                hunze_gemm_integer_sum_rows(integer, row->a == HUNZE_TYPE_S8, 0, m, tile.k, a.a, a.row);
-            if (last && j0 == 0)
-                hunze_gemm_integer_offsets(integer, unit, 0, m);
-            fetch next = {0};
-            const int64_t next_p = last ? 0 : p1, next_j = last ? j1 : j0, next_k = hunze_least(piece.k, k - next_p),
-                          next_n = hunze_least(piece.n, n - next_j);
-            if (next_n > 0)
-                next = (fetch){.run = at(b, 1, next_p, job->b_row, next_j, job->b_col),
-                               .bytes = by_columns ? next_k : next_n,
-                               .step = by_columns ? job->b_col : job->b_row,
-                               .runs = by_columns ? next_n : next_k};
-            const int64_t lines =
-                hunze_ceil_div(next.runs * hunze_ceil_div(next.bytes, 64), hunze_ceil_div(j1 - j0, nr));
-            hunze_int_packing packing = {.k = tile.k,
-                                         .b_row = job->b_row,
-                                         .b_col = job->b_col,
-                                         .flip = unit->jobs->unsigned_b ? 0x80 : 0,
-                                         .panels = unit->b_scratch,
-                                         .panel_bytes = piece.k * nr,
-                                         .column_sums_step = nr};
-            for (int64_t j = j0; j < j1; j += nr) {
-                if ((j - j0) % piece.group == 0) {
-                    packing.n = hunze_least(piece.group, j1 - j);
-                    packing.b = at(b, 1, p0, job->b_row, j, job->b_col);
-                    packing.column_sums = integer->column_sums ? integer->column_sum + j : NULL;
-                    row->pack_int(&packing);
-                    if (last)
-                        hunze_gemm_integer_column_offsets(integer, unit, j, packing.n);
-                }
-                fetch_lines(&next, lines);
-                tile.n = (int32_t)hunze_least(nr, n - j);
-                tile.b = unit->b_scratch + (j - j0) % piece.group / nr * packing.panel_bytes;
-                tile.column_sums = last ? integer->column_sum + j : no_sums;
-                for (int64_t i = 0; i < m; i += mr) {
-                    tile.m = (int32_t)hunze_least(mr, m - i);
-                    tile.a = at(a.a, 1, i, a.row, 0, 0);
-                    tile.a_row = a.row;
-                    int_tile(s, &tile, i, j, last);
-                }
-            }
-        }
-}
-
-static void int_unit(unit_state *s)
-{
-    hunze_gemm_unit *unit = s->unit;
-    const hunze_gemm_blocking *bl = unit->blocking;
-    const hunze_row *row = unit->jobs->row;
-    const int64_t m = unit->i1 - unit->i0, n = unit->j1 - unit->j0, nr = row->nr, mr = row->mr;
-    const size_t elements_bytes = hunze_packed_elements_bytes(row, bl->k);
-    hunze_gemm_integer_begin(&s->integer, unit);
-    if (!unit->panels) {
-        int_pieces(s);
-        return;
-    }
-    for (int64_t j = 0; j < n; j += nr)
-        hunze_gemm_integer_add_column_sums(
-            &s->integer, j, hunze_least(nr, n - j),
-            (const int32_t *)(const void *)(unit->panels + (size_t)(j / nr) * bl->panel_bytes + elements_bytes));
-    hunze_gemm_integer_column_offsets(&s->integer, unit, 0, n);
-    for (int64_t block = 0; block < bl->k_blocks; block++) {
-        const int64_t p0 = hunze_gemm_k_block_start(bl->k, bl->kc, block);
-        const bool last = block + 1 == bl->k_blocks;
-        hunze_int_tile tile = {.k = hunze_gemm_k_block_start(bl->k, bl->kc, block + 1) - p0,
-                               .flags = block == 0 ? HUNZE_TILE_FIRST : 0};
-        const a_rows rows = a_of_block(unit, p0, p0 + tile.k);
-        for (int64_t i = 0; i < m; i += mr) {
-            tile.m = (int32_t)hunze_least(mr, m - i);
-            const a_rows a = a_of_tile(unit, rows, i, tile.m, p0, tile.k);
-            tile.a = a.a;
-            tile.a_row = a.row;
-            if (s->integer.row_sums)
-                hunze_gemm_integer_sum_rows(&s->integer, row->a == HUNZE_TYPE_S8, i, tile.m, tile.k, a.a, a.row);
-            if (last)
-                hunze_gemm_integer_offsets(&s->integer, unit, i, tile.m);
-            for (int64_t j = 0; j < n; j += nr) {
-                const char *panel = unit->panels + (size_t)(j / nr) * bl->panel_bytes;
-                tile.n = (int32_t)hunze_least(nr, n - j);
-                tile.b = panel + p0 * nr;
-                tile.column_sums = block == 0 ? (const int32_t *)(const void *)(panel + elements_bytes) : no_sums;
-                int_tile(s, &tile, i, j, last);
-            }
-        }
-    }
-}
-
 void hunze_gemm_run_unit(hunze_gemm_unit *unit)
 {
     const hunze_row *row = unit->jobs->row;
-    unit_state s = {.unit = unit, .t_size = hunze_type_bytes(row->d)};
+    hunze_gemm_unit_state s = {.unit = unit, .t_size = hunze_type_bytes(row->d)};
     s.d_size = row->int_tile ? hunze_type_bytes(unit->job.int_epilogue.output) : s.t_size;
     s.t_in_d = (unit->job.d_col == 1 || unit->job.n == 1) && s.d_size == s.t_size && !unit->job.narrow_d;
     s.float_epilogue = hunze_float_epilogue_is_needed(&unit->job.float_epilogue);
     s.read_c = unit->jobs->beta != 0 && unit->job.c;
     if (row->int_tile)
-        int_unit(&s);
+        hunze_gemm_integer_unit(&s);
     else
         float_unit(&s);
 }

@@ -1,5 +1,5 @@
-/* What the files of the GEMM driver share: gemm_blocked.c cuts a product into units, gemm_unit.c runs one, gemm_integer.c adds
- * what integers need. */
+/* What the files of the GEMM driver share: gemm_blocked.c cuts a product into units, gemm_unit.c runs one, gemm_integer.c
+ * one of 8-bit integers, gemm_skinny.c says how few rows lie. */
 #ifndef HUNZE_GEMM_UNIT_H
 #define HUNZE_GEMM_UNIT_H
 
@@ -68,8 +68,6 @@ typedef struct hunze_gemm_unit {
     hunze_scalar alpha, beta;
 } hunze_gemm_unit;
 
-/* Pieces of m rows' products. */
-hunze_gemm_piece hunze_gemm_piece_of(const hunze_row *row, int64_t m, int64_t k, bool by_columns);
 void hunze_gemm_run_unit(hunze_gemm_unit *unit);
 
 /* ------------------------------------------------------------------ few rows of f32 and f64 (gemm_skinny.c) */
@@ -81,30 +79,59 @@ static inline int64_t hunze_gemm_strip_a_row(int64_t k) { return hunze_ceil_div(
 /* The strip of columns [j, j + n) of the unit over k values of p from p0 on, its sums in b_scratch; who runs it adds A. */
 hunze_float_strip hunze_gemm_skinny_strip(const hunze_gemm_unit *unit, int64_t j, int64_t n, int64_t p0, int64_t k);
 
-/* ------------------------------------------------------------------ integers (gemm_integer.c) */
+/* ------------------------------------------------------------------ what units of floats and of integers share (gemm_unit.c) */
 
-/* Zero points of one unit.  Where both are one number per tensor they become offsets; else `outer` is applied to t itself. */
-typedef struct hunze_gemm_integer {
-    hunze_int_epilogue epilogue; /* by rows and columns of the unit */
-    bool row_sums;               /* rows of A must be summed: some zero point of B is not 0 */
-    bool column_sums;            /* and columns of B: some zero point of A is not 0, or tiles want them */
-    bool outer;
-    int32_t *row_offset, *column_offset, *row_sum, *row_zero, *column_zero, *column_sum;
-} hunze_gemm_integer;
+/* Element (i, j) at base + (i*row + j*col) elements of `size` bytes. */
+static inline void *hunze_gemm_at(const void *base, size_t size, int64_t i, int64_t row, int64_t j, int64_t col)
+{
+    return (char *)(uintptr_t)base + (i * row + j * col) * (int64_t)size;
+}
+
+/* Rows of A as a tile reads them. */
+typedef struct hunze_gemm_rows {
+    const void *a;
+    int64_t row, col;
+} hunze_gemm_rows;
+
+/* Copies element (i, j) of m by n, elements of 1, 2, 4 or 8 bytes. */
+void hunze_gemm_copy_strided(size_t size, int64_t m, int64_t n, const void *from, int64_t from_row, int64_t from_col,
+                             void *to, int64_t to_row, int64_t to_col);
+/* All rows of the unit, columns [p0, p1): in memory, or gathered into scratch by columns; what is gathered by rows comes by tiles. */
+hunze_gemm_rows hunze_gemm_rows_of_block(const hunze_gemm_unit *unit, int64_t p0, int64_t p1);
+/* m rows from row i of the block on, columns [p0, p0 + k), as a tile reads them: in place, gathered or copied. */
+hunze_gemm_rows hunze_gemm_rows_of_tile(const hunze_gemm_unit *unit, hunze_gemm_rows block, int64_t i, int64_t m,
+                                        int64_t p0, int64_t k);
+/* m rows, columns [0, k), each contiguous: where they are, or copied to rows copied_row apart. */
+hunze_gemm_rows hunze_gemm_rows_in_place(const hunze_gemm_unit *unit, hunze_gemm_rows rows, int64_t m, int64_t k,
+                                         int64_t copied_row);
+
+/* What holds for all tiles of a unit. */
+typedef struct hunze_gemm_unit_state {
+    hunze_gemm_unit *unit;
+    size_t t_size, d_size;
+    bool t_in_d, float_epilogue, read_c;
+} hunze_gemm_unit_state;
+
+/* Element (i, j) of the unit's t. */
+static inline void *hunze_gemm_t_of(const hunze_gemm_unit_state *s, int64_t i, int64_t j, int64_t *t_row)
+{
+    const hunze_gemm_unit *unit = s->unit;
+    const int64_t nr = unit->jobs->row->nr;
+    if (s->t_in_d) {
+        *t_row = unit->job.d_row;
+        return hunze_gemm_at(unit->job.d, s->t_size, unit->i0 + i, unit->job.d_row, unit->j0 + j, 1);
+    }
+    *t_row = nr;
+    if (unit->blocking->one_tile)
+        return unit->t_scratch;
+    return hunze_gemm_at(unit->t_scratch, s->t_size, i, nr, j, unit->blocking->unit_m);
+}
+
+/* ------------------------------------------------------------------ integers of 8 bits (gemm_integer.c) */
 
 size_t hunze_gemm_integer_scratch_bytes(int64_t unit_m, int64_t unit_n);
-void hunze_gemm_integer_begin(hunze_gemm_integer *integer, const hunze_gemm_unit *unit);
-/* Adds to the sums of rows [i, i + m) of the unit those over k values; element (r, p) at a + r*a_row + p. */
-void hunze_gemm_integer_sum_rows(hunze_gemm_integer *integer, bool is_signed, int64_t i, int64_t m, int64_t k,
-                                 const void *a, int64_t a_row);
-void hunze_gemm_integer_add_column_sums(hunze_gemm_integer *integer, int64_t j, int64_t n, const int32_t *sums);
-/* Once their sums are complete: the offsets of columns [j, j + n) and of rows [i, i + m). */
-void hunze_gemm_integer_column_offsets(hunze_gemm_integer *integer, const hunze_gemm_unit *unit, int64_t j, int64_t n);
-void hunze_gemm_integer_offsets(hunze_gemm_integer *integer, const hunze_gemm_unit *unit, int64_t i, int64_t m);
-/* Zero points that are no offsets, on rows [i, i + m), columns [j, j + n) of the unit, t pointing at (i, j). */
-void hunze_gemm_integer_outer(const hunze_gemm_integer *integer, int64_t k, int64_t i, int64_t j, int64_t m, int64_t n,
-                              int32_t *t, int64_t t_row);
-/* The epilogue as it applies from (i, j) of the unit on. */
-hunze_int_epilogue hunze_gemm_integer_epilogue_at(const hunze_int_epilogue *epilogue, int64_t i, int64_t j);
+/* Pieces of m rows' products. */
+hunze_gemm_piece hunze_gemm_piece_of(const hunze_row *row, int64_t m, int64_t k, bool by_columns);
+void hunze_gemm_integer_unit(const hunze_gemm_unit_state *state);
 
 #endif
