@@ -147,23 +147,9 @@ SIMD_INLINE void vf64_transpose(vf64 v[VF64_LANES])
         v[odd + 6] = _mm512_shuffle_f64x2(high, high_next, 0xDD);
     }
 }
-/* Pairs of rows, of lanes 0, 1, 4, 5, … and of 2, 3, 6, 7, … */
-SIMD_INLINE void vf32_transpose(vf32 v[VF32_LANES])
-{
-    vf64 low[8], high[8];
-    SIMD_UNROLL(8)
-    for (int i = 0; i < 8; i++) {
-        low[i] = _mm512_castps_pd(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]));
-        high[i] = _mm512_castps_pd(_mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
-    }
-    vf64_transpose(low);
-    vf64_transpose(high);
-    SIMD_UNROLL(8)
-    for (int i = 0; i < 8; i++) {
-        v[i / 2 * 4 + i % 2] = _mm512_castpd_ps(low[i]);
-        v[i / 2 * 4 + i % 2 + 2] = _mm512_castpd_ps(high[i]);
-    }
-}
+SIMD_INLINE vf64 vf32_zip_low(vf32 a, vf32 b) { return _mm512_castps_pd(_mm512_unpacklo_ps(a, b)); }
+SIMD_INLINE vf64 vf32_zip_high(vf32 a, vf32 b) { return _mm512_castps_pd(_mm512_unpackhi_ps(a, b)); }
+SIMD_INLINE vf32 vf32_unzipped(vf64 v) { return _mm512_castpd_ps(v); }
 
 SIMD_INLINE vi32 vi32_set1(int32_t x) { return _mm512_set1_epi32(x); }
 SIMD_INLINE vi32 vi32_load(const int32_t *p) { return _mm512_loadu_si512(p); }

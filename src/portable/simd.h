@@ -5,7 +5,9 @@
  *   _load_first(p, n), _store_first(p, v, n): only the first n lanes touch memory (0 <= n; n >= lanes: all), others load as 0
  *   _mask_between(low, high): of lanes [low, high), 0 <= low <= high <= lanes, for _load_masked(p, mask): others are not read and 0
  *   _even(a, b): elements 0, 2, 4, … of a, then those of b
- *   _transpose(v): as many vectors as they have lanes; lane j of v[i] becomes lane i of v[j]
+ *   vf64_transpose(v): as many vectors as they have lanes; lane j of v[i] becomes lane i of v[j]
+ *   vf32_zip_low(a, b), _zip_high(a, b): of each four elements of a and of b the first two, or the last two, in turn; each two as one element of vf64.
+ *   vf32_unzipped(v): those bits as vf32
  *   SIMD_KEEP(v): v stays in its register instead of being loaded again for each use
  *   vi16, vi64_sum: for integer_type.h alone
  *   _fma(a, b, c) = a*b + c, rounded once            _select_lt(a, b, x, y) = a < b ? x : y, y where unordered
@@ -109,23 +111,9 @@ SIMD_INLINE void vf64_transpose(vf64 v[VF64_LANES])
     v[1] = (vf64){v[0][1], v[1][1]};
     v[0] = first;
 }
-SIMD_INLINE void vf32_transpose(vf32 v[VF32_LANES])
-{
-    vf64 low[2], high[2];
-    SIMD_UNROLL(2)
-    for (int i = 0; i < 2; i++) {
-        const vf32 a = v[2 * i], b = v[2 * i + 1];
-        low[i] = (vf64)(vf32){a[0], b[0], a[1], b[1]};
-        high[i] = (vf64)(vf32){a[2], b[2], a[3], b[3]};
-    }
-    vf64_transpose(low);
-    vf64_transpose(high);
-    SIMD_UNROLL(2)
-    for (int i = 0; i < 2; i++) {
-        v[i] = (vf32)low[i];
-        v[i + 2] = (vf32)high[i];
-    }
-}
+SIMD_INLINE vf64 vf32_zip_low(vf32 a, vf32 b) { return (vf64)(vf32){a[0], b[0], a[1], b[1]}; }
+SIMD_INLINE vf64 vf32_zip_high(vf32 a, vf32 b) { return (vf64)(vf32){a[2], b[2], a[3], b[3]}; }
+SIMD_INLINE vf32 vf32_unzipped(vf64 v) { return (vf32)v; }
 #define SIMD_KEEP(v) ((void)(v)) /* what a compiler does with four lanes is well enough */
 
 SIMD_INLINE vi64 vi64_set1(int64_t x) { return x - (vi64){0}; }

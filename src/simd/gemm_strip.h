@@ -82,6 +82,25 @@ SIMD_INLINE void strip_rows(const hunze_float_strip *strip, const scalar *a, con
                           n - j < VF_LANES ? n - j : VF_LANES);
 }
 
+/* Lane j of v[i] becomes lane i of v[j]: pairs of rows, of the first two of each four lanes and of the last two, are transposed as f64. */
+SIMD_INLINE void vf32_transpose(vf32 v[VF32_LANES])
+{
+    enum { PAIRS = VF32_LANES / 2 };
+    vf64 low[PAIRS], high[PAIRS];
+#pragma GCC unroll 8
+    for (int i = 0; i < PAIRS; i++) {
+        low[i] = vf32_zip_low(v[2 * i], v[2 * i + 1]);
+        high[i] = vf32_zip_high(v[2 * i], v[2 * i + 1]);
+    }
+    vf64_transpose(low);
+    vf64_transpose(high);
+#pragma GCC unroll 8
+    for (int i = 0; i < PAIRS; i++) {
+        v[i / 2 * 4 + i % 2] = vf32_unzipped(low[i]);
+        v[i / 2 * 4 + i % 2 + 2] = vf32_unzipped(high[i]);
+    }
+}
+
 /* VF_LANES rows of B over as many columns, which lie as columns.  Not whole: n columns, where there are fewer, and k rows. */
 SIMD_INLINE void strip_turned(const hunze_float_strip *strip, const scalar *a, const scalar *b, scalar *sums,
                               const bool whole, int64_t n, int64_t k)
